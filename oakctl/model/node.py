@@ -1,0 +1,46 @@
+"""What is known of a machine: facts that seldom change, and usage that always does.
+
+Belongs here: what a worker says of itself. Does not belong here: how it finds out
+(`orchestration.worker`, `remote.facts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from oakctl.model.resources import Location, Resources
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a worker offers. `capacity` is what it contributes, not what the machine has."""
+
+    hostname: str
+    architecture: str  # of the userland: x86_64, aarch64, armv7l
+    system: str  # "Debian GNU/Linux 12 (bookworm)"
+    python: str  # "3.11.7"
+    capacity: Resources
+    runtimes: tuple[str, ...] = ("process",)  # what `virtualization` may be here
+    location: Location | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    limits_enforced: bool = False  # CPU, memory and process limits, by cgroup
+    limits_reason: str = ""  # why not, in words
+    declared: tuple[str, ...] = ()  # resources that are declared and not there: ("vgpus",)
+    address: str = ""  # where other nodes reach this one (underlay)
+    overlay_driver: str = "loopback"
+    loopback_number: int | None = None  # even N: services on 127.N.x.y, instances on 127.N+1.x.y
+    agent_version: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a node uses right now."""
+
+    cpu_percent: float = 0.0  # of all its cores together
+    memory_percent: float = 0.0
+    memory_used_mb: int = 0  # MiB
+    disk_free_mb: int = 0  # MiB, on the file system that holds artifacts
+    agent_rss_mb: float = 0.0  # MiB, of the agent itself
+    agent_cpu_percent: float = 0.0  # of one core
+    relay_rss_mb: float = 0.0  # MiB, of the loopback relay; 0 where there is none
+    relay_cpu_percent: float = 0.0  # of one core

@@ -1,0 +1,156 @@
+"""A service as every plane understands it, after its descriptor was checked and converted.
+
+Belongs here: the specification of a service and its parts, and the forms of names. Does not
+belong here: the descriptor's own shape, its defaults and its errors (`oakctl.sla`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from oakctl.model.resources import Location, Resources
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port an instance listens on, and the node's port that leads to it (0: none)."""
+
+    container: int
+    host: int = 0
+    protocol: str = "tcp"  # tcp, udp
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A condition of the SLA on where a service may run (Oakestra SLA v2, `constraints`).
+
+    `kind` is latency, geo, direct, clusters or addons; the fields that kind uses are filled.
+    """
+
+    kind: str
+    threshold: float = 0.0  # latency: milliseconds; geo: kilometres
+    area: str = ""  # latency
+    location: Location | None = None  # geo
+    clusters: tuple[str, ...] = ()  # direct, clusters: any of
+    nodes: tuple[str, ...] = ()  # direct: any of
+    needs: tuple[str, ...] = ()  # addons
+    rigidness: float = 1.0  # share of recent checks that must hold, 0 to 1
+    convergence_time_s: int = 300  # seconds in which misses do not count
+
+
+@dataclass(frozen=True)
+class Connectivity:
+    """A service that instances of this one talk to; `target` is a full job name."""
+
+    target: str
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServiceAddresses:
+    """Overlay addresses of a service, one per balancing policy; empty: not given."""
+
+    rr_ip: str = ""  # balanced over the ready instances
+    closest_ip: str = ""  # the nearest ready instance
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How to find out whether an instance is ready: a TCP connect, an HTTP GET or a command."""
+
+    kind: str  # tcp, http, command
+    port: int = 0
+    path: str = "/"
+    command: tuple[str, ...] = ()
+    interval_s: float = 1.0
+    timeout_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class MetricsEndpoint:
+    """Where an instance serves Prometheus text, on its own address."""
+
+    port: int
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """What happens when an instance ends by itself: `always`, `on-failure` or `never`.
+
+    Waits double from `backoff_s` to `backoff_max_s` (seconds) and start over after
+    `reset_after_s` seconds of running.
+    """
+
+    when: str = "always"
+    backoff_s: float = 0.5
+    backoff_max_s: float = 60.0
+    reset_after_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Autoscale:
+    """Bounds and target of the number of instances; `metric` as named in the descriptor."""
+
+    minimum: int
+    maximum: int
+    metric: str
+    target: float
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """Everything a cluster and a worker need to know of a service, and no more."""
+
+    job_name: str  # application.namespace.service.namespace
+    application: str  # application.namespace
+    virtualization: str  # container, process, ...
+    code: str  # image; for `process` the artifact's sha256
+    cmd: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()  # "KEY=value"
+    requests: Resources = Resources()
+    architectures: tuple[str, ...] = ()  # empty: any
+    ports: tuple[Port, ...] = ()  # published ports of the descriptor
+    listen: tuple[Port, ...] = ()  # further ports, reached through service addresses only
+    addresses: ServiceAddresses = ServiceAddresses()
+    constraints: tuple[Constraint, ...] = ()
+    connectivity: tuple[Connectivity, ...] = ()
+    one_shot: bool = False
+    privileged: bool = False
+    replicas: int = 1  # instances wanted when the application is applied
+    ready: Probe | None = None
+    metrics: MetricsEndpoint | None = None
+    pull: str = "missing"  # never, missing, always
+    restart: RestartPolicy = RestartPolicy()
+    autoscale: Autoscale | None = None
+    grace_s: float = 5.0  # seconds between the request to stop and the kill
+    not_enforced: tuple[str, ...] = ()  # fields accepted but not enforced, in words
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The service's own name, without application and namespaces."""
+        return self.job_name.split(".")[2]
+
+    def all_ports(self) -> tuple[Port, ...]:
+        """Every port that a service address of this service leads to."""
+        return self.ports + self.listen
+
+
+def job_name(application: str, app_namespace: str, service: str, namespace: str) -> str:
+    """Oakestra's name of a service: `application.namespace.service.namespace`."""
+    return f"{application}.{app_namespace}.{service}.{namespace}"
+
+
+def instance_name(job: str, number: int) -> str:
+    """Oakestra's name of an instance: `<job name>.instance.<number>`."""
+    return f"{job}.instance.{number}"
+
+
+def split_instance_name(name: str) -> tuple[str, int]:
+    """(job name, number) of an instance name; raises ValueError when it is none."""
+    job, marker, number = name.rpartition(".instance.")
+    if not marker or not number.isdigit() or job.count(".") != 3:
+        raise ValueError(f"{name!r} is not an instance name (application.ns.service.ns.instance.N)")
+    return job, int(number)

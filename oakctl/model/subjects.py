@@ -1,0 +1,94 @@
+"""The names of bus subjects, buckets and users: the only place where they are spelled.
+
+A worker may publish `hb.<worker>`, `obs.<worker>.>`, `ask.<worker>.>` and subscribe to
+`cmd.<worker>.>` and its own inbox, nothing else. NATS does not check reply subjects, so
+whoever answers a worker first asks `replies_to_worker`; without it one worker could have an
+answer written into another's subjects.
+"""
+
+from __future__ import annotations
+
+# JetStream key-value buckets and the object store, used by the cluster orchestrator alone.
+BUCKET_SHARES = "shares"
+BUCKET_INSTANCES = "instances"
+BUCKET_WORKERS = "workers"
+BUCKET_SETTINGS = "settings"
+BUCKET_LEASES = "leases"
+BUCKET_EVENTS = "events"
+OBJECTS_ARTIFACTS = "artifacts"
+
+USER_ORCHESTRATOR = "orchestrator"
+USER_ROOT = "root"
+USER_WATCHER = "watcher"
+ACCOUNT = "CLUSTER"
+
+# Root → cluster orchestrator, request/reply.
+CTL_OFFER = "ctl.offer"  # Offer → OfferAnswer
+CTL_SHARE = "ctl.share"  # Share → Answer
+CTL_STATE = "ctl.state"  # empty → ClusterState
+CTL_ENROL = "ctl.enrol"  # Enrolment → Answer
+CTL_WORKER = "ctl.worker"  # WorkerChange → Answer
+CTL_SETTINGS = "ctl.settings"  # Settings → Answer
+CTL_TABLE = "ctl.table"  # ServiceTable of another cluster → Answer
+CTL_LOGS = "ctl.logs"  # LogsRequest → LogsAnswer
+CTL_EXPLAIN = "ctl.explain"  # Offer → OfferAnswer, decides and reserves nothing
+CTL_UPLOAD = "ctl.upload"  # bytes with the header `Oakctl-Upload` → UploadAnswer
+CTL_ALL = "ctl.>"
+
+HEADER_UPLOAD = "Oakctl-Upload"
+HEADER_SIZE = "Oakctl-Size"
+HEADER_ERROR = "Oakctl-Error"
+
+# Cluster orchestrator → root.
+UP_STATE = "up.state"  # ClusterState, published on change and every second
+UP_STATISTICS = "up.statistics"  # ClusterStatistics, published
+UP_EVENT = "up.event"  # ClusterEvent → Answer, request; repeated until answered
+UP_ALL = "up.>"
+
+# Cluster orchestrator → every instance of the bus client of a worker.
+CMD_DESIRED = "desired"  # DesiredDocument, published
+CMD_TABLES = "tables"  # TablesDocument, published
+CMD_LOGS = "logs"  # LogsRequest → LogsAnswer
+
+# Worker → cluster orchestrator.
+ASK_GREETING = "greeting"  # Greeting → GreetingAnswer
+ASK_DESIRED = "desired"  # DocumentRequest → DesiredDocument, or an empty body when current
+ASK_TABLES = "tables"  # DocumentRequest → TablesDocument, or an empty body when current
+ASK_CHUNK = "chunk"  # ChunkRequest → bytes
+OBS_REPORT = "report"  # Report → ReportAnswer
+OBS_STATISTICS = "statistics"  # StatisticsReport, published
+
+
+def heartbeat(worker: str) -> str:
+    """Where a worker's heartbeats go."""
+    return f"hb.{worker}"
+
+
+def ask(worker: str, what: str) -> str:
+    """Where a worker asks for something (`ASK_*`)."""
+    return f"ask.{worker}.{what}"
+
+
+def observed(worker: str, what: str) -> str:
+    """Where a worker tells what it sees (`OBS_*`)."""
+    return f"obs.{worker}.{what}"
+
+
+def command(worker: str, what: str) -> str:
+    """Where a worker is told something (`CMD_*`)."""
+    return f"cmd.{worker}.{what}"
+
+
+def inbox(user: str) -> str:
+    """The inbox prefix of a bus user."""
+    return f"_INBOX_{user}"
+
+
+def worker_of(subject: str) -> str:
+    """The worker in an `hb.`, `ask.`, `obs.` or `cmd.` subject."""
+    return subject.split(".")[1]
+
+
+def replies_to_worker(subject: str, reply: str) -> bool:
+    """Whether `reply` lies in the inbox of the worker that `subject` belongs to."""
+    return reply.startswith(inbox(worker_of(subject)) + ".")

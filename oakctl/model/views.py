@@ -1,0 +1,206 @@
+"""What `/v1` shows: the root's answers to CLI, TUI and scripts.
+
+Belongs here: the shapes that the API promises. Times are seconds since the epoch. Does not
+belong here: how they are put together (`orchestration.root`) or drawn (`cli`, `tui`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from oakctl.model.instance import InstanceState
+from oakctl.model.messages import Aggregate, ProcessUse, Verdict, WorkerSummary
+from oakctl.model.resources import Location, Resources
+from oakctl.model.service import Port, ServiceSpec
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault or a warning in a descriptor: `path: value: rule`."""
+
+    path: str  # "applications[0].microservices[2].vcpus"
+    message: str  # "-1 is not ≥ 0"
+    severity: str = "error"  # error, warning
+    hint: str = ""  # "did you mean `vcpus`?"
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+@dataclass(frozen=True)
+class HostView:
+    """A machine that answers SSH, as the operator named it."""
+
+    name: str
+    address: str
+    port: int = 22
+    user: str = ""
+    identity_file: str = ""
+    jump: tuple[str, ...] = ()  # user@host:port, first hop first
+    lab: str = ""  # the lab that made it; empty: a real one
+    role: str = ""  # "orchestrator of edge", "worker edge/w1"; empty: none yet
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """One line of progress of an operation."""
+
+    at: float
+    host: str
+    step: str  # "bus: start"
+    state: str  # planned, running, done, skipped, failed
+    message: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class OperationView:
+    """Work on hosts that goes on while nobody looks: a bootstrap or a removal."""
+
+    id: int
+    kind: str  # "cluster create", "worker add", ...
+    subject: str
+    state: str  # running, done, failed
+    started_at: float
+    ended_at: float = 0.0
+    error: str = ""
+    hint: str = ""
+    exit_code: int = 0  # what a CLI call that waits for it returns
+    details: tuple[str, ...] = ()
+    steps: tuple[StepEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """A cluster as the root sees it."""
+
+    name: str
+    status: str  # creating, ready, unreachable, removing
+    status_reason: str
+    host: str
+    policy: str
+    location: Location | None
+    workers_ready: int
+    workers_total: int
+    instances: int
+    last_seen: float  # of its last word; 0: never
+    node_subnets: str = ""
+    aggregate: Aggregate | None = None
+    processes: dict[str, ProcessUse] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker as the root sees it."""
+
+    name: str
+    cluster: str
+    host: str
+    status: str  # joining, ready, suspect, dead, removing
+    instances: int
+    summary: WorkerSummary | None = None
+
+
+@dataclass(frozen=True)
+class InstanceView:
+    """One instance, with where it is and why."""
+
+    name: str
+    job_name: str
+    number: int
+    epoch: int
+    state: InstanceState
+    ready: bool
+    since: float
+    cluster: str = ""
+    worker: str = ""
+    address: str = ""  # overlay address
+    bind: str = ""  # the address it listens on
+    pid: int = 0
+    restarts: int = 0
+    crash_looping: bool = False
+    exit_code: int | None = None
+    reason: str = ""  # why it is pending or failed
+    limits: str = ""
+    cpu_percent: float = 0.0  # of one core
+    memory_mb: float = 0.0  # MiB
+    metrics: dict[str, float] = field(default_factory=dict)
+    metrics_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """A service: what is wanted of it and what there is."""
+
+    job_name: str
+    application: str
+    name: str
+    wanted: int
+    ready: int
+    running: int
+    state: str  # ready, starting, pending, degraded, stopped
+    reason: str
+    spec: ServiceSpec
+    rr_ip: str = ""
+    closest_ip: str = ""
+    ports: tuple[Port, ...] = ()
+    requests: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class ApplicationView:
+    """An application and its services."""
+
+    name: str  # application.namespace
+    description: str
+    created_at: float
+    state: str  # ready, starting, pending, degraded, deleting
+    services: tuple[ServiceView, ...] = ()
+
+
+@dataclass(frozen=True)
+class ApplyResult:
+    """What `app apply` did: everything in the descriptor is durable when this is returned."""
+
+    applications: tuple[str, ...]
+    created: tuple[str, ...]  # those that were new; the others were unchanged
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One scheduling decision, with the verdict on every candidate."""
+
+    at: float
+    instance: str
+    by: str  # "root", or the cluster's name
+    outcome: str  # "edge", "edge/w2", "refused", "pending"
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the instances of a service are where they are, or are nowhere."""
+
+    job_name: str
+    summary: str
+    decisions: tuple[Decision, ...] = ()
+    notes: tuple[str, ...] = ()  # fields not enforced, limits not enforced, declared devices
+
+
+@dataclass(frozen=True)
+class RootStatus:
+    """The root process itself."""
+
+    version: str
+    pid: int
+    started_at: float
+    state_directory: str
+    clusters: int
+    workers: int
+    applications: int
+    instances_running: int
+    undelegated: int  # wanted instances that no cluster has yet
+    rss_mb: float = 0.0
+    cpu_percent: float = 0.0

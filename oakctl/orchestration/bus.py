@@ -1,0 +1,107 @@
+"""A connection to a cluster's bus: TLS pinned to the cluster's CA, one credential, own inbox.
+
+Belongs here: how every one of our processes connects, asks and is told that it was thrown out.
+Does not belong here: what is said (`model.messages`), or the server's side (`cluster.bus_server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from oakctl.model import subjects, wire
+from oakctl.model.config import BusAccess
+
+T = TypeVar("T")
+log = logging.getLogger("oakctl.bus")
+
+RECONNECT_WAIT_S = 0.25
+PING_INTERVAL_S = 5
+CONNECT_TIMEOUT_S = 3
+
+
+class _TlsEofNoise(logging.Filter):
+    """asyncio complains of each closed TLS connection; that tells nobody anything."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "eof_received" not in record.getMessage()
+
+
+def client_context(ca_file: str) -> ssl.SSLContext:
+    """TLS 1.3, trusting the cluster's own CA and nothing else."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+async def connect(
+    access: BusAccess,
+    *,
+    name: str,
+    on_reconnected: Callable[[], Awaitable[None]] | None = None,
+    on_disconnected: Callable[[], Awaitable[None]] | None = None,
+    on_refused: Callable[[str], Awaitable[None]] | None = None,
+    wait_s: float | None = None,
+) -> Client:
+    """A client that reconnects for ever, until it is refused or closed.
+
+    The first connection is tried again until `wait_s` seconds are over (None: for ever).
+    `on_refused` is called when the bus no longer knows us (credential revoked): nats-py would
+    try again for ever without a word. Raises OSError, TimeoutError or NatsError when `wait_s`
+    ends; a refused credential is raised at once.
+    """
+    logging.getLogger("asyncio").addFilter(_TlsEofNoise())
+    loop = asyncio.get_running_loop()
+    deadline = None if wait_s is None else loop.time() + wait_s
+
+    async def on_error(error: Exception) -> None:
+        text = str(error)
+        if "authorization violation" in text.lower() and on_refused is not None:
+            await on_refused(text)
+        else:
+            log.warning("bus: %s: %s", type(error).__name__, text)
+
+    while True:
+        try:
+            return await nats.connect(
+                access.url,
+                name=name,
+                user=access.user,
+                password=Path(access.secret_file).read_text().strip(),
+                tls=client_context(access.ca_file),
+                tls_hostname=access.tls_hostname,
+                inbox_prefix=subjects.inbox(access.user).encode(),
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,
+                ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=2,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                error_cb=on_error,
+                reconnected_cb=on_reconnected,
+                disconnected_cb=on_disconnected,
+            )
+        except (OSError, asyncio.TimeoutError, NatsError) as error:
+            refused = "authorization violation" in str(error).lower()
+            if refused or (deadline is not None and loop.time() >= deadline):
+                raise
+            log.info("bus: %s does not answer yet (%s)", access.url, error)
+            await asyncio.sleep(RECONNECT_WAIT_S)
+
+
+async def ask(client: Client, subject: str, message: Any, kind: type[T], *, timeout_s: float) -> T:
+    """Send `message`, return the answer as a `kind`.
+
+    Raises NatsError (no responder, timed out, disconnected) or wire.Malformed.
+    """
+    body = message if isinstance(message, bytes) else wire.encode(message)
+    answer = await client.request(subject, body, timeout=timeout_s)
+    return wire.decode(answer.data, kind)
