@@ -42,7 +42,7 @@ class GreetingAnswer:
 
 @dataclass(frozen=True)
 class DocumentRequest:
-    """"Since revision N": the answer is the whole document, or nothing when N is current."""
+    """ "Since revision N": the answer is the whole document, or nothing when N is current."""
 
     worker: str
     have: int
@@ -107,7 +107,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Offer:
-    """"Will you run this?" Idempotent for (service, number, epoch)."""
+    """ "Will you run this?" Idempotent for (service, number, epoch)."""
 
     service: ServiceSpec
     number: int
