@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from oakctl.errors import Conflict, UsageError
+from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
 
-NODE_NETWORK = "10.18.0.0/16"
-SERVICE_NETWORK = "10.30.0.0/16"
 CLUSTER_PREFIX = 20
 WORKER_PREFIX = 26
 QUARANTINE_S = 60.0  # longer than any flow or cached answer that may still use the address

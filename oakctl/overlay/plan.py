@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from oakctl.model.documents import ServiceTable, TableTarget
 from oakctl.model.resources import Location
 from oakctl.model.service import Port
-from oakctl.overlay.addressing import NODE_NETWORK, SERVICE_NETWORK
+from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
 
 BALANCED = "rr"
 CLOSEST = "closest"

@@ -143,10 +143,20 @@ def _listener(item: dict[str, Any]) -> Listener:
         raise Malformed(f"{item['service']}: {protocol}/{policy} is not known")
     return Listener(
         service=str(item["service"]),
-        key=Key(str(item["address"]), int(item["port"]), protocol),
+        key=Key(*_endpoint(item), protocol),
         policy=policy,
         targets=tuple(
-            Target(str(t["instance"]), (str(t["address"]), int(t["port"])), bool(t["takes_new"]))
-            for t in item["targets"]
+            Target(str(t["instance"]), _endpoint(t), bool(t["takes_new"])) for t in item["targets"]
         ),
     )
+
+
+def _endpoint(item: dict[str, Any]) -> Endpoint:
+    """Address and port; a name instead of an address would be looked up, and is refused."""
+    address, port = str(item["address"]), int(item["port"])
+    octets = address.split(".")
+    if len(octets) != 4 or not all(o.isdecimal() and int(o) <= 255 for o in octets):
+        raise Malformed(f"{address!r} is not an IPv4 address")
+    if not 0 < port < 65536:
+        raise Malformed(f"{port} is not a port")
+    return address, port
