@@ -46,7 +46,7 @@ def _cluster(arguments: argparse.Namespace) -> int:
 def _relay(arguments: argparse.Namespace) -> int:
     from oakctl.overlay.loopback import relay
 
-    return int(relay.main(arguments.state, arguments.number) or 0)
+    return relay.main(["--state", arguments.state, "--number", str(arguments.number)])
 
 
 def _unit(arguments: argparse.Namespace) -> int:

@@ -8,13 +8,14 @@ reading limits back, taking groups away. Does not belong here: which files those
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from oakctl.model.resources import Resources
 from oakctl.orchestration.worker import cgroup_layout as layout
-from oakctl.orchestration.worker import procfs, storage
+from oakctl.orchestration.worker import storage
 
 MOST_PROCESSES = 512  # threads too, of one instance
 PROBE = "probe"
@@ -206,12 +207,4 @@ def _remove(directory: Path) -> None:
 
 def node_group(prefix: str) -> str:
     """The name of our directory of groups: hosts of a lab share one machine."""
-    total = 0
-    for character in prefix:
-        total = (total * 131 + ord(character)) % (1 << 48)
-    return f"oakctl-{os.getuid()}-{total:012x}"
-
-
-def cpu_seconds(pids: set[int], stats: dict[int, procfs.ProcessStat]) -> float:
-    """CPU time of these processes together, in seconds."""
-    return sum(stats[pid].cpu_s for pid in pids if pid in stats)
+    return f"oakctl-{hashlib.sha256(prefix.encode()).hexdigest()[:12]}"
