@@ -55,6 +55,7 @@ class Limits:
         """
         words, versions = [], set()
         for base in self.bases:
+            _open(base)
             directory = base.directory / group
             directory.mkdir(exist_ok=True)
             word = _limit(base, directory, requests)
@@ -158,11 +159,7 @@ def _tried(base: Base) -> Base:
     probe_directory = base.directory / PROBE
     made = not base.directory.exists()
     try:
-        if base.version == 2:
-            _delegate(base.directory.parent, base.controller)
-        base.directory.mkdir(exist_ok=True)
-        if base.version == 2:
-            _delegate(base.directory, base.controller)
+        _open(base)
         probe_directory.mkdir(exist_ok=True)
         _limit(base, probe_directory, Resources(vcpus=1.0, memory_mb=64))
     except OSError:
@@ -172,6 +169,15 @@ def _tried(base: Base) -> Base:
         raise
     _remove(probe_directory)
     return base
+
+
+def _open(base: Base) -> None:
+    """The directory of ours exists, and groups in it may have this controller."""
+    if base.version == 2:
+        _delegate(base.directory.parent, base.controller)
+    base.directory.mkdir(exist_ok=True)
+    if base.version == 2:
+        _delegate(base.directory, base.controller)
 
 
 def _delegate(directory: Path, controller: str) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 LOCK_DESCRIPTOR = 9
@@ -20,14 +21,12 @@ CANNOT_RUN = 126
 
 def identity() -> dict[str, Any]:
     """This process, so that nobody can be taken for it; the program keeps all three."""
-    with open("/proc/self/stat") as stream:
-        start = int(stream.read().rpartition(")")[2].split()[19])
-    with open("/proc/sys/kernel/random/boot_id") as stream:
-        boot = stream.read().strip()
+    start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return {"pid": os.getpid(), "start": start, "boot": boot, "shim": os.getppid()}
 
 
-def overwrite(path: str, text: str) -> None:
+def overwrite(path: Path, text: str) -> None:
     """Write into the space that the agent reserved: a full disk cannot refuse it."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
@@ -36,31 +35,29 @@ def overwrite(path: str, text: str) -> None:
         os.close(descriptor)
 
 
-def launch(directory: str) -> None:
+def launch(directory: Path) -> None:
     """Replace this process by the program; returns only by an exception."""
-    with open(os.path.join(directory, "launch.json")) as stream:
-        order = json.load(stream)
+    order = json.loads((directory / "launch.json").read_text())
     os.setsid()
     for procs in order["cgroups"]:
-        with open(procs, "w") as stream:
-            stream.write("0")
+        Path(procs).write_text("0")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     os.chdir(order["directory"])
-    overwrite(os.path.join(directory, "process"), json.dumps(identity()))
+    overwrite(directory / "process", json.dumps(identity()))
     os.set_inheritable(LOCK_DESCRIPTOR, False)
     os.execvpe(order["argv"][0], order["argv"], order["environment"])
 
 
-def main(directory: str) -> int:
+def main(directory: Path) -> int:
     """Returns an exit code where the program could not be started; `error` says why."""
     try:
         launch(directory)
     except (OSError, ValueError, KeyError) as error:
-        text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else repr(error)
-        overwrite(os.path.join(directory, "error"), text[:400])
+        text = f"cannot run {error.filename}: {error.strerror}" if isinstance(error, OSError) else repr(error)
+        overwrite(directory / "error", text[:400])
     return CANNOT_RUN
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

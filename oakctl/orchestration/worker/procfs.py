@@ -65,6 +65,7 @@ def lives(pid: int, start: int) -> bool:
 
 def all_stats() -> list[ProcessStat]:
     """Every process on the machine that can be seen."""
+    # os.listdir: a Path for each of hundreds of processes would be made for nothing.
     found = (stat_of(int(name)) for name in os.listdir(PROC) if name.isdigit())
     return [stat for stat in found if stat is not None]
 

@@ -64,11 +64,14 @@ def new(desired: DesiredInstance, now: float, attempt: int = 0) -> Record:
     return Record(desired=desired, since=now, attempt=attempt)
 
 
-def starting(record: Record, now: float, *, limits: str, bind: str) -> Record:
-    """Before the start: from here on a process may exist."""
+def starting(
+    record: Record, desired: DesiredInstance, now: float, *, limits: str, bind: str
+) -> Record:
+    """Before the start: from here on a process may exist. `desired` is the newest word of it."""
     again = record.started_at > 0
     return replace(
         record,
+        desired=desired,
         phase=Phase.RUNNING,
         since=now,
         attempt=record.attempt + 1,
