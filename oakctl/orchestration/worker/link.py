@@ -92,15 +92,14 @@ class Link:
     async def run(self) -> None:
         """Connect, catch up, and stay so; ends only by being cancelled or with Refused."""
         work = asyncio.ensure_future(self._connect_and_catch_up())
+        self._refused.add_done_callback(lambda _: work.cancel())
         try:
-            done, _ = await asyncio.wait({work, self._refused}, return_when="FIRST_COMPLETED")
-            if self._refused in done:
-                raise Refused(self._refused.result())
             await work
+        except asyncio.CancelledError:
+            if self._refused.done():
+                raise Refused(self._refused.result()) from None
+            raise
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
             await self._close()
 
     async def chunk(self, sha256: str, offset: int, length: int) -> Chunk:
