@@ -8,7 +8,8 @@ import pytest
 
 from oakctl import sla
 from oakctl.sla.check import Checked
-from tests.sla.build import short
+
+from .build import short
 
 OURS = Path(__file__).parent / "cases"
 OTHERS = Path(__file__).parents[3] / "shared" / "cases" / "sla"

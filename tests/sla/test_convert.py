@@ -20,7 +20,8 @@ from oakctl.model.service import (
     ServiceAddresses,
     ServiceSpec,
 )
-from tests.sla.build import application, checked, descriptor, service
+
+from .build import application, checked, descriptor, service
 
 
 def spec(artifacts: dict[str, str] | None = None, **changes: Any) -> ServiceSpec:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl import sla
-from tests.sla.build import application, descriptor, service
+
+from .build import application, descriptor, service
 
 MINIMAL = """
 sla_version: v2.0

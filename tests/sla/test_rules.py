@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from oakctl import sla
-from tests.sla.build import application, checked, descriptor, errors, service, short, warnings
+
+from .build import application, checked, descriptor, errors, service, short, warnings
 
 
 def test_a_right_file_has_no_findings() -> None:
