@@ -44,7 +44,7 @@ LARGEST_MANIFEST = 64 * 1024  # bytes
 # Of vendored packages: what no program needs to run.
 _LEFT_OUT = ("tests/*", "*/tests/*", "*/test/*", "*.pyi", "*/include/*", "*.a", "*.pyc", "*.lib")
 _LEFT_OUT_FOLDERS = {"__pycache__", ".git", ".mypy_cache", ".ruff_cache", ".venv"}
-_KEYS: dict[str, type] = {
+_KEYS: dict[str, type[str] | type[list[Any]]] = {
     "name": str,
     "command": list,
     "vendor": list,
@@ -205,7 +205,7 @@ def _description_faults(data: dict[str, Any]) -> Iterator[str]:
             yield f"{key}: is not one of {', '.join(_KEYS)}"
         elif not isinstance(value, kind):
             yield f"{key}: {value!r} is not a {'list' if kind is list else 'string'}"
-        elif kind is list and not all(isinstance(element, str) for element in value):
+        elif isinstance(value, list) and not all(isinstance(part, str) for part in value):
             yield f"{key}: holds something that is not a string"
         elif key == "command" and not value:
             yield "command: is empty"

@@ -136,7 +136,7 @@ def test_wrong_descriptions(folder: Path, cache: Path, description: str, message
 
 
 def test_a_folder_without_a_description(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(NotFound, match="has no oakctl-artifact.toml"):
+    with pytest.raises(NotFound, match=r"has no oakctl-artifact\.toml"):
         pack(tmp_path, cache)
 
 
