@@ -177,3 +177,7 @@ def test_folders_that_cannot_be_shown(tmp_path: Path) -> None:
     write_picture(tmp_path / "b.pgm", np.zeros((4, 5), np.uint8))
     with pytest.raises(ValueError, match=r"b\.pgm is not 4x4"):
         list(islice(PictureFolder(tmp_path).shots(), 2))
+    for wrong in ("{", "[]", '{"a.pgm": [{"x": 1}]}'):
+        (tmp_path / "truth.json").write_text(wrong)
+        with pytest.raises(ValueError, match="is not a truth file"):
+            PictureFolder(tmp_path)
