@@ -44,7 +44,7 @@ DISTRIBUTIONS = ("nats-py", "cattrs", "attrs", "typing_extensions", "exceptiongr
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip file can hold
 VERSION_LENGTH = 16
 
-MAIN = b'''"""Starts oakctl's node code, from the files unpacked beside this archive or from itself."""
+MAIN = b'''"""Starts oakctl's node code, from the files unpacked beside this archive or from it."""
 import os
 import sys
 

@@ -34,7 +34,7 @@ ROLES: dict[str, Role] = {
             "artifacts",
             "state/agent",
             "state/overlay.json",
-        ],  # fmt: skip
+        ],
     },
 }
 
