@@ -24,8 +24,11 @@ from oakctl.model.messages import (
 )
 from oakctl.orchestration.cluster import membership, reports
 from oakctl.orchestration.cluster.artifacts import Artifacts
+from oakctl.orchestration.cluster.clock import Now
 from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.desk import Tasks, answer, read
+from oakctl.orchestration.cluster.placement import Fleet
+from oakctl.orchestration.cluster.state import State
 from oakctl.orchestration.cluster.uplink import Uplink
 
 log = logging.getLogger("oakctl.cluster.worker_desk")
@@ -128,14 +131,17 @@ class WorkerDesk:
         report = read(message, Report)
         if report is None or not _may_be_answered(message, report.worker):
             return
-        if reports.is_late(self._core.state, report):
+
+        def merge(state: State, _: Fleet, now: Now) -> tuple[State, bool]:
+            if reports.is_late(state, report):
+                return state, False
+            revision = self._core.documents.desired_revision(report.worker)
+            return reports.merge(state, report, revision, now), True
+
+        if not await self._core.change(merge):
             # Its agent has said more since, or is not the one that speaks for the worker.
             log.info("late report %d of %s is ignored", report.seq, report.worker)
             return
-        revision = self._core.documents.desired_revision(report.worker)
-        await self._core.change(
-            lambda state, _, now: (reports.merge(state, report, revision, now), None)
-        )
         left_over = reports.leftovers(self._core.state, report)
         self._core.has_left_over(report.worker, left_over)
         await answer(self._client, message, ReportAnswer(report.seq))
