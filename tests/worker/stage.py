@@ -44,7 +44,7 @@ from oakctl.model.messages import (
 )
 from oakctl.model.service import RestartPolicy, ServiceSpec
 from oakctl.orchestration import bus as bus_client
-from oakctl.orchestration.worker import procfs
+from oakctl.orchestration.worker import cgroup, procfs
 from tests.bus_fixture import Bus
 
 WORKER = "w1"
@@ -306,3 +306,6 @@ class AgentProcess:
                     continue
             assert time.monotonic() < end, f"these do not end: {pids}"
             time.sleep(0.02)
+        limits = cgroup.probe(cgroup.node_group(str(self.prefix)))
+        limits.sweep(set())
+        limits.close()
