@@ -94,13 +94,20 @@ class Sight:
     in_force: Mapping[str, int] = field(default_factory=dict)  # job name → share revision
     confirmed: Mapping[str, int] = field(default_factory=dict)
 
+    def is_settled(self, share: ShareRow) -> bool:
+        """Whether `present` is what came of this revision of the share."""
+        job = share.job_name
+        in_force = self.in_force.get(job) == share.revision
+        return in_force or self.confirmed.get(job, -1) >= share.revision
+
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is remembered of an unplaced instance: its round of offers, and the back-off."""
+    """What is remembered of an instance without a place: its round of offers, and the back-off."""
 
-    refused: Mapping[str, str] = field(default_factory=dict)  # cluster → why
-    rounds: int = 0  # that ended without a place
+    refused: Mapping[str, str] = field(default_factory=dict)  # in this round: cluster → why
+    waiting: bool = False  # the round has ended without a place
+    rounds: int = 0  # that have ended so
     retry_at: float = 0.0
     capacity: int = -1  # the number of the capacity news at which the last round ended
 
@@ -115,8 +122,8 @@ class Picture:
     clusters: Mapping[str, Sight]
     attempts: Mapping[Key, Attempt] = field(default_factory=dict)
     busy: frozenset[Key] = frozenset()
-    sending: frozenset[Seat] = frozenset()
-    bumped_at: Mapping[Seat, float] = field(default_factory=dict)
+    sending: frozenset[Seat] = frozenset()  # shares under way
+    raised_at: Mapping[Seat, float] = field(default_factory=dict)  # for strays
     capacity: int = 0  # grows whenever a cluster's capacity changed
 
 
@@ -138,7 +145,6 @@ class Wait:
     until: float
     reason: str
     verdicts: tuple[Verdict, ...] = ()
-    round_ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,9 +157,13 @@ class SendShare:
 
 @dataclass(frozen=True)
 class RaiseShare:
-    """The cluster has an instance that it was not given (a late offer): tell it again."""
+    """The cluster has what it was not given (a late offer, a newer share): tell it again.
+
+    The new revision has to be higher than `above`.
+    """
 
     seat: Seat
+    above: int = 0
 
 
 @dataclass(frozen=True)
@@ -209,19 +219,19 @@ def _of_row(picture: Picture, row: Row, rank: Rank, now: float) -> Effect | None
 
 
 def _place(picture: Picture, row: Row, rank: Rank, now: float) -> Effect | None:
-    service = picture.services[row.job_name]
     attempt = picture.attempts.get(row.key, Attempt())
     news = attempt.capacity != picture.capacity
-    if attempt.rounds and not attempt.refused and now < attempt.retry_at and not news:
+    if attempt.waiting and now < attempt.retry_at and not news:
         return None
+    refused = {} if attempt.waiting else attempt.refused
+    spec = picture.services[row.job_name].spec
     candidates = [sight for sight in picture.clusters.values() if sight.accepts_offers]
-    order, verdicts = rank(service.spec, candidates, _spread(picture, row.job_name))
-    shown = tuple(_with_refusal(verdict, attempt) for verdict in verdicts)
+    order, verdicts = rank(spec, candidates, _spread(picture, row.job_name))
+    shown = tuple(_with_refusal(verdict, refused) for verdict in verdicts)
     for cluster in order:
-        if cluster not in attempt.refused and picture.clusters[cluster].reachable:
+        if cluster not in refused and picture.clusters[cluster].reachable:
             return OfferTo(row.key, cluster, verdicts=shown)
-    until = now + backoff(attempt.rounds + 1)
-    return Wait(row.key, until, _why(shown), shown, round_ended=True)
+    return Wait(row.key, now + backoff(attempt.rounds + 1), _why(shown), shown)
 
 
 def _offer_again(picture: Picture, row: Row, now: float) -> Effect | None:
@@ -244,29 +254,23 @@ def _is_gone(picture: Picture, row: Row) -> bool:
     share = next((s for s in picture.shares if (s.cluster, s.job_name) == _seat(row)), None)
     if share is None:
         return True
-    known = sight.confirmed.get(row.job_name, -1) >= share.revision
-    return sight.reachable and known and row.key not in sight.present
+    return sight.reachable and sight.is_settled(share) and row.key not in sight.present
 
 
 def _shares(picture: Picture) -> Iterable[Effect]:
-    offering = {
-        (row.cluster, row.job_name)
-        for row in picture.rows
-        if row.key in picture.busy and row.phase is Phase.OFFERED
-    }
+    # A share sent while an offer is under way would withdraw what is just being accepted.
+    offering = {_seat(row) for row in picture.rows if row.key in picture.busy}
     for share in picture.shares:
         seat = (share.cluster, share.job_name)
         sight = picture.clusters.get(share.cluster)
         if sight is None or not sight.reachable or not share.is_open:
             continue
-        # A share sent while an offer is under way would withdraw what is just being accepted.
         if seat in picture.sending or seat in offering:
             continue
-        confirmed = sight.confirmed.get(share.job_name, -1) >= share.revision
-        service = picture.services.get(share.job_name)
-        gone = service is None or service.deleting
-        in_force = sight.in_force.get(share.job_name, -1) == share.revision
-        if not confirmed or not (in_force or gone):
+        there = sight.in_force.get(share.job_name, 0)
+        if there > share.revision:
+            yield RaiseShare(seat, above=there)
+        elif not sight.is_settled(share):
             yield SendShare(seat, share.revision)
 
 
@@ -279,7 +283,7 @@ def _strays(picture: Picture, now: float) -> Iterable[Effect]:
             seat = (sight.name, job_name)
             if not sight.reachable or (sight.name, job_name, number) in given:
                 continue
-            recently = now < picture.bumped_at.get(seat, float("-inf")) + STRAY_PATIENCE_S
+            recently = now < picture.raised_at.get(seat, float("-inf")) + STRAY_PATIENCE_S
             if not recently and seat not in raised:
                 raised.add(seat)
                 yield RaiseShare(seat)
@@ -299,8 +303,7 @@ def _is_withdrawn(picture: Picture, share: ShareRow) -> bool:
     sight = picture.clusters.get(share.cluster)
     if sight is None:
         return True
-    confirmed = sight.confirmed.get(share.job_name, -1) >= share.revision
-    return confirmed and all(job != share.job_name for job, _ in sight.present)
+    return sight.is_settled(share) and all(job != share.job_name for job, _ in sight.present)
 
 
 def _spread(picture: Picture, job_name: str) -> Mapping[str, int]:
@@ -315,8 +318,8 @@ def _seat(row: Row) -> Seat:
     return row.cluster, row.job_name
 
 
-def _with_refusal(verdict: Verdict, attempt: Attempt) -> Verdict:
-    reason = attempt.refused.get(verdict.candidate)
+def _with_refusal(verdict: Verdict, refused: Mapping[str, str]) -> Verdict:
+    reason = refused.get(verdict.candidate)
     if reason is None:
         return verdict
     return Verdict(verdict.candidate, False, verdict.score, (reason,))

@@ -122,6 +122,9 @@ def applications(db: Database) -> None:
         not_null={"revision", "is_open"},
         strict=True,
     )
+    db.table("documents").create(  # address leases
+        {"name": str, "body": str}, pk="name", not_null={"body"}, strict=True
+    )
     db.table("artifacts").create(
         {"sha256": str, "size": int, "uploaded_at": float},
         pk="sha256",
