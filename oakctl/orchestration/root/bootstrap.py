@@ -7,7 +7,6 @@ Does not belong here: single steps on a host (`oakctl.remote`), running operatio
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 

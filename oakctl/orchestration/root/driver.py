@@ -137,7 +137,12 @@ class Driver:
             seen = await self._wake.wait(seen, PASS_S)
             for link in list(self._links.values()):
                 link.look()
-            await self.once()
+            try:
+                await self.once()
+            # The outermost boundary of delegation: one pass that broke must not be the last.
+            except Exception:
+                log.exception("delegation: a pass broke; the next one begins anew")
+                await asyncio.sleep(PASS_S)
 
     async def close(self) -> None:
         """Break off what is under way; all of it is done again by the next root."""
