@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from oakctl.errors import OakError
 from oakctl.model.resources import Resources
@@ -24,6 +25,8 @@ from oakctl.model.service import (
 from oakctl.sla import enforcement, fields, schema
 from oakctl.sla.places import ServiceName
 from oakctl.sla.references import resolve
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -145,18 +148,14 @@ def _constraint(given: schema.ConstraintSection) -> Constraint:
         clusters=tuple(clusters),
         nodes=fields.names_list(given.node),
         needs=tuple(given.needs),
-        **_watched(given.rigidness, given.convergence_time),
+        rigidness=_or(given.rigidness, Constraint.rigidness),
+        convergence_time_s=_or(given.convergence_time, Constraint.convergence_time_s),
     )
 
 
-def _watched(rigidness: float | None, convergence_time: int | None) -> dict[str, float | int]:
-    """Only what is given, so that the model's defaults hold otherwise."""
-    given: dict[str, float | int] = {}
-    if rigidness is not None:
-        given["rigidness"] = rigidness
-    if convergence_time is not None:
-        given["convergence_time_s"] = convergence_time
-    return given
+def _or(value: T | None, default: T) -> T:
+    """`value`, or the model's default where the file has none."""
+    return default if value is None else value
 
 
 def _connectivity(
@@ -190,12 +189,15 @@ def _replicas(extension: schema.Extension) -> int:
 def _probe(ready: schema.ReadySection | None) -> Probe | None:
     if ready is None:
         return None
-    times = {"interval_s": ready.interval, "timeout_s": ready.timeout}
-    if ready.tcp is not None:
-        return Probe("tcp", port=ready.tcp, **times)
-    if ready.http is not None:
-        return Probe("http", port=ready.http.port, path=ready.http.path, **times)
-    return Probe("command", command=tuple(ready.command or ()), **times)
+    kind = next(name for name in ("tcp", "http", "command") if getattr(ready, name) is not None)
+    return Probe(
+        kind,
+        port=ready.tcp or (ready.http.port if ready.http else 0),
+        path=ready.http.path if ready.http else Probe.path,
+        command=tuple(ready.command or ()),
+        interval_s=ready.interval,
+        timeout_s=ready.timeout,
+    )
 
 
 def _metrics(metrics: schema.MetricsSection | None) -> MetricsEndpoint | None:

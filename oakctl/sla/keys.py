@@ -91,7 +91,9 @@ def _suggestion(key: str, model: type[BaseModel]) -> str:
 def closest(word: str, words: typing.Iterable[str]) -> str:
     """The one of `words` that `word` most likely was meant to be, or ""."""
     plain = {_plain(known): known for known in words}
-    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.75)
+    # One letter of a short word weighs more.
+    cutoff = 0.65 if len(word) <= 4 else 0.75
+    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
     return plain[found[0]] if found else ""
 
 

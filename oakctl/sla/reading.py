@@ -30,10 +30,7 @@ def read(text: str | bytes) -> tuple[Any, list[Finding]]:
     stripped = source.lstrip()
     if not stripped:
         raise Unreadable("the file is empty", "see examples/hello.yaml for a descriptor")
-    if stripped[0] in "{[":
-        tree = _from_json(source)
-    else:
-        tree = yaml_tree.load(source)
+    tree = _from_json(source) if stripped[0] in "{[" else yaml_tree.load(source)
     findings: list[Finding] = []
     _inspect(tree, "", 1, findings)
     return tree, findings

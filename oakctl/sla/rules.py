@@ -33,7 +33,7 @@ def external_targets(tree: dict[str, Any]) -> tuple[str, ...]:
     """Full job names in `connectivity` of services that are not in this file."""
     found = services(tree)
     names = [place.name for place in found]
-    targets = {}
+    targets: dict[str, None] = {}
     for place in found:
         for _, target in _targets(place):
             resolution = resolve(target, place.name, names)
