@@ -17,6 +17,7 @@ from oakctl.model import subjects
 from oakctl.model.messages import Enrolment, WorkerChange, WorkerSummary
 from oakctl.model.requests import ClusterCreate, WorkerAdd
 from oakctl.model.views import HostView, OperationView
+from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root import credentials, names, placing
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.clusters import Clusters
@@ -151,7 +152,7 @@ class Bootstrap:
 
     async def add_worker(self, request: WorkerAdd) -> OperationView:
         """Make a host a worker of a cluster, or carry on with that."""
-        names.check(request.name, "worker")
+        bus_server.check_worker_name(names.check(request.name, "worker"))
         row = await self._store.run(lambda db: _new_worker(db, request))
         host = await self._host(request.host)
 
