@@ -99,7 +99,7 @@ async def test_hosts_and_names_in_use_are_refused(stage: Stage) -> None:
         with pytest.raises(Conflict, match="is worker edge/w1") as busy:
             await root.forget_host("edge-w")
         assert busy.value.hint == "first: oakctl worker remove edge/w1"
-        with pytest.raises(Conflict, match="has 1 workers"):
+        with pytest.raises(Conflict, match="has 1 worker"):
             await root.remove_cluster("edge")
 
 
