@@ -136,6 +136,7 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         progress(f"lab {name}: ending its processes")
         await _end_keeper(files, lab)
         await _end_processes(lab)
+        _wait_for_addresses(files)
         progress(f"lab {name}: taking away its files")
         keys.distrust_hosts(lab)
         files.socket.unlink(missing_ok=True)
@@ -306,6 +307,16 @@ async def _end_keeper(files: LabFiles, lab: str) -> None:
 
     # Longer than its own grace, in which it ends what its hosts run.
     await _end(processes.Ending(find, 2 * GRACE_S), f"the keeper of lab {files.name}")
+
+
+def _wait_for_addresses(files: LabFiles) -> None:
+    """Return when the hosts' ports are free: sockets may outlive their process by a moment."""
+    try:
+        record = description.read(files)
+        numbers = [host.number for host in record.hosts] if record else []
+        addresses.release(addresses.hold_all(numbers))
+    except OakError:
+        return  # a damaged record, or somebody else has an address already
 
 
 async def _end_processes(lab: str) -> None:
