@@ -146,7 +146,9 @@ class SshHost:
             )
         finally:
             os.close(theirs)
-        await process.redirect(stdout=child.popen.stdout, stderr=child.popen.stderr)
+        popen = child.popen
+        # The end of one stream must not end the channel: the other may still have something.
+        await process.redirect(stdout=popen.stdout, stderr=popen.stderr, send_eof=False)
         return child, ours
 
     async def _on_terminal(

@@ -55,6 +55,7 @@ async def test_down_leaves_nothing_and_twice_is_fine(state: Path) -> None:
         assert left(state) == []
     for host in lab.hosts:
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past TIME_WAIT
             probe.bind((host.address, host.port))
     with pytest.raises(NotFound):
         loopback.load("t")
