@@ -1,0 +1,162 @@
+"""The relay's decisions: what its file says, what changed, whose turn it is. Pure.
+
+Imports the standard library alone (the relay should weigh little). Does not belong here:
+sockets (`tcp`, `udp`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+CLOSEST = "closest"
+POLICIES = ("rr", CLOSEST)
+PROTOCOLS = ("tcp", "udp")
+
+Endpoint = tuple[str, int]
+
+
+class Malformed(ValueError):
+    """The file is not a relay's table; the text says where."""
+
+
+class Key(NamedTuple):
+    """What a listener is known by."""
+
+    address: str
+    port: int
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One instance: where it listens and whether new flows may go there."""
+
+    instance: str
+    endpoint: Endpoint
+    takes_new: bool = True
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An address of a service on this host, and where it leads."""
+
+    service: str
+    key: Key
+    policy: str
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether a new flow has somewhere to go."""
+        return any(target.takes_new for target in self.targets)
+
+    def has(self, endpoint: Endpoint) -> bool:
+        """Whether a flow to `endpoint` may go on."""
+        return any(target.endpoint == endpoint for target in self.targets)
+
+    def moves(self, endpoint: Endpoint) -> bool:
+        """Whether datagrams that went to `endpoint` shall go elsewhere from now on.
+
+        A datagram flow is nobody's connection: it leaves a target that takes no new flows for
+        one that does, and with `closest` it follows the nearest.
+        """
+        first = next((t.endpoint for t in self.targets if t.takes_new), None)
+        if first is None:
+            return not self.has(endpoint)
+        if self.policy == CLOSEST:
+            return endpoint != first
+        return not any(t.takes_new and t.endpoint == endpoint for t in self.targets)
+
+
+class Turns:
+    """Strict turns over the targets that take new flows: the one longest without a flow is next.
+
+    A target that comes is next once, one that goes leaves no gap; with n targets, any n flows in
+    a row go to n different ones.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: dict[Endpoint, int] = {}
+
+    def next(self, listener: Listener, tried: Container[Endpoint] = ()) -> Endpoint | None:
+        """Where the next flow goes, leaving out `tried`; None when there is nowhere."""
+        able = [t.endpoint for t in listener.targets if t.takes_new and t.endpoint not in tried]
+        if not able:
+            return None
+        if listener.policy == CLOSEST:
+            return able[0]
+        chosen = min(able, key=lambda endpoint: self._last.get(endpoint, 0))
+        self._count += 1
+        self._last[chosen] = self._count
+        return chosen
+
+    def forget(self, listener: Listener) -> None:
+        """Drop what is known of targets that `listener` no longer has."""
+        self._last = {e: n for e, n in self._last.items() if listener.has(e)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What has to be done to get from one table to another."""
+
+    closed: tuple[Key, ...]
+    opened: tuple[Listener, ...]
+    changed: tuple[Listener, ...]
+
+
+def difference(old: Mapping[Key, Listener], new: Iterable[Listener]) -> Difference:
+    """Listeners to close, to open, and those whose targets or policy are others."""
+    wanted = {listener.key: listener for listener in new}
+    return Difference(
+        closed=tuple(key for key in old if key not in wanted),
+        opened=tuple(found for key, found in wanted.items() if key not in old),
+        changed=tuple(found for key, found in wanted.items() if key in old and old[key] != found),
+    )
+
+
+def parse(text: str, number: int) -> tuple[Listener, ...]:
+    """The listeners that the file asks for; raises Malformed.
+
+    A file made for another host is refused: its addresses are that host's.
+    """
+    try:
+        data = json.loads(text)
+        if data["number"] != number:
+            raise Malformed(f"the table is for loopback number {data['number']}, not {number}")
+        listeners = tuple(_listener(item) for item in data["listeners"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, Malformed):
+            raise
+        raise Malformed(f"not a relay's table: {type(error).__name__}: {error}") from error
+    if len({listener.key for listener in listeners}) < len(listeners):
+        raise Malformed("the table has two listeners with one address, port and protocol")
+    return listeners
+
+
+def _listener(item: dict[str, Any]) -> Listener:
+    protocol, policy = str(item["protocol"]), str(item["policy"])
+    if protocol not in PROTOCOLS or policy not in POLICIES:
+        raise Malformed(f"{item['service']}: {protocol}/{policy} is not known")
+    return Listener(
+        service=str(item["service"]),
+        key=Key(*_endpoint(item), protocol),
+        policy=policy,
+        targets=tuple(
+            Target(str(t["instance"]), _endpoint(t), bool(t["takes_new"])) for t in item["targets"]
+        ),
+    )
+
+
+def _endpoint(item: dict[str, Any]) -> Endpoint:
+    """Address and port; a name instead of an address would be looked up, and is refused."""
+    address, port = str(item["address"]), int(item["port"])
+    octets = address.split(".")
+    if len(octets) != 4 or not all(o.isdecimal() and int(o) <= 255 for o in octets):
+        raise Malformed(f"{address!r} is not an IPv4 address")
+    if not 0 < port < 65536:
+        raise Malformed(f"{port} is not a port")
+    return address, port
