@@ -38,9 +38,7 @@ COLUMNS = (
     Column[ClusterView]("Status", lambda view, now: view.status),
     Column[ClusterView]("Host", lambda view, now: view.host),
     Column[ClusterView]("Policy", lambda view, now: view.policy),
-    Column[ClusterView](
-        "Workers", lambda view, now: f"{view.workers_ready}/{view.workers_total}"
-    ),
+    Column[ClusterView]("Workers", lambda view, now: f"{view.workers_ready}/{view.workers_total}"),
     Column[ClusterView]("Instances", lambda view, now: str(view.instances)),
     Column[ClusterView]("Free", _free),
     Column[ClusterView]("Seen", lambda view, now: words.age(view.last_seen, now)),

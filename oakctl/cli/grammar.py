@@ -30,8 +30,8 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-class _Group(TyperGroup):
-    """A noun whose verbs have silent aliases."""
+class Group(TyperGroup):
+    """Commands whose verbs have silent aliases."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = super().get_command(ctx, cmd_name)
@@ -45,7 +45,7 @@ def noun(name: str, summary: str) -> typer.Typer:
     return typer.Typer(
         name=name,
         help=summary,
-        cls=_Group,
+        cls=Group,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -170,7 +170,9 @@ def service_line(service: ServiceView) -> str:
 
 
 def _names(services: Sequence[ServiceView]) -> str:
-    return f"{', '.join(service.name for service in services)} {'is' if len(services) == 1 else 'are'}"
+    return (
+        f"{', '.join(service.name for service in services)} {'is' if len(services) == 1 else 'are'}"
+    )
 
 
 async def _of(client: RootClient, service: ServiceView) -> Sequence[InstanceView]:
