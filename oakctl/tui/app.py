@@ -1,0 +1,84 @@
+"""The terminal app: a terminal that is given back, a connection to the root, the first screen.
+
+Belongs here: what all screens share. Does not belong here: a screen.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from textual.app import App
+
+from oakctl.errors import OakError
+from oakctl.tui.root_reader import Connect, RootReader
+from oakctl.tui.screens.confirm import ConfirmScreen
+from oakctl.tui.screens.fleet import FleetScreen
+from oakctl.tui.terminal import leave_on_signals, survive_old_mouse_reports
+
+
+class OakApp(App[None]):
+    """Base of our apps; `connect` opens the root that is shown."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "oakctl"
+
+    def __init__(self, connect: Connect) -> None:
+        survive_old_mouse_reports()
+        super().__init__()
+        self._connect = connect
+        self._open = AsyncExitStack()
+
+    async def on_mount(self) -> None:
+        """Connect, then show the first screen."""
+        if not self.is_headless:
+            leave_on_signals(self)
+        root = await self._open.enter_async_context(self._connect())
+        await self.push_screen(self.first_screen(root))
+
+    async def on_unmount(self) -> None:
+        """Close the connection."""
+        await self._open.aclose()
+
+    def first_screen(self, root: RootReader) -> FleetScreen:
+        """The screen that is there from the start to the end."""
+        return FleetScreen(root)
+
+    async def action_quit(self) -> None:
+        """Ctrl-Q is q."""
+        self.action_leave()
+
+    def action_leave(self) -> None:
+        """End the app."""
+        self.exit()
+
+    def tell(self, message: str) -> None:
+        """Show a fault of what runs beside the app."""
+        for screen in self.screen_stack:
+            if isinstance(screen, FleetScreen):
+                screen.show_banner(message)
+
+
+class FleetApp(OakApp):
+    """What `oakctl` shows: the fleet."""
+
+    def action_leave(self) -> None:
+        """End the app; asks when work on hosts would be interrupted."""
+        self.run_worker(self._leave(), group="leave", exclusive=True, exit_on_error=False)
+
+    async def _leave(self) -> None:
+        running = await self._under_way()
+        if running:
+            question = f"{running} is under way; leaving interrupts it. It can be run again."
+            if not await self.push_screen_wait(ConfirmScreen(question, "Leave")):
+                return
+        self.exit()
+
+    async def _under_way(self) -> str:
+        async with AsyncExitStack() as stack:
+            root = await stack.enter_async_context(self._connect())
+            try:
+                operations = await root.operations()
+            except OakError:
+                return ""
+        names = [f"{view.kind} {view.subject}" for view in operations if view.state == "running"]
+        return ", ".join(names)
