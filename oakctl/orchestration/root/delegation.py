@@ -90,7 +90,7 @@ class Sight:
     reason: str = ""
     aggregate: Aggregate | None = None
     accepts_offers: bool = True
-    present: Mapping[Key, int] = field(default_factory=dict)  # instance → epoch there
+    present: frozenset[Key] = frozenset()  # instances there
     in_force: Mapping[str, int] = field(default_factory=dict)  # job name → share revision
     confirmed: Mapping[str, int] = field(default_factory=dict)
 
@@ -279,7 +279,7 @@ def _strays(picture: Picture, now: float) -> Iterable[Effect]:
     given = {(row.cluster, *row.key) for row in picture.rows if row.phase is not Phase.UNPLACED}
     raised: set[Seat] = set()
     for sight in picture.clusters.values():
-        for job_name, number in sight.present:
+        for job_name, number in sorted(sight.present):
             seat = (sight.name, job_name)
             if not sight.reachable or (sight.name, job_name, number) in given:
                 continue

@@ -147,23 +147,14 @@ def forget_instance(db: Database, key: Key) -> None:
 
 def next_epoch(db: Database, key: Key) -> int:
     """A higher epoch than any this instance number ever had."""
-    return raise_epoch(db, key, _epoch(db, key) + 1)
-
-
-def raise_epoch(db: Database, key: Key, epoch: int) -> int:
-    """Note that `epoch` was given out, whoever did it."""
-    highest = max(epoch, _epoch(db, key))
-    db.table("epochs").upsert(
-        {"job_name": key[0], "number": key[1], "epoch": highest}, pk=("job_name", "number")
-    )
-    return highest
-
-
-def _epoch(db: Database, key: Key) -> int:
     found = db.execute(
         "SELECT epoch FROM epochs WHERE job_name = ? AND number = ?", list(key)
     ).fetchone()
-    return int(found[0]) if found else 0
+    epoch = int(found[0]) + 1 if found else 1
+    db.table("epochs").upsert(
+        {"job_name": key[0], "number": key[1], "epoch": epoch}, pk=("job_name", "number")
+    )
+    return epoch
 
 
 def shares(db: Database) -> Sequence[ShareRow]:
@@ -183,8 +174,3 @@ def raise_share(db: Database, seat: Seat, *, above: int = 0) -> int:
         pk=("cluster", "job_name"),
     )
     return revision
-
-
-def close_share(db: Database, seat: Seat) -> None:
-    """The cluster has let go of the service; the revision is kept."""
-    db.execute("UPDATE shares SET is_open = 0 WHERE cluster = ? AND job_name = ?", list(seat))
