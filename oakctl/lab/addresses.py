@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Container, Sequence
 
 from oakctl.errors import Conflict
@@ -16,6 +17,8 @@ from oakctl.model.config import BUS_PORT
 
 # Even: the odd number after each is for the addresses of the host's instances.
 NUMBERS = range(2, 253, 2)
+
+DYING_S = 2.0  # a killed keeper holds its addresses a little longer than it is to be seen
 
 
 def hold(number: int) -> socket.socket:
@@ -63,15 +66,21 @@ def hold_free(count: int, taken: Container[int]) -> list[tuple[int, socket.socke
 def hold_all(numbers: Sequence[int]) -> list[socket.socket]:
     """Hold exactly these numbers; raises Conflict naming the first that is taken."""
     held: list[socket.socket] = []
+    deadline = time.monotonic() + DYING_S
     for number in numbers:
-        try:
-            held.append(hold(number))
-        except OSError as error:
-            release(held)
-            raise Conflict(
-                f"127.{number}.0.1 is no longer free: {error.strerror}",
-                hint="oakctl lab down, then oakctl lab up",
-            ) from error
+        while True:
+            try:
+                held.append(hold(number))
+                break
+            except OSError as error:
+                if time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+                release(held)
+                raise Conflict(
+                    f"127.{number}.0.1 is no longer free: {error.strerror}",
+                    hint="oakctl lab down, then oakctl lab up",
+                ) from error
     return held
 
 

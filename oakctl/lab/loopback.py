@@ -35,6 +35,7 @@ Progress = Callable[[str], None]
 
 LOCK_WAIT_S = 60.0
 KEEPER_START_S = 30.0
+PING_S = 5.0
 POWER_S = 20.0
 GRACE_S = 5.0
 GONE_S = 20.0
@@ -112,7 +113,7 @@ async def up(name: str, hosts: Sequence[LabHost], progress: Progress = lambda _:
                 f"lab {name} is there with other hosts",
                 hint=f"oakctl lab down {name}, or another --name",
             )
-        if control.answers(files.socket) and record is not None:
+        if record is not None and await _answers(files):
             keys.trust_hosts(files, record)
         else:
             await _bring_up(files, record, hosts, progress)
@@ -135,6 +136,7 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         progress(f"lab {name}: ending its processes")
         await _end_keeper(files, lab)
         await _end_processes(lab)
+        _wait_for_addresses(files)
         progress(f"lab {name}: taking away its files")
         keys.distrust_hosts(lab)
         files.socket.unlink(missing_ok=True)
@@ -225,7 +227,7 @@ def _numbers_of_other_labs(name: str) -> set[int]:
 async def _start_keeper(files: LabFiles, lab: str, holders: Sequence[socket.socket]) -> None:
     keeper = _launch(files, lab, holders)
     deadline = time.monotonic() + KEEPER_START_S
-    while not control.answers(files.socket):
+    while not await _answers(files):
         if keeper.poll() is not None:
             raise OakError(
                 f"the keeper of lab {files.name} ended (exit code {keeper.returncode})",
@@ -238,6 +240,15 @@ async def _start_keeper(files: LabFiles, lab: str, holders: Sequence[socket.sock
                 hint=f"oakctl lab down {files.name}; its log is {files.keeper_log}",
             )
         await asyncio.sleep(STEP_S)
+
+
+async def _answers(files: LabFiles) -> bool:
+    """Whether a keeper answers; that its socket takes a connection may be its last breath."""
+    try:
+        await control.ask(files.socket, {"op": "ping"}, timeout_s=PING_S)
+    except OakError:
+        return False
+    return True
 
 
 def _launch(files: LabFiles, lab: str, holders: Sequence[socket.socket]) -> subprocess.Popen[bytes]:
@@ -296,6 +307,16 @@ async def _end_keeper(files: LabFiles, lab: str) -> None:
 
     # Longer than its own grace, in which it ends what its hosts run.
     await _end(processes.Ending(find, 2 * GRACE_S), f"the keeper of lab {files.name}")
+
+
+def _wait_for_addresses(files: LabFiles) -> None:
+    """Return when the hosts' ports are free: sockets may outlive their process by a moment."""
+    try:
+        record = description.read(files)
+        numbers = [host.number for host in record.hosts] if record else []
+        addresses.release(addresses.hold_all(numbers))
+    except OakError:
+        return  # a damaged record, or somebody else has an address already
 
 
 async def _end_processes(lab: str) -> None:

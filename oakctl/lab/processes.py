@@ -15,6 +15,7 @@ from pathlib import Path
 
 LAB_VARIABLE = "OAKCTL_LAB"
 HOST_VARIABLE = "OAKCTL_HOST"
+UNIT_VARIABLE = "OAKCTL_UNIT"
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ def start_of(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def of_lab(lab: str, host: str | None = None) -> list[Process]:
-    """Every process that carries this lab's id (and this host's name), oldest first.
+def of_lab(lab: str, host: str | None = None, unit: str | None = None) -> list[Process]:
+    """Every process that carries this lab's id (and host's and unit's name), oldest first.
 
     This process is never among them: `lab down` may be typed inside the lab.
     """
     wanted = [f"{LAB_VARIABLE}={lab}".encode()]
     if host is not None:
         wanted.append(f"{HOST_VARIABLE}={host}".encode())
+    if unit is not None:
+        wanted.append(f"{UNIT_VARIABLE}={unit}".encode())
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():

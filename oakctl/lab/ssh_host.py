@@ -7,15 +7,12 @@ Belongs here: what sshd does. Does not belong here: the host's units (`superviso
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import ipaddress
 import json
 import os
 import posixpath
 import signal
-import struct
 import subprocess
-import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +22,7 @@ from asyncssh.connection import SSHConnection
 
 from oakctl.lab.children import Child, Children
 from oakctl.lab.description import SSH_PORT, HostRecord, LabFiles, user_name
+from oakctl.lab.feed import feed, resize
 
 LONGEST_LOGGED = 400  # characters of a command
 
@@ -112,16 +110,19 @@ class SshHost:
         argv = [self.environment["SHELL"]] if command is None else ["/bin/sh", "-c", command]
         connection = process.channel.get_connection()
         start = self._on_terminal if process.term_type else self._on_pipes
-        child = await start(process, argv)
+        child, stdin = await start(process, argv)
         session = self.sessions.setdefault(connection, set())
         session.add(child)
+        feeding = asyncio.create_task(feed(process.stdin, stdin))
         try:
             await process.stdout.drain()
             await process.stderr.drain()
             code = await asyncio.shield(child.exit_code)
         finally:
             session.discard(child)
-            child.signal_group(signal.SIGKILL)
+            feeding.cancel()
+            if not child.exit_code.done():
+                child.signal_group(signal.SIGKILL)
         if code < 0:
             process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
         else:
@@ -130,25 +131,32 @@ class SshHost:
     def _directory(self) -> Path:
         return self._files.home(self.record.name)
 
-    async def _on_pipes(self, process: asyncssh.SSHServerProcess[bytes], argv: list[str]) -> Child:
-        child = self.children.spawn(
-            argv,
-            environment=self.environment,
-            directory=self._directory(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    async def _on_pipes(
+        self, process: asyncssh.SSHServerProcess[bytes], argv: list[str]
+    ) -> tuple[Child, int]:
+        theirs, ours = os.pipe()
+        try:
+            child = self.children.spawn(
+                argv,
+                environment=self.environment,
+                directory=self._directory(),
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        finally:
+            os.close(theirs)
         popen = child.popen
-        await process.redirect(popen.stdin, popen.stdout, popen.stderr)
-        return child
+        # The end of one stream must not end the channel: the other may still have something.
+        await process.redirect(stdout=popen.stdout, stderr=popen.stderr, send_eof=False)
+        return child, ours
 
     async def _on_terminal(
         self, process: asyncssh.SSHServerProcess[bytes], argv: list[str]
-    ) -> Child:
+    ) -> tuple[Child, int]:
         ours, theirs = os.openpty()
         columns, rows, *_ = process.term_size
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        resize(theirs, columns, rows)
         try:
             child = self.children.spawn(
                 argv,
@@ -161,8 +169,8 @@ class SshHost:
             )
         finally:
             os.close(theirs)
-        await process.redirect(os.dup(ours), ours)
-        return child
+        await process.redirect(stdout=os.dup(ours))
+        return child, ours
 
 
 class _Server(asyncssh.SSHServer):

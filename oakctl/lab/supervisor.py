@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -74,7 +73,7 @@ class HostSupervisor:
         host: str,
         home: Path,
         running: Path,
-        environment: Mapping[str, str],
+        environment: dict[str, str],
         children: Children,
     ) -> None:
         self._lab, self._host, self._home = lab, host, home
@@ -96,8 +95,10 @@ class HostSupervisor:
                     continue
                 kept = self._units.setdefault(stored.unit.name, _Kept(stored))
                 self._adopt(kept)
-                if stored.wanted or kept.alive():
+                if stored.wanted:
                     self._keep(kept)
+                else:  # the keeper was killed while it stopped it
+                    await self._end(kept)
 
     async def halt(self) -> None:
         """Let go of every unit without touching its process; `resume` goes on."""
@@ -198,7 +199,7 @@ class HostSupervisor:
 
     def _unrecorded(self, unit: Unit) -> RunRecord | None:
         """A process that a keeper started and did not live to write down."""
-        for process in processes.of_lab(self._lab, self._host):
+        for process in processes.of_lab(self._lab, self._host, unit.name):
             if process.command == unit.argv:
                 return RunRecord(process.pid, process.start, time.time(), 0)
         return None
@@ -259,12 +260,13 @@ class HostSupervisor:
         paths.private_directory(output.parent)
         if output.exists() and output.stat().st_size > LONGEST_LOG:
             output.replace(output.with_name(f"{output.name}.1"))
+        mark = {processes.UNIT_VARIABLE: unit.name}
         with output.open("ab") as sink:
             output.chmod(0o600)
             try:
                 return self._children.spawn(
                     unit.argv,
-                    environment={**self._environment, **unit.environment},
+                    environment=self._environment | unit.environment | mark,
                     directory=Path(unit.working_directory or self._home),
                     stdout=sink,
                     stderr=sink,
