@@ -34,7 +34,7 @@ FIRST_EVENTS = 200
 
 
 class FleetScreen(Screen[None]):
-    """Topology above services above events; side by side where there is room."""
+    """Topology above services above events."""
 
     CSS = """
     FleetScreen #title { height: 1; background: $panel; padding: 0 1; }
