@@ -139,5 +139,7 @@ async def _serve(
 
 async def _until_idle(root: Root, activity: Activity, idle_s: float, keep: bool) -> None:
     """Return when nobody has asked anything for `idle_s` seconds and nothing is unfinished."""
-    while keep or activity.quiet_s < idle_s or not await root.is_idle():
+    while True:
         await asyncio.sleep(IDLE_CHECK_S)
+        if not keep and activity.quiet_s >= idle_s and await root.is_idle():
+            return
