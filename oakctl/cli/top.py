@@ -20,6 +20,15 @@ def version() -> None:
     output.line(oakctl.__version__)
 
 
+def serve(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay when there is nothing to do.")] = False,
+) -> None:
+    """Be the root process; it leaves when idle. Other commands start it where they need it."""
+    from oakctl.api import serve as process
+
+    raise typer.Exit(process.run(keep))
+
+
 def tui() -> None:
     """Open the terminal app (what `oakctl` alone does)."""
     require_terminal("oakctl tui")
@@ -91,6 +100,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> No
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command("tui", epilog=examples("oakctl tui"))(tui)
+    app.command("serve", epilog=examples("oakctl serve --keep"))(serve)
     app.command("status", epilog=examples("oakctl status", "oakctl status -o json"))(status)
     app.command("explain", epilog=examples("oakctl explain Rec"))(explain)
     app.command(

@@ -1,16 +1,14 @@
-"""The terminal app: a terminal that is given back, a connection to the root, the first screen.
+"""The terminal app: a terminal that is given back, the first screen.
 
 Belongs here: what all screens share. Does not belong here: a screen.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 from textual.app import App
 
 from oakctl.errors import OakError
-from oakctl.tui.root_reader import Connect, RootReader
+from oakctl.tui.root_reader import Connect
 from oakctl.tui.screens.confirm import ConfirmScreen
 from oakctl.tui.screens.fleet import FleetScreen
 from oakctl.tui.terminal import leave_on_signals, survive_old_mouse_reports
@@ -25,23 +23,17 @@ class OakApp(App[None]):
     def __init__(self, connect: Connect) -> None:
         survive_old_mouse_reports()
         super().__init__()
-        self._connect = connect
-        self._open = AsyncExitStack()
+        self.connect = connect
 
     async def on_mount(self) -> None:
-        """Connect, then show the first screen."""
+        """Show the first screen."""
         if not self.is_headless:
             leave_on_signals(self)
-        root = await self._open.enter_async_context(self._connect())
-        await self.push_screen(self.first_screen(root))
+        await self.push_screen(self.first_screen())
 
-    async def on_unmount(self) -> None:
-        """Close the connection."""
-        await self._open.aclose()
-
-    def first_screen(self, root: RootReader) -> FleetScreen:
+    def first_screen(self) -> FleetScreen:
         """The screen that is there from the start to the end."""
-        return FleetScreen(root)
+        return FleetScreen(self.connect)
 
     async def action_quit(self) -> None:
         """Ctrl-Q is q."""
@@ -74,11 +66,10 @@ class FleetApp(OakApp):
         self.exit()
 
     async def _under_way(self) -> str:
-        async with AsyncExitStack() as stack:
-            root = await stack.enter_async_context(self._connect())
-            try:
+        try:
+            async with self.connect() as root:
                 operations = await root.operations()
-            except OakError:
-                return ""
+        except OakError:  # a root that does not answer has nothing to be interrupted
+            return ""
         names = [f"{view.kind} {view.subject}" for view in operations if view.state == "running"]
         return ", ".join(names)

@@ -6,6 +6,7 @@ not answer is a banner, never the end. Does not belong here: how a row is made (
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import time
 from typing import ClassVar
@@ -20,7 +21,7 @@ from textual.worker import Worker, WorkerState
 
 from oakctl.model.events import Event
 from oakctl.tui.plain import plain, plain_text
-from oakctl.tui.root_reader import RootReader, look
+from oakctl.tui.root_reader import Connect, look
 from oakctl.tui.screens.help import HelpScreen
 from oakctl.tui.viewmodels import rows, topology
 from oakctl.tui.viewmodels.snapshot import Snapshot
@@ -53,9 +54,9 @@ class FleetScreen(Screen[None]):
         Binding("q", "app.leave", "Quit", tooltip="leave"),
     ]
 
-    def __init__(self, root: RootReader) -> None:
+    def __init__(self, connect: Connect) -> None:
         super().__init__()
-        self._root = root
+        self._connect = connect
         self._snapshot = Snapshot(0.0)
         self._folded: frozenset[str] = frozenset()
         self._last_event = -FIRST_EVENTS
@@ -104,19 +105,28 @@ class FleetScreen(Screen[None]):
         self._draw()
         running = {worker.group for worker in self.workers if not worker.is_finished}
         if "poll" not in running:
-            self.run_worker(self._poll(), group="poll", exit_on_error=False)
+            self._watch()
         if "follow" not in running:
             self.run_worker(self._follow(), group="follow", exit_on_error=False)
 
+    def _watch(self) -> None:
+        self.run_worker(self._poll(), group="poll", exclusive=True, exit_on_error=False)
+
+    # Each of the two ends when the root fails it; the next tick begins anew, newly connected.
+
     async def _poll(self) -> None:
-        self._snapshot = await look(self._root, time.time())
-        self.query_one("#banner").remove_class("-shown")
-        self._draw()
+        async with self._connect() as root:
+            while True:
+                self._snapshot = await look(root, time.time())
+                self.query_one("#banner").remove_class("-shown")
+                self._draw()
+                await asyncio.sleep(POLL_S)
 
     async def _follow(self) -> None:
-        async for event in self._root.events(self._last_event, follow=True):
-            self._last_event = event.id
-            self._new_lines.append(plain_text(_line(event), rows.event_tone(event)))
+        async with self._connect() as root:
+            async for event in root.events(self._last_event, follow=True):
+                self._last_event = event.id
+                self._new_lines.append(plain_text(_line(event), rows.event_tone(event)))
 
     def _flush(self) -> None:
         if self._new_lines:
@@ -151,7 +161,7 @@ class FleetScreen(Screen[None]):
 
     def action_refresh_now(self) -> None:
         """Ask now instead of within a second."""
-        self._tick()
+        self._watch()
 
     def action_help(self) -> None:
         """Show the keys."""
