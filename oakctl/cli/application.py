@@ -181,8 +181,8 @@ async def _uploaded(client: RootClient, references: Sequence[str], base: Path) -
     cache = paths.cache_directory() / "artifacts"
     uploaded = {}
     for reference in references:
-        packed = await asyncio.to_thread(artifact.pack, base / reference, cache)
-        diagnostics.say(f"{reference}: packed, {packed.size / 2**20:.1f} MiB")
+        packed = await asyncio.to_thread(artifact.resolve, reference, base, cache)
+        diagnostics.say(f"{reference}: {packed.size / 2**20:.1f} MiB")
         uploaded[reference] = await client.upload_artifact(packed.path)
     return uploaded
 

@@ -60,7 +60,7 @@ def confirm(question: str, *, yes: bool, command: str) -> None:
     if yes:
         return
     if not can_prompt():
-        raise UsageError(f"{question} needs an answer, and there is no terminal", hint=command)
+        raise UsageError(f"there is no terminal to ask on: {question}", hint=command)
     if not ask(question):
         raise OakError("nothing was changed")
 

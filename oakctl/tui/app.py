@@ -5,13 +5,17 @@ Belongs here: what all screens share. Does not belong here: a screen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import App
 
 from oakctl.errors import OakError
 from oakctl.tui.root_reader import Connect
 from oakctl.tui.screens.confirm import ConfirmScreen
+from oakctl.tui.screens.demo import DemoScreen
 from oakctl.tui.screens.fleet import FleetScreen
 from oakctl.tui.terminal import leave_on_signals, survive_old_mouse_reports
+from oakctl.tui.viewmodels.demo import DemoProgress
 
 
 class OakApp(App[None]):
@@ -73,3 +77,32 @@ class FleetApp(OakApp):
             return ""
         names = [f"{view.kind} {view.subject}" for view in operations if view.state == "running"]
         return ", ".join(names)
+
+
+class DemoApp(OakApp):
+    """What `oakctl demo` shows; `stop` begins the demonstration's end."""
+
+    def __init__(
+        self, connect: Connect, progress: DemoProgress, stop: Callable[[], object]
+    ) -> None:
+        super().__init__(connect)
+        self._progress = progress
+        self._stop = stop
+        self._stopping = False
+
+    def first_screen(self) -> FleetScreen:
+        """The demonstration's."""
+        self._shown = DemoScreen(self.connect, self._progress)
+        return self._shown
+
+    def action_leave(self) -> None:
+        """Tear the demonstration down, after a question; the app ends when that is done."""
+        if not self._stopping:
+            self.run_worker(self._leave(), group="leave", exclusive=True, exit_on_error=False)
+
+    async def _leave(self) -> None:
+        question = "Tear down the demonstration: application, clusters and hosts?"
+        if await self.push_screen_wait(ConfirmScreen(question, "Tear down")):
+            self._stopping = True
+            self._shown.note = "tearing down   "
+            self._stop()

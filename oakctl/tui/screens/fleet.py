@@ -61,6 +61,7 @@ class FleetScreen(Screen[None]):
         self._folded: frozenset[str] = frozenset()
         self._last_event = -FIRST_EVENTS
         self._new_lines: list[Text] = []
+        self.note = ""  # what the title says besides
 
     def compose(self) -> ComposeResult:
         """Title, banner, panels, keys."""
@@ -103,11 +104,17 @@ class FleetScreen(Screen[None]):
     def _tick(self) -> None:
         # The age of a heartbeat grows whether the root answers or not.
         self._draw()
+        if not self.ready_to_look():
+            return
         running = {worker.group for worker in self.workers if not worker.is_finished}
         if "poll" not in running:
             self._watch()
         if "follow" not in running:
             self.run_worker(self._follow(), group="follow", exit_on_error=False)
+
+    def ready_to_look(self) -> bool:
+        """Whether there is a root to be asked."""
+        return True
 
     def _watch(self) -> None:
         self.run_worker(self._poll(), group="poll", exclusive=True, exit_on_error=False)
@@ -151,7 +158,7 @@ class FleetScreen(Screen[None]):
         self.query_one("#topology", KeyedTable).show(topology.rows(snapshot, now, self._folded))
         for table in self.query("#services").results(KeyedTable):
             table.show(rows.services(snapshot.services))
-        self.query_one("#title", Static).update(plain(title(snapshot)))
+        self.query_one("#title", Static).update(plain(self.note + title(snapshot)))
 
     def action_fold(self) -> None:
         """Hide or show what is below the line under the cursor."""
@@ -165,8 +172,13 @@ class FleetScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show the keys."""
-        own = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
-        self.app.push_screen(HelpScreen(own))
+        keys: dict[str, Binding] = {}
+        for kind in type(self).__mro__:
+            for binding in kind.__dict__.get("BINDINGS", ()):
+                # Those that have a tooltip are ours; the nearest class says what a key does.
+                if isinstance(binding, Binding) and binding.tooltip:
+                    keys.setdefault(binding.key, binding)
+        self.app.push_screen(HelpScreen(keys.values()))
 
 
 def title(snapshot: Snapshot) -> str:
