@@ -46,7 +46,7 @@ def run(keep: bool, idle_s: float = IDLE_S, installer: Installer | None = None) 
     )
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     with only_one(), listening() as listener:
-        return asyncio.run(_serve(listener, keep, idle_s, installer))
+        return asyncio.run(serve(listener, keep, idle_s, installer))
 
 
 @contextlib.contextmanager
@@ -98,9 +98,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(
+async def serve(
     listener: socket.socket, keep: bool, idle_s: float, installer: Installer | None
 ) -> int:
+    """Serve on a listening socket; see `run`."""
     activity = Activity()
     leave = asyncio.Event()
     code = ExitCode.DONE
