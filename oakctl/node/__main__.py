@@ -32,28 +32,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from oakctl.orchestration.worker import process
+    from oakctl.orchestration.worker.process import main as run
 
-    return process.main(arguments.config)
+    return run(arguments.config)
 
 
 def _cluster(arguments: argparse.Namespace) -> int:
-    from oakctl.orchestration.cluster import process
+    from oakctl.orchestration.cluster.process import main as run
 
-    return int(process.main(arguments.config) or 0)
+    return int(run(arguments.config) or 0)
 
 
 def _relay(arguments: argparse.Namespace) -> int:
-    from oakctl.overlay.loopback import relay
+    from oakctl.overlay.loopback.relay import main as run
 
-    return relay.main(["--state", arguments.state, "--number", str(arguments.number)])
+    return run(["--state", arguments.state, "--number", str(arguments.number)])
 
 
 def _unit(arguments: argparse.Namespace) -> int:
-    from oakctl.node import unit
+    from oakctl.node.unit import main as run
 
-    file, name = getattr(arguments, "file", ""), getattr(arguments, "name", "")
-    return unit.main(arguments.operation, file, name)
+    return run(arguments.operation, getattr(arguments, "file", ""), getattr(arguments, "name", ""))
 
 
 def _version(_: argparse.Namespace) -> int:

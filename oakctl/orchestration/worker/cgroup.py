@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +94,9 @@ class Limits:
         """Take away empty groups that are not in `keep`; our own directories too, at last."""
         for directory in {base.directory for base in self.bases}:
             with contextlib.suppress(OSError):
-                for name in os.listdir(directory):
-                    if name not in keep and (directory / name).is_dir():
-                        _remove(directory / name)
+                for group in list(directory.iterdir()):
+                    if group.name not in keep and group.is_dir():
+                        _remove(group)
 
     def close(self) -> None:
         """Take our own directories away where no group is left in them."""
