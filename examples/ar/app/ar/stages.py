@@ -10,6 +10,7 @@ import sys
 import threading
 
 from ar import settings
+from ar.scene import Unusable
 
 STAGES = ("pre", "obj", "rec", "client")
 
@@ -28,6 +29,6 @@ def main() -> None:
         told = settings.read(os.environ)
         log.info("%s on %s", name, told.bind)
         importlib.import_module(f"ar.{name}").run(told, stop)
-    except (settings.WrongSetting, ValueError, OSError) as error:
+    except (settings.WrongSetting, Unusable, OSError) as error:
         sys.exit(f"{name}: {error}")
     log.info("%s ended", name)
