@@ -29,12 +29,12 @@ class DemoScreen(FleetScreen):
 
     # A screen has one CSS: that of the class it comes from would be left out.
     CSS = f"""{FleetScreen.CSS}
-    DemoScreen #left {{ width: 3fr; }}
-    DemoScreen #right {{ width: 2fr; }}
-    DemoScreen #camera {{ height: 3fr; min-height: 4; content-align: center middle; }}
-    DemoScreen .figure {{ height: 1; padding: 0 1; }}
-    DemoScreen Sparkline {{ height: 1; margin: 0 1; }}
-    DemoScreen #steps {{ height: 2fr; min-height: 4; }}
+    #left {{ width: 3fr; }}
+    #right {{ width: 2fr; }}
+    #camera {{ height: 3fr; min-height: 4; content-align: center middle; }}
+    .figure {{ height: 1; padding: 0 1; }}
+    Sparkline {{ height: 1; margin: 0 1; }}
+    #steps {{ height: 2fr; min-height: 4; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.leave", "Quit", tooltip="tear everything down and leave"),

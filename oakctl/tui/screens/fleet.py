@@ -38,14 +38,14 @@ class FleetScreen(Screen[None]):
     """Topology above services above events."""
 
     CSS = """
-    FleetScreen #title { height: 1; background: $panel; padding: 0 1; }
-    FleetScreen #banner { display: none; height: 1; background: $error; padding: 0 1; }
-    FleetScreen #banner.-shown { display: block; }
-    FleetScreen .panel { border: round $primary-darken-2; border-title-color: $text-muted; }
-    FleetScreen .panel:focus { border: round $accent; }
-    FleetScreen #topology { height: 3fr; min-height: 5; }
-    FleetScreen #services { height: 2fr; min-height: 4; }
-    FleetScreen #events { height: 2fr; min-height: 4; }
+    #title { height: 1; background: $panel; padding: 0 1; }
+    #banner { display: none; height: 1; background: $error; padding: 0 1; }
+    #banner.-shown { display: block; }
+    .panel { border: round $primary-darken-2; border-title-color: $text-muted; }
+    .panel:focus { border: round $accent; }
+    #topology { height: 3fr; min-height: 5; }
+    #services { height: 2fr; min-height: 4; }
+    #events { height: 2fr; min-height: 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "fold", "Fold", tooltip="hide or show what is below a line"),
