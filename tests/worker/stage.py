@@ -232,6 +232,16 @@ class AgentProcess:
         (prefix / "worker.json").write_bytes(wire.encode(config))
         return cls(config, prefix)
 
+    @classmethod
+    def create_beside(
+        cls, other: AgentProcess, prefix: Path, **changes: object
+    ) -> AgentProcess:
+        """The same worker with another prefix."""
+        prefix.mkdir(parents=True)
+        config = replace(other.config, prefix=str(prefix), **changes)  # type: ignore[arg-type]
+        (prefix / "worker.json").write_bytes(wire.encode(config))
+        return cls(config, prefix)
+
     @property
     def log(self) -> str:
         """What the agent has said so far."""
