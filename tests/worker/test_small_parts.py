@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from oakctl.orchestration.worker import (
     launch,
     metrics,
     overlay,
+    process,
     procfs,
     storage,
     usage,
@@ -181,6 +183,18 @@ async def test_http_answers() -> None:
         await _served(b"SSH-2.0-nothing\r\n")
     with pytest.raises(http.BadAnswer):
         await _served(b"HTTP/1.0 200 OK\r\n\r\n" + bytes(http.LONGEST_BODY + 1))
+
+
+def test_a_line_is_told_once_in_a_while() -> None:
+    repeats = process.Repeats()
+
+    def told(text: str, at: float) -> bool:
+        entry = logging.LogRecord("x", logging.INFO, "", 0, text, None, None)
+        entry.created = at
+        return repeats.filter(entry)
+
+    lines = [("away", 100.0), ("away", 101.0), ("back", 102.0), ("away", 129.0), ("away", 131.0)]
+    assert [told(*line) for line in lines] == [True, False, True, False, True]
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:
