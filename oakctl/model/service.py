@@ -39,19 +39,24 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Connectivity:
-    """A service that instances of this one talk to; `target` is a full job name."""
-
-    target: str
-    constraints: tuple[Constraint, ...] = ()
-
-
-@dataclass(frozen=True)
 class ServiceAddresses:
     """Overlay addresses of a service, one per balancing policy; empty: not given."""
 
     rr_ip: str = ""  # balanced over the ready instances
     closest_ip: str = ""  # the nearest ready instance
+
+
+@dataclass(frozen=True)
+class Connectivity:
+    """A service that instances of this one talk to; `target` is a full job name.
+
+    `addresses` are the target's: the root fills them in, so that an instance has them from its
+    start, wherever the target runs and whether it does already.
+    """
+
+    target: str
+    constraints: tuple[Constraint, ...] = ()
+    addresses: ServiceAddresses = ServiceAddresses()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import oakctl
 from oakctl.errors import ExitCode, OakError
 
 OLDEST_PYTHON = (3, 10)
@@ -32,37 +34,39 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from oakctl.orchestration.worker import process
+    from oakctl.orchestration.worker.process import main as run
 
-    return process.main(arguments.config)
+    return run(arguments.config)
 
 
 def _cluster(arguments: argparse.Namespace) -> int:
-    from oakctl.orchestration.cluster import process
+    from oakctl.orchestration.cluster.process import main as run
 
-    return int(process.main(arguments.config) or 0)
+    return int(run(arguments.config) or 0)
 
 
 def _relay(arguments: argparse.Namespace) -> int:
-    from oakctl.overlay.loopback import relay
+    from oakctl.overlay.loopback.relay import main as run
 
-    return relay.main(["--state", arguments.state, "--number", str(arguments.number)])
+    return run(["--state", arguments.state, "--number", str(arguments.number)])
 
 
 def _unit(arguments: argparse.Namespace) -> int:
-    from oakctl.node import unit
+    from oakctl.node.unit import main as run
 
-    file, name = getattr(arguments, "file", ""), getattr(arguments, "name", "")
-    return unit.main(arguments.operation, file, name)
+    return run(arguments.operation, getattr(arguments, "file", ""), getattr(arguments, "name", ""))
 
 
 def _version(_: argparse.Namespace) -> int:
-    import oakctl
-
     sys.stdout.write(f"{oakctl.__version__}\n")
     return 0
 
 
+MODULES = {  # of the processes that stay
+    "worker": "oakctl.orchestration.worker.process",
+    "cluster": "oakctl.orchestration.cluster.process",
+    "relay": "oakctl.overlay.loopback.relay",
+}
 COMMANDS = {
     "worker": _worker,
     "cluster": _cluster,
@@ -70,6 +74,13 @@ COMMANDS = {
     "unit": _unit,
     "version": _version,
 }
+
+
+def _leave_archive(command: str, words: list[str]) -> None:
+    if command in MODULES and not Path(oakctl.__file__).exists():
+        from oakctl.node import unzipped
+
+        unzipped.become(oakctl, MODULES[command], words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})\n"
         )
         return int(ExitCode.FAILED)
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(words)
+    _leave_archive(arguments.command, words)
     try:
         return COMMANDS[arguments.command](arguments)
     except OakError as error:

@@ -100,7 +100,7 @@ class Clusters:
         self._bell.ring()
 
     async def note_reachability(self) -> None:
-        """An event for each cluster that came or went since the last call; its last word is kept."""
+        """An event for each cluster that came or went; the last word of one that went is kept."""
         for link in list(self.links.values()):
             before, now = self._reachable.get(link.name), link.reachable
             if before is now or (before is None and not now):

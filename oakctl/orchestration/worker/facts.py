@@ -6,7 +6,6 @@ Belongs here: architecture, distribution, capacity. Does not belong here: what i
 
 from __future__ import annotations
 
-import glob
 import os
 import platform
 import shutil
@@ -74,8 +73,8 @@ def machine(prefix: Path) -> Resources:
         vcpus=float(len(os.sched_getaffinity(0))),
         memory_mb=memory_kib(_text("/proc/meminfo"), "MemTotal") // 1024,
         storage_mb=shutil.disk_usage(prefix).total // MIB,
-        vgpus=len(glob.glob("/dev/nvidia[0-9]*")) or int(Path("/dev/nvhost-ctrl-gpu").exists()),
-        vtpus=len(glob.glob("/dev/apex_[0-9]*")),
+        vgpus=_count("nvidia[0-9]*") or int(Path("/dev/nvhost-ctrl-gpu").exists()),
+        vtpus=_count("apex_[0-9]*"),
         bandwidth_in_kbit=kilobits,
         bandwidth_out_kbit=kilobits,
     )
@@ -90,11 +89,15 @@ def memory_kib(meminfo: str, name: str) -> int:
 
 
 def _network_kbit() -> int:
-    speeds = [_text(path).strip() for path in glob.glob("/sys/class/net/*/speed")]
+    speeds = [_text(path).strip() for path in Path("/sys/class/net").glob("*/speed")]
     return max((int(speed) * 1000 for speed in speeds if speed.isdigit()), default=0)
 
 
-def _text(path: str) -> str:
+def _count(devices: str) -> int:
+    return sum(1 for _ in Path("/dev").glob(devices))
+
+
+def _text(path: str | Path) -> str:
     # Devices that are down answer with EINVAL when they are asked for their speed.
     try:
         return Path(path).read_text(errors="replace")

@@ -39,6 +39,7 @@ class Instances:
         self._looks: dict[str, shim.Attempt] = {}
         self._strays: set[str] = set()
         self.records: dict[str, Record] = {}
+        self.version = 0  # grows with each change of a record
 
     def load(self) -> None:
         """Find what an earlier agent left: its records, and what still runs of them."""
@@ -177,6 +178,7 @@ class Instances:
             log.warning("%s: cannot be removed yet: %s", name, storage.in_words(error))
             return
         self.records.pop(name)
+        self.version += 1
         self._looks.pop(name, None)
         log.info("%s: forgotten", name)
 
@@ -199,6 +201,7 @@ class Instances:
 
     def _keep(self, changed: Record) -> None:
         self.records[changed.name] = changed
+        self.version += 1
         try:
             self._write(changed)
         except OSError as error:

@@ -46,7 +46,8 @@ def launch(directory: Path) -> None:
     os.chdir(order["directory"])
     overwrite(directory / "process", json.dumps(identity()))
     os.set_inheritable(LOCK_DESCRIPTOR, False)
-    os.execvpe(order["argv"][0], order["argv"], order["environment"])
+    program, *_ = order["argv"]
+    os.execvpe(program, order["argv"], order["environment"])  # noqa: S606
 
 
 def main(directory: Path) -> int:
@@ -54,7 +55,11 @@ def main(directory: Path) -> int:
     try:
         launch(directory)
     except (OSError, ValueError, KeyError) as error:
-        text = f"cannot run {error.filename}: {error.strerror}" if isinstance(error, OSError) else repr(error)
+        text = (
+            f"cannot run {error.filename}: {error.strerror}"
+            if isinstance(error, OSError)
+            else repr(error)
+        )
         overwrite(directory / "error", text[:400])
     return CANNOT_RUN
 

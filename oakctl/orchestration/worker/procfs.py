@@ -65,8 +65,7 @@ def lives(pid: int, start: int) -> bool:
 
 def all_stats() -> list[ProcessStat]:
     """Every process on the machine that can be seen."""
-    # os.listdir: a Path for each of hundreds of processes would be made for nothing.
-    found = (stat_of(int(name)) for name in os.listdir(PROC) if name.isdigit())
+    found = (stat_of(int(path.name)) for path in PROC.iterdir() if path.name.isdigit())
     return [stat for stat in found if stat is not None]
 
 
@@ -82,7 +81,9 @@ def session_members(session: int, start: int, everyone: list[ProcessStat]) -> li
     return [
         stat.pid
         for stat in everyone
-        if (session in (stat.session, stat.group)) and stat.start >= start and stat.state not in "ZX"
+        if (session in (stat.session, stat.group))
+        and stat.start >= start
+        and stat.state not in "ZX"
     ]
 
 

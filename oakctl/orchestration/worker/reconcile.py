@@ -86,7 +86,7 @@ def decide(
             actions.append(Prepare(desired))
         else:
             actions += _wanted(desired, record, artifacts, now)
-    return tuple(dict.fromkeys(actions))
+    return tuple(actions)
 
 
 def newest(instances: Iterable[DesiredInstance]) -> dict[str, DesiredInstance]:

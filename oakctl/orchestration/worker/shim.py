@@ -66,7 +66,7 @@ class Attempt:
     @property
     def over(self) -> bool:
         """Nothing of it runs and nothing more will be written."""
-        return self.exit_code is not None or not (self.held or self.lives)
+        return not (self.held or self.lives)
 
     @property
     def never_ran(self) -> bool:

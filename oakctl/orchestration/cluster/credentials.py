@@ -1,0 +1,98 @@
+"""Workers' bus credentials: given and taken back while the bus runs.
+
+Belongs here: changing `users.json`, and waiting until the server has read the change. Does not
+belong here: what the files look like (`bus_server`), the worker's record (`membership`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from oakctl.errors import Conflict, DeadlineExceeded, OakError
+from oakctl.model.config import HostLayout
+from oakctl.orchestration.cluster import bus_server
+
+log = logging.getLogger("oakctl.cluster.credentials")
+
+RELOAD_TIMEOUT_S = 5.0
+POLL_S = 0.02
+Users = dict[str, dict[str, str]]
+
+
+class Credentials:
+    """The users of this cluster's bus; `watcher` is a connection to its system account."""
+
+    def __init__(self, layout: HostLayout, watcher: Client) -> None:
+        self._layout = layout
+        self._watcher = watcher
+        self._lock = asyncio.Lock()
+
+    def workers(self) -> tuple[str, ...]:
+        """Those that have a credential; raises OakError."""
+        users = bus_server.read_users(self._layout)
+        return tuple(sorted(n for n, u in users.items() if u["role"] == bus_server.ROLE_WORKER))
+
+    async def repair(self) -> None:
+        """Bring the source into force when a crash came between the two files."""
+        async with self._lock:
+            users = bus_server.read_users(self._layout)
+            if not bus_server.in_force(self._layout, users):
+                log.warning("the bus users in force are not the stored ones: applying those")
+                await self._apply(users)
+
+    async def give(self, worker: str, bcrypt_hash: str) -> None:
+        """Usable when this returns.
+
+        Raises UsageError for a bad name or hash, Conflict when the name is taken by another
+        role or the server refuses it, DeadlineExceeded when the server does not reload.
+        """
+        bus_server.check_worker_name(worker)
+        wanted = {"role": bus_server.ROLE_WORKER, "hash": bcrypt_hash}
+        async with self._lock:
+            users = bus_server.read_users(self._layout)
+            known = users.get(worker)
+            if known == wanted:
+                return
+            if known is not None and known["role"] != bus_server.ROLE_WORKER:
+                raise Conflict(f"{worker} is the {known['role']} of this bus")
+            if known is not None:
+                # A new hash alone would leave whoever has the old secret connected.
+                await self._apply({n: u for n, u in users.items() if n != worker})
+            await self._apply({**users, worker: wanted})
+
+    async def take_back(self, worker: str) -> None:
+        """Its connection is cut; raises as `give` does. Unknown: nothing to do."""
+        async with self._lock:
+            users = bus_server.read_users(self._layout)
+            if users.get(worker, {}).get("role") == bus_server.ROLE_WORKER:
+                await self._apply({n: u for n, u in users.items() if n != worker})
+
+    async def _apply(self, users: Users) -> None:
+        before = await self._loaded_at()
+        running = await asyncio.to_thread(bus_server.apply_users, self._layout, users)
+        if running:
+            await self._reloaded(before)
+
+    async def _reloaded(self, before: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RELOAD_TIMEOUT_S
+        while await self._loaded_at() == before:
+            if loop.time() >= deadline:
+                raise DeadlineExceeded(
+                    f"the bus has not read its new users within {RELOAD_TIMEOUT_S:.0f} s",
+                    hint=f"look at {self._layout.log('bus')} on the cluster's host",
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def _loaded_at(self) -> str:
+        """When the server last read its configuration, as it says itself."""
+        try:
+            answer = await self._watcher.request("$SYS.REQ.SERVER.PING.VARZ", b"", timeout=2)
+            return str(json.loads(answer.data)["data"]["config_load_time"])
+        except (NatsError, OSError, asyncio.TimeoutError, ValueError, KeyError) as error:
+            raise OakError(f"the bus does not say when it was configured: {error!r}") from error

@@ -1,0 +1,67 @@
+"""What the root is told of the cluster: its aggregate, instances, workers and tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, WorkerSummary
+from oakctl.model.resources import Location, Resources
+from oakctl.orchestration.cluster.clock import Now
+from oakctl.orchestration.cluster.liveness import Presence, status_of
+from oakctl.orchestration.cluster.placement import Fleet, candidates
+from oakctl.orchestration.cluster.revisions import Documents
+from oakctl.orchestration.cluster.state import NO_SHARE, State
+from oakctl.orchestration.scheduling.aggregate import summarise
+
+
+def cluster_state(
+    state: State,
+    fleet: Fleet,
+    documents: Documents,
+    *,
+    location: Location | None,
+    processes: Mapping[str, ProcessUse],
+    session: str,
+    seq: int,
+    now: Now,
+) -> ClusterState:
+    """All that a root needs to catch up."""
+    known = candidates(state, fleet)
+    reserved = {candidate.name: candidate.reserved for candidate in known}
+    policy = state.settings.policy
+    return ClusterState(
+        cluster=state.cluster,
+        session=session,
+        seq=seq,
+        sent_at=now.wall,
+        aggregate=summarise(state.cluster, known, policy, location, now.wall),
+        instances=tuple(
+            InstancePlace(state.instances[key].shown(), state.instances[key].worker)
+            for key in sorted(state.instances)
+        ),
+        workers=tuple(_worker(state, fleet, name, reserved) for name in sorted(state.workers)),
+        shares={
+            name: service.revision
+            for name, service in sorted(state.services.items())
+            if service.revision != NO_SHARE
+        },
+        tables=tuple(documents.own[name] for name in sorted(documents.own)),
+        processes=dict(processes),
+    )
+
+
+def _worker(
+    state: State, fleet: Fleet, name: str, reserved: Mapping[str, Resources]
+) -> WorkerSummary:
+    record = state.workers[name]
+    presence = fleet.presences.get(name, Presence(heard=0.0))
+    return WorkerSummary(
+        name=name,
+        status=status_of(state, fleet.presences, name),
+        cordoned=record.cordoned,
+        facts=record.facts,
+        usage=presence.usage,
+        reserved=reserved.get(name, Resources()),
+        last_heartbeat=presence.heard_wall,
+        subnet=record.subnet,
+    )

@@ -1,0 +1,98 @@
+"""Where service addresses lead, and which worker has to know. Pure functions of the state.
+
+Belongs here: this cluster's table of each of its services, the other clusters' tables as the root
+brought them, and interest: a worker learns the tables of the services that its instances are of
+or talk to, and no others. Does not belong here: what a node makes of them (`overlay.plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
+from oakctl.model.instance import InstanceState
+from oakctl.model.messages import Answer
+from oakctl.orchestration.cluster.state import InstanceRecord, State, put
+
+
+def own_tables(state: State) -> dict[str, ServiceTable]:
+    """The table of every service that this cluster has a share of; generations are 0 here."""
+    ready: dict[str, list[InstanceRecord]] = {}
+    for record in state.instances.values():
+        if _takes_traffic(record):
+            ready.setdefault(record.job_name, []).append(record)
+    tables = {}
+    for job_name, service in state.services.items():
+        if service.spec is None:
+            continue
+        records = sorted(ready.get(job_name, []), key=lambda r: r.number)
+        tables[job_name] = ServiceTable(
+            job_name=job_name,
+            cluster=state.cluster,
+            generation=0,
+            addresses=service.spec.addresses,
+            ports=service.spec.all_ports(),
+            targets=tuple(_target(state, record) for record in records),
+        )
+    return tables
+
+
+def interest(state: State, worker: str) -> frozenset[str]:
+    """The services whose tables the worker needs."""
+    found: set[str] = set()
+    for record in state.on(worker):
+        spec = state.spec(record.job_name)
+        if record.stopping or spec is None:
+            continue
+        found.add(record.job_name)
+        found.update(link.target for link in spec.connectivity)
+    return frozenset(found)
+
+
+def for_worker(
+    state: State, worker: str, own: Mapping[str, ServiceTable], revision: int
+) -> TablesDocument:
+    """The worker's document; `own` are this cluster's tables with their generations."""
+    wanted = interest(state, worker)
+    return TablesDocument(worker, revision, tuple(_wanted(state, wanted, own)))
+
+
+def foreign(state: State, table: ServiceTable) -> tuple[State, Answer]:
+    """Keep another cluster's table; an older generation than the one kept is late."""
+    if table.cluster == state.cluster:
+        return state, Answer(False, f"the tables of {state.cluster} are its own")
+    known = state.foreign.get((table.job_name, table.cluster))
+    if known is not None and known.generation >= table.generation:
+        return state, Answer(True)
+    key = (table.job_name, table.cluster)
+    return replace(state, foreign=put(state.foreign, key, table)), Answer(True)
+
+
+def _wanted(
+    state: State, wanted: frozenset[str], own: Mapping[str, ServiceTable]
+) -> Iterable[ServiceTable]:
+    for job_name in sorted(wanted):
+        if job_name in own:
+            yield own[job_name]
+    for key in sorted(state.foreign):
+        if key[0] in wanted:
+            yield state.foreign[key]
+
+
+def _takes_traffic(record: InstanceRecord) -> bool:
+    running = record.state == InstanceState.RUNNING and not record.stopping
+    return running and record.observed is not None and record.observed.ready
+
+
+def _target(state: State, record: InstanceRecord) -> TableTarget:
+    facts = state.workers[record.worker].facts
+    return TableTarget(
+        number=record.number,
+        address=record.address,
+        worker=record.worker,
+        cluster=state.cluster,
+        node_address=facts.address if facts else "",
+        loopback_number=facts.loopback_number if facts else None,
+        location=facts.location if facts else None,
+    )
