@@ -7,6 +7,7 @@ here: how any of it is done (`lab`, `client`), or shown (`observer`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
 from collections.abc import Awaitable, Iterable
@@ -30,6 +31,8 @@ from oakctl.model.requests import ApplyRequest, ClusterCreate, WorkerAdd
 from oakctl.model.resources import Resources
 from oakctl.model.views import InstanceView, OperationView, ServiceView
 from oakctl.remote import resources
+
+log = logging.getLogger("oakctl.demo")
 
 LAB = "demo"
 CLUSTERS = ("edge", "cloud")
@@ -102,9 +105,7 @@ class Demo:
             if one.name.startswith(f"{cluster}-")
         )
 
-    async def _worker(
-        self, root: RootClient, steps: Steps, cluster: str, host: LabHost
-    ) -> None:
+    async def _worker(self, root: RootClient, steps: Steps, cluster: str, host: LabHost) -> None:
         name = host.name.removeprefix(f"{cluster}-")
         request = WorkerAdd(
             name,
@@ -179,7 +180,7 @@ class Demo:
             await _attempt(self._delete(steps))
         if any(step.name == "root up" and step.ok for step in steps.results):
             await _attempt(self._root_down(steps))
-        await _attempt(self._keep_logs(logs))
+        self._keep_logs(logs)
         await _attempt(self._lab_down(steps))
         await _attempt(self._nothing_left(steps))
 
@@ -200,21 +201,27 @@ class Demo:
         with steps.step("lab down") as step:
             await loopback.down(LAB, step.progress)
 
-    async def _keep_logs(self, logs: Path) -> None:
+    def _keep_logs(self, logs: Path) -> None:
         """What was logged in this run, and nothing of the run before."""
         shutil.rmtree(logs, ignore_errors=True)
         if self._lab is None:
             return
+        try:
+            self._copy_logs(self._lab, logs)
+        except OSError as error:
+            log.warning("the logs of this run are not kept: %s", error)
+
+    def _copy_logs(self, lab: Lab, logs: Path) -> None:
         paths.private_directory(logs)
-        kept = [log_file(), *self._lab.directory.glob("*.log")]
-        kept += self._lab.directory.glob("homes/*/.oakctl/log/*.log")
+        kept = [log_file(), *lab.directory.glob("*.log")]
+        kept += lab.directory.glob("homes/*/.oakctl/log/*.log")
         for file in kept:
             if file.exists():
-                home = file.is_relative_to(self._lab.directory / "homes")
+                home = file.is_relative_to(lab.directory / "homes")
                 target = logs / (f"{file.parents[2].name}-{file.name}" if home else file.name)
                 shutil.copyfile(file, target)
-        log = self._lab.ssh_log.read_text(encoding="utf-8", errors="replace")
-        hosts = [host.name for host in self._lab.hosts]
+        log = lab.ssh_log.read_text(encoding="utf-8", errors="replace")
+        hosts = [host.name for host in lab.hosts]
         self._report = replace(self._report, ssh=report.ssh_use(log, hosts), logs=str(logs))
 
     async def _nothing_left(self, steps: Steps) -> None:
@@ -233,8 +240,8 @@ async def _attempt(part: Awaitable[None]) -> None:
     """Do a part of the teardown; that it failed is in its step, and the next one follows."""
     try:
         await part
-    except OakError:
-        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest has to be taken away
+        log.debug("teardown: %r", error)
 
 
 async def _operation(
@@ -242,11 +249,9 @@ async def _operation(
 ) -> None:
     with steps.step(name) as step:
         operation = await begin
-        async with asyncio.timeout(OPERATION_S):
-            async for event in root.follow_operation(operation.id):
-                step.progress(f"{event.step} {event.state}")
         ended = await root.wait_operation(operation.id, timeout_s=OPERATION_S)
-        step.message = f"{len(ended.steps)} steps over SSH"
+        done = sum(one.state == "done" for one in ended.steps)
+        step.message = f"{done} steps over SSH"
 
 
 async def _all(parts: Iterable[Awaitable[None]]) -> None:
