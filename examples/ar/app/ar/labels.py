@@ -38,8 +38,7 @@ class Labeller:
     def label(self, frame: Frame, boxes: list[Box]) -> list[Box]:
         """The boxes with the names of what is in them."""
         return [
-            Box(box.x0, box.y0, box.x1, box.y1, self._name(normalised(frame, box)))
-            for box in boxes
+            Box(box.x0, box.y0, box.x1, box.y1, self._name(normalised(frame, box))) for box in boxes
         ]
 
     def _name(self, crop: Vector | None) -> str:
@@ -69,7 +68,8 @@ def normalised(frame: Frame, box: Box) -> Vector | None:
     length = float(np.sqrt((crop * crop).sum()))
     if length < 1e-3:
         return None
-    return (crop / length).ravel().astype(np.float32)
+    vector: Vector = (crop / length).ravel().astype(np.float32)
+    return vector
 
 
 def _positions(centres: NDArray[np.float64], size: int) -> NDArray[np.float64]:

@@ -29,6 +29,10 @@ _NOISE_FRAMES = 8
 _PNM = re.compile(rb"P([56])\s+(?:#[^\n]*\s+)*(\d+)\s+(?:#[^\n]*\s+)*(\d+)\s+(\d+)\s", re.DOTALL)
 
 
+class Unusable(ValueError):
+    """Pictures or sizes that cannot be shown; the text says which and why."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """A frame and, apart from it, what is in it."""
@@ -61,7 +65,7 @@ class DrawnScene:
 
     def __init__(self, width: int, height: int, seed: int, things: int = 6) -> None:
         if width < CELL or height < CELL:
-            raise ValueError(f"{width}x{height} is smaller than {CELL}x{CELL}")
+            raise Unusable(f"{width}x{height} is smaller than {CELL}x{CELL}")
         self._random = np.random.default_rng(seed)
         self.width, self.height = width, height
         self._noise = self._make_noise()
@@ -144,39 +148,42 @@ class PictureFolder:
     def __init__(self, folder: Path) -> None:
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".pgm", ".ppm"))
         if not self._paths:
-            raise ValueError(f"{folder} has no .pgm or .ppm picture")
+            raise Unusable(f"{folder} has no .pgm or .ppm picture")
         self._truth = _read_truth(folder / TRUTH_FILE)
         first = read_picture(self._paths[0])
         self.height, self.width = first.shape
 
     def shots(self) -> Iterator[Shot]:
-        """Pictures for ever; raises ValueError for one that is of another size."""
+        """Pictures for ever; raises Unusable for one that is of another size."""
         while True:
             for path in self._paths:
                 pixels = read_picture(path)
                 if pixels.shape != (self.height, self.width):
-                    raise ValueError(f"{path} is not {self.width}x{self.height} like the first")
+                    raise Unusable(f"{path} is not {self.width}x{self.height} like the first")
                 yield Shot(pixels, self._truth.get(path.name, ()))
 
 
 def _read_truth(path: Path) -> dict[str, tuple[Box, ...]]:
     if not path.exists():
         return {}
-    pictures = json.loads(path.read_text())
-    return {name: tuple(Box(**box) for box in boxes) for name, boxes in pictures.items()}
+    try:
+        pictures = json.loads(path.read_text())
+        return {name: tuple(Box(**box) for box in boxes) for name, boxes in pictures.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unusable(f"{path} is not a truth file: {error}") from error
 
 
 def read_picture(path: Path) -> Frame:
-    """The gray pixels of a binary PGM (P5) or PPM (P6) file; raises ValueError."""
+    """The gray pixels of a binary PGM (P5) or PPM (P6) file; raises Unusable."""
     data = path.read_bytes()
     head = _PNM.match(data)
     if head is None or int(head[4]) != 255:
-        raise ValueError(f"{path} is not a binary PGM or PPM picture with 8 bits")
+        raise Unusable(f"{path} is not a binary PGM or PPM picture with 8 bits")
     width, height = int(head[2]), int(head[3])
     channels = 3 if head[1] == b"6" else 1
     count = width * height * channels
     if len(data) < head.end() + count:
-        raise ValueError(f"{path} ends before its last pixel")
+        raise Unusable(f"{path} ends before its last pixel")
     pixels = np.frombuffer(data, np.uint8, count, head.end())
     if channels == 1:
         return pixels.reshape(height, width)

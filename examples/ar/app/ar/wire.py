@@ -103,20 +103,23 @@ def chunks(message: Message, chunk_bytes: int) -> Iterator[bytes]:
     header = message.header
     for index in range(count):
         offset = index * room
-        yield _HEADER.pack(
-            MAGIC,
-            header.kind,
-            header.frame,
-            header.sent_at,
-            header.width,
-            header.height,
-            *_packed(header.client),
-            *_packed(header.acknowledge),
-            index,
-            count,
-            offset,
-            total,
-        ) + payload[offset : offset + room]
+        yield (
+            _HEADER.pack(
+                MAGIC,
+                header.kind,
+                header.frame,
+                header.sent_at,
+                header.width,
+                header.height,
+                *_packed(header.client),
+                *_packed(header.acknowledge),
+                index,
+                count,
+                offset,
+                total,
+            )
+            + payload[offset : offset + room]
+        )
 
 
 def _packed(address: Address) -> tuple[bytes, int]:
@@ -213,12 +216,12 @@ def unpack_boxes(payload: bytes | bytearray | memoryview) -> tuple[list[Box], me
         (count,) = _COUNT.unpack_from(view)
         at = _COUNT.size
         for _ in range(count):
-            corners = _BOX.unpack_from(view, at)
+            x0, y0, x1, y1 = _BOX.unpack_from(view, at)
             at += _BOX.size
             length = view[at]
             label = bytes(view[at + 1 : at + 1 + length]).decode()
             at += 1 + length
-            boxes.append(Box(*corners, label))
+            boxes.append(Box(x0, y0, x1, y1, label))
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise Malformed(f"not boxes: {error}") from error
     if at > len(view):
