@@ -22,6 +22,8 @@ def _parser() -> argparse.ArgumentParser:
     relay = commands.add_parser("relay", help="the relay of the loopback overlay")
     relay.add_argument("--state", required=True, metavar="DIR")
     relay.add_argument("--number", required=True, type=int, metavar="N")
+    clear = commands.add_parser("clear", help="end the instances of a worker whose agent is gone")
+    clear.add_argument("--prefix", required=True, metavar="DIR")
     commands.add_parser("version", help="print the version")
     unit = commands.add_parser("unit", help="ask the plain supervisor of this host")
     operations = unit.add_subparsers(dest="operation", required=True, metavar="OPERATION")
@@ -51,6 +53,13 @@ def _relay(arguments: argparse.Namespace) -> int:
     return run(["--state", arguments.state, "--number", str(arguments.number)])
 
 
+def _clear(arguments: argparse.Namespace) -> int:
+    from oakctl.orchestration.worker.clear import clear
+
+    sys.stdout.write(f"{clear(arguments.prefix)} processes ended\n")
+    return 0
+
+
 def _unit(arguments: argparse.Namespace) -> int:
     from oakctl.node.unit import main as run
 
@@ -71,6 +80,7 @@ COMMANDS = {
     "worker": _worker,
     "cluster": _cluster,
     "relay": _relay,
+    "clear": _clear,
     "unit": _unit,
     "version": _version,
 }

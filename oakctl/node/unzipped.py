@@ -31,7 +31,7 @@ def become(package: ModuleType, module: str, argv: Sequence[str]) -> None:
 
     Returns only when `package` was not imported from an archive, or when that fails.
     """
-    loader = package.__spec__.loader if package.__spec__ else None
+    loader: object = package.__loader__
     if not isinstance(loader, zipimport.zipimporter):
         return
     archive = Path(loader.archive)

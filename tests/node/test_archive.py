@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def _run(archive: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_version(archive: Path) -> None:
     done = _run(archive, "version")
     assert (done.returncode, done.stdout) == (0, f"{oakctl.__version__}\n")
-    assert os.listdir(archive.parent) == [archive.name]
+    assert list(archive.parent.iterdir()) == [archive]
 
 
 def test_processes_leave_the_archive_once(archive: Path) -> None:
