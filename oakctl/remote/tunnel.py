@@ -82,6 +82,8 @@ class Tunnel:
             task.add_done_callback(self._pipes.discard)
         try:
             await self._carry(reader, writer)
+        except asyncio.CancelledError:
+            return  # `close` ended us; asyncio's streams would log that as an error
         finally:
             writer.close()
 
