@@ -5,7 +5,6 @@ import yaml
 
 from oakctl.cli import cluster, event, host, instance, service, worker
 from oakctl.cli.output import Format, listing, record
-
 from tests.tui import fleet
 
 LISTS = [

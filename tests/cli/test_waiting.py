@@ -10,7 +10,6 @@ from oakctl.cli import waiting
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.instance import InstanceState
 from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
-
 from tests.tui import fleet
 
 UNKNOWN_KEY = Unreachable(
