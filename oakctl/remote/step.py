@@ -89,7 +89,7 @@ class Remote(Protocol):
         """As `run`, as the superuser; never asks for a password."""
 
     def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Write a file atomically (missing directories 0700); verified by its sha256."""
+        """Write a file atomically (missing directories 0700), and check that all of it arrived."""
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None when there is none."""
