@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -43,7 +44,7 @@ async def event_lines(root: Root, after: int, limit: int) -> AsyncIterator[Line]
     """Up to `limit` stored events after an id."""
     while limit > 0:
         size = min(limit, BATCH)
-        found = await root.store.run(lambda db, a=after, n=size: events.after(db, a, n))  # type: ignore[misc]
+        found = await root.store.run(partial(events.after, id=after, limit=size))
         for event in found:
             yield wire.to_plain(event)
         if len(found) < size:
@@ -60,7 +61,7 @@ async def following_events(root: Root, after: int) -> AsyncIterator[Line]:
     yield {"after": after}
     while not root.closing and time.monotonic() < deadline:
         seen = root.bell.count
-        found = await root.store.run(lambda db, a=after: events.after(db, a, BATCH))  # type: ignore[misc]
+        found = await root.store.run(partial(events.after, id=after, limit=BATCH))
         for event in found:
             yield wire.to_plain(event)
         if found:
@@ -76,7 +77,7 @@ async def operation_steps(root: Root, id: int, after: int) -> AsyncIterator[Line
     while not root.closing and time.monotonic() < deadline:
         seen = root.bell.count
         state = (await root.operation(id)).state
-        found = await root.store.run(lambda db, a=after: operations.steps(db, id, a))  # type: ignore[misc]
+        found = await root.store.run(partial(operations.steps, operation=id, after=after))
         for step in found:
             yield wire.to_plain(step)
         after += len(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from sqlite_utils import Database
 
@@ -17,6 +18,7 @@ from oakctl.model import subjects
 from oakctl.model.messages import Enrolment, WorkerChange, WorkerSummary
 from oakctl.model.requests import ClusterCreate, WorkerAdd
 from oakctl.model.views import HostView, OperationView
+from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root import credentials, names, placing
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.clusters import Clusters
@@ -56,15 +58,16 @@ class Bootstrap:
         """Make a host the orchestrator of a new cluster, or carry on with that."""
         names.check(request.name, "cluster")
         policies.named(request.policy)
-        row = await self._store.run(lambda db: _new_cluster(db, request, time.time()))
-        host = await self._host(request.host)
+
+        def prepare(db: Database) -> None:
+            fleet.put_cluster(db, _new_cluster(db, request, time.time()))
 
         async def work(progress: Progress) -> None:
+            row, host = await self._store.run(lambda db: _cluster_and_host(db, request.name))
             await self._install_cluster(row, host, request.accept_new, progress)
 
-        return await self._operations.start(
-            "cluster create", f"cluster {row.name}", lambda db: fleet.put_cluster(db, row), work
-        )
+        subject = f"cluster {request.name}"
+        return await self._operations.start("cluster create", subject, prepare, work)
 
     async def _install_cluster(
         self, row: fleet.ClusterRow, host: HostView, accept_new: bool, progress: Progress
@@ -108,16 +111,20 @@ class Bootstrap:
 
     async def remove_cluster(self, name: str) -> OperationView:
         """Take a cluster apart; raises Conflict while it has workers."""
-        row, host = await self._store.run(lambda db: _removable(db, name))
+        complete: list[bool] = []
 
         def prepare(db: Database) -> None:
+            row, _ = _cluster_and_host(db, name)
+            _check_removable(db, name)
+            complete.append(row.state != "creating")
             fleet.set_cluster(db, name, state="removing")
             for instance in wanted.instances(db):
                 if instance.cluster == name:
                     placing.withdraw(db, instance, time.time(), keep_wanted=True)
 
         async def work(progress: Progress) -> None:
-            if row.state != "creating":
+            _, host = await self._store.run(lambda db: _cluster_and_host(db, name))
+            if complete[0]:
                 await progress.step(host.name, "instances: moved away", self._drained(name))
             await self._clusters.close(name)
             await progress.in_thread(
@@ -126,7 +133,6 @@ class Bootstrap:
             credentials.forget_cluster(name)
             await self._store.run(lambda db: _forget_cluster(db, name))
 
-        self._bell.ring()
         return await self._operations.start("cluster remove", f"cluster {name}", prepare, work)
 
     async def _drained(self, name: str) -> None:
@@ -151,19 +157,19 @@ class Bootstrap:
 
     async def add_worker(self, request: WorkerAdd) -> OperationView:
         """Make a host a worker of a cluster, or carry on with that."""
-        names.check(request.name, "worker")
-        row = await self._store.run(lambda db: _new_worker(db, request))
-        host = await self._host(request.host)
+        bus_server.check_worker_name(names.check(request.name, "worker"))
+
+        def prepare(db: Database) -> None:
+            fleet.put_worker(db, _new_worker(db, request))
 
         async def work(progress: Progress) -> None:
+            _, host = await self._store.run(
+                lambda db: _worker_and_host(db, request.cluster, request.name)
+            )
             await self._install_worker(request, host, progress)
 
-        return await self._operations.start(
-            "worker add",
-            f"worker {request.cluster}/{request.name}",
-            lambda db: fleet.put_worker(db, row),
-            work,
-        )
+        subject = f"worker {request.cluster}/{request.name}"
+        return await self._operations.start("worker add", subject, prepare, work)
 
     async def _install_worker(self, request: WorkerAdd, host: HostView, progress: Progress) -> None:
         link = self._clusters.link(request.cluster)
@@ -252,12 +258,6 @@ class Bootstrap:
 
     # --- both ---
 
-    async def _host(self, name: str) -> HostView:
-        host = await self._store.run(lambda db: fleet.host(db, name))
-        if host is None:
-            raise NotFound(f"there is no host {name!r}", hint="oakctl host add NAME ADDRESS")
-        return host
-
     async def _until(self, what: str, missing: Callable[[], str | None], timeout_s: float) -> None:
         """Wait until `missing` says None; the error says what it said last."""
         deadline = time.monotonic() + timeout_s
@@ -289,7 +289,7 @@ def _new_cluster(db: Database, request: ClusterCreate, now: float) -> fleet.Clus
     known = fleet.cluster(db, request.name)
     if known is not None:
         if known.state == "creating" and known.host == request.host:
-            return known
+            return replace(known, policy=request.policy, location=request.location)
         raise Conflict(
             f"there is a cluster {request.name} already ({known.state}, on host {known.host})",
             hint=f"choose another name, or: oakctl cluster remove {request.name}",
@@ -339,18 +339,21 @@ def _known_host(db: Database, name: str) -> HostView:
     return host
 
 
-def _removable(db: Database, name: str) -> tuple[fleet.ClusterRow, HostView]:
+def _cluster_and_host(db: Database, name: str) -> tuple[fleet.ClusterRow, HostView]:
     row = fleet.cluster(db, name)
     if row is None:
         raise NotFound(f"there is no cluster {name!r}", hint="oakctl cluster ls")
+    return row, _known_host(db, row.host)
+
+
+def _check_removable(db: Database, name: str) -> None:
     workers = [worker for worker in fleet.workers(db) if worker.cluster == name]
     if workers:
         raise Conflict(
-            f"cluster {name} has {len(workers)} workers",
+            f"cluster {name} has {len(workers)} worker{'' if len(workers) == 1 else 's'}",
             hint=f"first: oakctl worker remove {name}/{workers[0].name}",
             details=tuple(f"{name}/{worker.name}" for worker in workers),
         )
-    return row, _known_host(db, row.host)
 
 
 def _worker_and_host(db: Database, cluster: str, name: str) -> tuple[fleet.WorkerRow, HostView]:

@@ -242,7 +242,7 @@ def _offer_again(picture: Picture, row: Row, now: float) -> Effect | None:
     reason = sight.reason if sight is not None else "it is not known"
     return Wait(
         row.key,
-        now + BACKOFF_MAX_S,
+        now,  # the moment it can be asked again
         f"cluster {row.cluster} was offered it and has not answered ({reason})",
     )
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from sqlite_utils import Database
 
 from oakctl.errors import OakError
 from oakctl.model import subjects
-from oakctl.model.instance import InstanceState
-from oakctl.model.messages import Aggregate, Offer, OfferAnswer, Share, Verdict
+from oakctl.model.messages import Offer, OfferAnswer
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.model.views import Decision
 from oakctl.orchestration.root import placing
@@ -32,71 +30,25 @@ from oakctl.orchestration.root.delegation import (
     Gone,
     Key,
     OfferTo,
-    Phase,
     Picture,
     RaiseShare,
     Row,
     Seat,
     SendShare,
-    Service,
-    ShareRow,
-    Sight,
     Wait,
     backoff,
     plan,
 )
 from oakctl.orchestration.root.links import Link
-from oakctl.orchestration.root.store import events, fleet, records, wanted
+from oakctl.orchestration.root.looking import Stored, capacity, current_share, rank, read, sight
+from oakctl.orchestration.root.store import events, records, wanted
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.root.upkeep import Upkeep
-from oakctl.orchestration.scheduling import root as scheduling
 
 log = logging.getLogger("oakctl.root.delegation")
 
 PASS_S = 1.0  # a pass at least this often: back-off, silence of clusters
 TASKS = 16  # offers and shares under way together
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What one pass reads from the database."""
-
-    rows: tuple[Row, ...]
-    shares: tuple[ShareRow, ...]
-    services: Mapping[str, Service]
-    clusters: tuple[fleet.ClusterRow, ...]
-
-
-def read(db: Database) -> Stored:
-    """Everything that is wanted, in one look."""
-    deleting = {row.name for row in wanted.applications(db) if row.deleting}
-    services = {
-        row.spec.job_name: Service(row.spec, row.spec.application in deleting)
-        for row in wanted.services(db)
-    }
-    return Stored(
-        tuple(wanted.instances(db)),
-        tuple(wanted.shares(db)),
-        services,
-        tuple(fleet.clusters(db)),
-    )
-
-
-def rank(
-    spec: ServiceSpec, sights: Iterable[Sight], spread: Mapping[str, int]
-) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
-    """`scheduling.root.rank` over what the root sees of its clusters."""
-    aggregates: list[Aggregate] = []
-    unreachable: dict[str, str] = {}
-    for sight in sights:
-        if sight.reachable and sight.aggregate is not None:
-            aggregates.append(sight.aggregate)
-        else:
-            unreachable[sight.name] = sight.reason or "it has not said what it has"
-    ranking = scheduling.rank(
-        spec, aggregates, instances_of_service=spread, unreachable=unreachable
-    )
-    return ranking.order, ranking.verdicts
 
 
 class Driver:
@@ -165,9 +117,9 @@ class Driver:
     # --- looking ---
 
     def _picture(self, stored: Stored) -> Picture:
-        sights = {row.name: self._sight(row) for row in stored.clusters}
-        for name, sight in sights.items():
-            fingerprint = _fingerprint(sight)
+        sights = {row.name: sight(row, self._links.get(row.name)) for row in stored.clusters}
+        for name, seen in sights.items():
+            fingerprint = capacity(seen)
             if self._fingerprints.get(name) != fingerprint:
                 self._fingerprints[name] = fingerprint
                 self._capacity += 1
@@ -181,28 +133,6 @@ class Driver:
             sending=frozenset(self._sending),
             raised_at=dict(self._raised_at),
             capacity=self._capacity,
-        )
-
-    def _sight(self, row: fleet.ClusterRow) -> Sight:
-        link = self._links.get(row.name)
-        if link is None:
-            return Sight(row.name, False, "its bootstrap is not complete", accepts_offers=False)
-        state = link.state
-        if state is None:
-            return Sight(row.name, False, link.reason, accepts_offers=row.state == "ready")
-        return Sight(
-            row.name,
-            link.reachable,
-            link.reason,
-            state.aggregate,
-            row.state == "ready",
-            frozenset(
-                (place.observed.job_name, place.observed.number)
-                for place in state.instances
-                if place.observed.state is not InstanceState.UNDEPLOYED
-            ),
-            state.shares,
-            dict(link.confirmed),
         )
 
     # --- doing ---
@@ -234,12 +164,13 @@ class Driver:
     async def _wait(self, effect: Wait, now: float) -> None:
         key = effect.key
         attempt = self._attempts.get(key, Attempt())
-        self._attempts[key] = Attempt(
-            waiting=True,
-            rounds=attempt.rounds + 1,
-            retry_at=effect.until,
-            capacity=self._capacity,
-        )
+        if effect.until > now:
+            self._attempts[key] = Attempt(
+                waiting=True,
+                rounds=attempt.rounds + 1,
+                retry_at=effect.until,
+                capacity=self._capacity,
+            )
         if self._reasons.get(key) == effect.reason:
             return
         self._reasons[key] = effect.reason
@@ -383,37 +314,6 @@ class Driver:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("delegation: a task broke", exc_info=error)
-
-
-def current_share(db: Database, seat: Seat) -> Share | None:
-    """A cluster's share of a service as it is wanted now; None when there is none."""
-    cluster, job_name = seat
-    found = [s for s in wanted.shares(db) if (s.cluster, s.job_name) == seat and s.is_open]
-    if not found:
-        return None
-    revision = found[0].revision
-    service = read(db).services.get(job_name)
-    if service is None or service.deleting:
-        return Share(job_name, revision, None)
-    instances = {
-        row.number: row.epoch
-        for row in wanted.instances(db, job_name)
-        if row.cluster == cluster and row.phase is Phase.PLACED
-    }
-    return Share(job_name, revision, service.spec, instances)
-
-
-def _fingerprint(sight: Sight) -> object:
-    """What of a cluster makes it worth asking again."""
-    a = sight.aggregate
-    if a is None:
-        return sight.reachable, sight.accepts_offers
-    return (
-        sight.reachable,
-        sight.accepts_offers,
-        (a.policy, a.workers, a.capacity, a.free, a.largest_free),
-        (a.runtimes, a.location, a.area_km, a.worker_names),
-    )
 
 
 def _why(answer: OfferAnswer) -> str:

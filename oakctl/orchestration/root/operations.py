@@ -71,6 +71,7 @@ class Operations:
         self._bell = bell
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
         self._running: dict[str, tuple[asyncio.Task[None], Progress]] = {}
+        self._subjects: set[str] = set()  # of these, and of those being begun
 
     @property
     def running(self) -> int:
@@ -97,7 +98,7 @@ class Operations:
 
     def check_free(self, subject: str) -> None:
         """Raises Conflict while another operation on this subject is under way."""
-        if subject in self._running:
+        if subject in self._subjects:
             raise Conflict(
                 f"work on {subject} is under way", hint="wait for it: oakctl event ls -f"
             )
@@ -107,12 +108,17 @@ class Operations:
     ) -> OperationView:
         """Store what `prepare` does and that the work was begun, in one; then begin it."""
         self.check_free(subject)
+        self._subjects.add(subject)
 
         def begin(db: Database) -> OperationView:
             prepare(db)
             return operations.begin(db, kind, subject, time.time())
 
-        view = await self._store.run(begin)
+        try:
+            view = await self._store.run(begin)
+        except BaseException:
+            self._subjects.discard(subject)
+            raise
         pending: set[asyncio.Task[None]] = set()
 
         def note(step: StepEvent) -> None:
@@ -158,6 +164,7 @@ class Operations:
             )
         finally:
             self._running.pop(view.subject, None)
+            self._subjects.discard(view.subject)
         if pending:
             await asyncio.wait(pending)
         await self._store.run(lambda db: _finish(db, view, error))

@@ -118,14 +118,16 @@ class Root:
             workers=len(scene.workers),
             applications=len(scene.applications),
             instances_running=running,
-            undelegated=_undelegated(scene),
+            undelegated=sum(
+                row.wanted and row.phase in (Phase.UNPLACED, Phase.OFFERED) for row in scene.rows
+            ),
             rss_mb=round(self._use.rss_mb, 1),
             cpu_percent=round(self._use.cpu_percent, 2),
         )
 
     async def is_idle(self) -> bool:
         """Whether nothing would be lost or delayed if this process left now."""
-        return self.operations.running == 0 and _undelegated(await self.scene()) == 0
+        return self.operations.running == 0 and _unfinished(await self.scene()) == 0
 
     async def scene(self) -> views.Scene:
         """What is stored, and what clusters say, now."""
@@ -372,10 +374,10 @@ class Root:
         self.driver.wake()
 
 
-def _undelegated(scene: views.Scene) -> int:
-    placed = sum(row.phase is not Phase.PLACED for row in scene.rows)
+def _unfinished(scene: views.Scene) -> int:
+    moving = sum(row.phase is not Phase.PLACED for row in scene.rows)
     # An application whose last shares are not confirmed yet has no rows, and needs this root.
-    return placed + sum(row.deleting for row in scene.applications)
+    return moving + sum(row.deleting for row in scene.applications)
 
 
 def _take_away(role: str) -> str:

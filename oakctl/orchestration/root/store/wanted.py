@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlite_utils import Database
 
@@ -76,10 +77,13 @@ def services(db: Database, application: str | None = None) -> Sequence[ServiceRo
         "ORDER BY application, rowid",
         [application],
     )
-    return [
-        ServiceRow(wanted, wire.decode(asked, ServiceSpec), wire.decode(spec, ServiceSpec))
-        for wanted, asked, spec in rows
-    ]
+    return [ServiceRow(wanted, _spec(asked), _spec(spec)) for wanted, asked, spec in rows]
+
+
+@lru_cache(maxsize=8192)
+def _spec(body: str) -> ServiceSpec:
+    # Every pass of delegation reads all of them, and they do not change.
+    return wire.decode(body, ServiceSpec)
 
 
 def add_service(db: Database, row: ServiceRow) -> None:
