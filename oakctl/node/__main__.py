@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import oakctl
 from oakctl.errors import ExitCode, OakError
 
 OLDEST_PYTHON = (3, 10)
@@ -56,12 +58,15 @@ def _unit(arguments: argparse.Namespace) -> int:
 
 
 def _version(_: argparse.Namespace) -> int:
-    import oakctl
-
     sys.stdout.write(f"{oakctl.__version__}\n")
     return 0
 
 
+MODULES = {  # of the processes that stay
+    "worker": "oakctl.orchestration.worker.process",
+    "cluster": "oakctl.orchestration.cluster.process",
+    "relay": "oakctl.overlay.loopback.relay",
+}
 COMMANDS = {
     "worker": _worker,
     "cluster": _cluster,
@@ -69,6 +74,13 @@ COMMANDS = {
     "unit": _unit,
     "version": _version,
 }
+
+
+def _leave_archive(command: str, words: list[str]) -> None:
+    if command in MODULES and not Path(oakctl.__file__).exists():
+        from oakctl.node import unzipped
+
+        unzipped.become(oakctl, MODULES[command], words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})\n"
         )
         return int(ExitCode.FAILED)
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(words)
+    _leave_archive(arguments.command, words)
     try:
         return COMMANDS[arguments.command](arguments)
     except OakError as error:

@@ -44,7 +44,7 @@ from oakctl.model.messages import (
 )
 from oakctl.model.service import RestartPolicy, ServiceSpec
 from oakctl.orchestration import bus as bus_client
-from oakctl.orchestration.worker import procfs
+from oakctl.orchestration.worker import cgroup, procfs
 from tests.bus_fixture import Bus
 
 WORKER = "w1"
@@ -232,6 +232,16 @@ class AgentProcess:
         (prefix / "worker.json").write_bytes(wire.encode(config))
         return cls(config, prefix)
 
+    @classmethod
+    def create_beside(
+        cls, other: AgentProcess, prefix: Path, **changes: object
+    ) -> AgentProcess:
+        """The same worker with another prefix."""
+        prefix.mkdir(parents=True)
+        config = replace(other.config, prefix=str(prefix), **changes)  # type: ignore[arg-type]
+        (prefix / "worker.json").write_bytes(wire.encode(config))
+        return cls(config, prefix)
+
     @property
     def log(self) -> str:
         """What the agent has said so far."""
@@ -306,3 +316,6 @@ class AgentProcess:
                     continue
             assert time.monotonic() < end, f"these do not end: {pids}"
             time.sleep(0.02)
+        limits = cgroup.probe(cgroup.node_group(str(self.prefix)))
+        limits.sweep(set())
+        limits.close()

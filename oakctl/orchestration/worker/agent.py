@@ -123,6 +123,7 @@ class Agent:
             await self._probes.close()
             await self._artifacts.close()
             self._exits.close()
+            self._instances.sweep()
 
     def _listeners(self) -> Listeners:
         return Listeners(

@@ -171,7 +171,7 @@ class Artifacts:
         return self._directory / f".fetch-{sha256}"
 
     async def _download(self, sha256: str) -> None:
-        with self._partial(sha256).open("ab", buffering=0) as file:
+        with self._partial(sha256).open("ab") as file:
             offset = file.tell()
             while True:
                 chunk = await self._source.chunk(sha256, offset, CHUNK)
@@ -180,6 +180,7 @@ class Artifacts:
                     offset = 0
                     continue
                 file.write(chunk.data)
+                file.flush()
                 offset += len(chunk.data)
                 share = offset / chunk.size if chunk.size else 1.0
                 self._set(sha256, Status(FETCHED * share))

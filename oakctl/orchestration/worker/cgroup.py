@@ -105,8 +105,11 @@ class Limits:
 
 
 def probe(name: str, root: str = "") -> Limits:
-    """Find out what can be limited, by limiting something. `name` is the directory of ours;
-    `root` where it shall lie on a v2 machine (empty: at or beside our own group)."""
+    """Find out what can be limited, by limiting something.
+
+    `name` is the directory of ours; `root` the group in which it shall lie, in each hierarchy
+    ("/a/b", or with the hierarchy's mount before it; empty: at or beside our own group).
+    """
     own = layout.own_groups(Path("/proc/self/cgroup").read_text())
     mounted = layout.mounts(Path("/proc/self/mountinfo").read_text())
     bases: list[Base] = []
@@ -124,8 +127,9 @@ def _base(
 ) -> Base:
     first = next((m for m in mounted if m.version == 1 and controller in m.controllers), None)
     if first is not None:
-        group = Path(root or layout.inside(first, own.get(controller, "/")))
-        return _tried(Base(controller, 1, _existing(group, first.path) / name))
+        group = Path(layout.inside(first, own.get(controller, "/")))
+        here = group if group.is_dir() else Path(first.path)
+        return _tried(Base(controller, 1, (_below(first, root) if root else here) / name))
     second = next((m for m in mounted if m.version == 2 and _offers(m, controller)), None)
     if second is None:
         hint = f" ({RASPBERRY_PI})" if controller == "memory" else ""
@@ -133,7 +137,8 @@ def _base(
     group = Path(layout.inside(second, own.get("", "/")))
     last: OSError | None = None
     # A v2 group with processes in it can have no limited children: ours lie beside our own.
-    for parent in [Path(root)] if root else [group.parent, group, Path(second.path)]:
+    near = [group.parent, group, Path(second.path)]
+    for parent in [_below(second, root)] if root else near:
         try:
             if str(parent).startswith(second.path):
                 return _tried(Base(controller, 2, parent / name))
@@ -142,8 +147,8 @@ def _base(
     raise last or OSError(0, "no directory for groups of ours")
 
 
-def _existing(directory: Path, mount: str) -> Path:
-    return directory if directory.is_dir() else Path(mount)
+def _below(mount: layout.Mount, group: str) -> Path:
+    return Path(mount.path) / group.removeprefix(mount.path).lstrip("/")
 
 
 def _offers(mount: layout.Mount, controller: str) -> bool:
