@@ -81,7 +81,9 @@ def _environment(entry: Path) -> dict[str, str]:
     except OSError:  # it ended meanwhile, or is another user's
         return {}
     pairs = (part.partition(b"=") for part in raw.split(b"\0") if b"=" in part)
-    return {name.decode(errors="replace"): value.decode(errors="replace") for name, _, value in pairs}
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace") for name, _, value in pairs
+    }
 
 
 def commands(pids: Iterable[int]) -> dict[int, list[str]]:

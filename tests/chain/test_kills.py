@@ -53,14 +53,12 @@ def pack_sleeper(folder: Path) -> Path:
     return artifact.pack(app, cache_directory()).path
 
 
-def instance_processes() -> dict[str, set[int]]:
+def instance_processes(lab: Lab) -> dict[str, set[int]]:
     """Instance name → the processes that run its command."""
     found: dict[str, set[int]] = {}
-    mine = processes_with(XDG_STATE_HOME=os.environ["XDG_STATE_HOME"])
-    del mine  # instances do not inherit the operator's environment
     candidates = {
         pid: environment
-        for pid, environment in processes_with().items()
+        for pid, environment in processes_with(OAKCTL_LAB=lab.id).items()
         if "OAKCTL_INSTANCE" in environment
     }
     for pid, arguments in commands(candidates).items():
@@ -94,7 +92,7 @@ async def strike(victim: str, lab: Lab, rng: random.Random) -> None:
     os.kill(rng.choice(sorted(pids)), signal.SIGKILL)
 
 
-async def settled(root: RootClient, expected: dict[str, int]) -> bool:
+async def settled(lab: Lab, root: RootClient, expected: dict[str, int]) -> bool:
     """Whether exactly the instances of `expected` (application → count) run, once each."""
     views = await root.instances()
     counted = Counter(
@@ -102,7 +100,7 @@ async def settled(root: RootClient, expected: dict[str, int]) -> bool:
     )
     if dict(counted) != expected or len(views) != sum(expected.values()):
         return False
-    running = instance_processes()
+    running = instance_processes(lab)
     return set(running) == {view.name for view in views} and all(
         len(pids) == 1 for pids in running.values()
     )
@@ -119,13 +117,16 @@ async def apply_acknowledged(sha256: str, name: str) -> bool:
     return True
 
 
-async def one_round(lab: Lab, sha256: str, name: str, rng: random.Random, steady: dict[str, set[int]]) -> None:
+async def one_round(
+    lab: Lab, sha256: str, name: str, rng: random.Random, steady: dict[str, set[int]]
+) -> None:
     """Deploy `name`, kill something meanwhile, and check what must hold afterwards."""
     victim = rng.choice(VICTIMS)
     deploy = asyncio.create_task(apply_acknowledged(sha256, name))
     await asyncio.sleep(rng.uniform(0.0, 1.2))  # the moment is what varies
     await strike(victim, lab, rng)
     acknowledged = await deploy
+    sys.stderr.write(f"{name}: {victim} killed, the deploy was acknowledged: {acknowledged}\n")
     await ensure_root(keep=True)
     async with RootClient() as root:
         try:
@@ -134,12 +135,12 @@ async def one_round(lab: Lab, sha256: str, name: str, rng: random.Random, steady
             assert not acknowledged, f"{victim}: an acknowledged application is gone"
             assert await apply_acknowledged(sha256, name)
         expected = {"steady": REPLICAS, name: REPLICAS}
-        await until(f"{expected} after kill of {victim}", lambda: settled(root, expected))
-        now = instance_processes()
+        await until(f"{expected} after kill of {victim}", lambda: settled(lab, root, expected))
+        now = instance_processes(lab)
         for instance, pids in steady.items():
             assert now[instance] == pids, f"{victim}: {instance} did not stay the same process"
         await root.delete_application(name)
-        await until("the deletion", lambda: settled(root, {"steady": REPLICAS}))
+        await until("the deletion", lambda: settled(lab, root, {"steady": REPLICAS}))
 
 
 async def run_rounds(rounds: int, folder: Path) -> None:
@@ -149,8 +150,8 @@ async def run_rounds(rounds: int, folder: Path) -> None:
     async with fleet() as (lab, root):
         sha256 = await root.upload_artifact(pack_sleeper(folder))
         assert await apply_acknowledged(sha256, "steady")
-        await until("the steady application", lambda: settled(root, {"steady": REPLICAS}))
-        steady = instance_processes()
+        await until("the steady application", lambda: settled(lab, root, {"steady": REPLICAS}))
+        steady = instance_processes(lab)
         for number in range(rounds):
             await one_round(lab, sha256, f"round{number}", rng, steady)
         status = await running_root()
