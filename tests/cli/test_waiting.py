@@ -47,7 +47,7 @@ async def test_steps_of_an_operation_are_told(capsys: pytest.CaptureFixture[str]
     assert view.state == "done"
     written = capsys.readouterr()
     assert written.out == ""
-    assert written.err == "pi-1 bus: start running\npi-1 bus: start done 4.1s\n"
+    assert written.err == "pi-1 bus: start done 4.1s\n"
 
 
 @pytest.mark.parametrize(("answer", "trusted"), [(True, [False, True]), (False, [False])])
