@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.3
 LONG_STEP_S = 2.0
-TRUST_OPTION = "--accept-new"
+UNKNOWN_KEY = "is not known"  # how `remote.hostkeys` says it
 
 
 async def operation(
@@ -46,7 +46,8 @@ async def operation(
                 return view
             return await _followed(client, view, timeout_s)
         except Unreachable as error:
-            if accept_new or TRUST_OPTION not in error.hint or not can_prompt():
+            # A key that has changed is refused whatever is answered.
+            if accept_new or UNKNOWN_KEY not in error.message or not can_prompt():
                 raise
             say(error.message)
             for detail in error.details:

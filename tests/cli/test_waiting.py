@@ -78,6 +78,19 @@ async def test_unknown_key_is_shown_and_asked_about_on_a_terminal(
     assert "SHA256:abc" in capsys.readouterr().err
 
 
+async def test_changed_key_is_refused_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = Unreachable("host pi-1: the key has changed", hint="ssh-keygen …, --accept-new")
+
+    async def begin(trust: bool) -> OperationView:
+        raise changed
+
+    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
+    client: Any = Client()
+    with pytest.raises(Unreachable) as caught:
+        await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    assert caught.value is changed
+
+
 async def test_unknown_key_without_a_terminal_is_the_error_with_its_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
