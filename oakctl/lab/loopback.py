@@ -169,11 +169,6 @@ def ls() -> tuple[Lab, ...]:
     return tuple(load(record.parent.name) for record in records)
 
 
-def listeners(lab: str) -> list[str]:
-    """Processes of a lab with this id, in words: what `down` should have left none of."""
-    return [f"{one.pid} {' '.join(one.command)}" for one in processes.of_lab(lab)]
-
-
 def _identity(name: str) -> str:
     """The id of the lab called `name` of this state directory.
 
