@@ -202,7 +202,7 @@ def title(snapshot: Snapshot) -> str:
 
 def _line(event: Event) -> str:
     clock = datetime.datetime.fromtimestamp(event.at).astimezone().strftime("%H:%M:%S")
-    return rows.event_line(event, clock)
+    return rows.event_line(event, clock, short=True)
 
 
 def _titled(table: KeyedTable, words: str) -> KeyedTable:
