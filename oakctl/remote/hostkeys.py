@@ -167,7 +167,7 @@ def _matching(file: Path, address: str, port: int) -> Stored:
         # The full pattern as the host and no port: with a port, a key stored for port 22 would
         # answer for every other port of the address, where another machine may be.
         name = pattern(address, port)
-        trusted, _authorities, revoked, *_ = known.match(name, name, None)
+        trusted, _authorities, revoked, *_ = known.match(name, "", None)
     except (OSError, ValueError, asyncssh.KeyImportError) as error:
         raise Unreachable(f"{file} cannot be read: {error}", hint=f"correct {file}") from error
     return Stored(tuple(trusted), tuple(revoked))

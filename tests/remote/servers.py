@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import socket
 import threading
@@ -142,10 +143,31 @@ class Machine:
             | self.environment,
         )
         self.processes.append(child)
-        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        feeding = asyncio.create_task(_feed(process.stdin, child.stdin))
+        await asyncio.gather(
+            _pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr)
+        )
         code = await child.wait()
-        await process.wait_closed() if process.is_closing() else None
+        feeding.cancel()
         process.exit(code)
+
+
+async def _feed(source: asyncssh.SSHReader[bytes], sink: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
+    while data := await source.read(65536):
+        with contextlib.suppress(OSError, asyncssh.Error):
+            sink.write(data)
+            await sink.drain()
 
 
 class Machines:
