@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from oakctl.remote.step import Remote
 
 OLDEST_PYTHON = (3, 10)
+PYTHONS = (  # where one may be, best first
+    "python3",
+    *(f"python3.{minor}" for minor in range(14, 9, -1)),
+    "/usr/bin/python3",
+    "/usr/local/bin/python3",
+)
 LEAST_DISK_MB = 100
 PROBE_DEADLINE_S = 60.0  # a Pi with a slow card takes seconds for its first Python
 
@@ -55,9 +61,9 @@ except ImportError as error:
     reason = "minimal: %s" % error
 print("\t".join([sys.executable, ".".join(map(str, sys.version_info[:3])), reason]))
 '
-for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 \
-    /usr/bin/python3 /usr/local/bin/python3
-do
+nonce=$1
+shift
+for name in "$@"; do
     path=$(command -v "$name" 2>/dev/null) || continue
     case " $seen " in *" $path "*) continue ;; esac
     seen="$seen $path"
@@ -71,7 +77,7 @@ while read -r address inode; do
     command=$([ -n "$pid" ] && tr '\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null)
     say listen "$address	$pid	$command"
 done
-printf '\nend %s\n' "$1"
+printf '\nend %s\n' "$nonce"
 """
 
 
@@ -118,7 +124,10 @@ def probe(remote: Remote) -> HostFacts:
     """Ask the host; raises OakError when its answer is cut off, Unreachable when it is gone."""
     nonce = secrets.token_hex(8)
     answer = remote.run(
-        f"sh -s {nonce}", stdin=SCRIPT.encode(), timeout_s=PROBE_DEADLINE_S, check=False
+        f"sh -s {nonce} {' '.join(PYTHONS)}",
+        stdin=SCRIPT.encode(),
+        timeout_s=PROBE_DEADLINE_S,
+        check=False,
     )
     try:
         return parse(answer.stdout, nonce)

@@ -239,4 +239,4 @@ def reason_of(error: BaseException) -> str:
         return f"cannot be reached: {error.strerror}"
     if isinstance(error, OakError):
         return error.message
-    return f"broke the connection off: {error or type(error).__name__}"
+    return f"broke the connection off: {str(error) or type(error).__name__}"

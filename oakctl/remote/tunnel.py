@@ -188,11 +188,17 @@ class Tunnel:
         except (OSError, asyncssh.Error) as error:
             self.last_error = f"{self._host}:{self._port} is not reached from there: {error}"
             return
+        ways = [
+            asyncio.create_task(_copy(reader, far_writer)),
+            asyncio.create_task(_copy(far_reader, writer)),
+        ]
         try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        except (OSError, asyncssh.Error):
-            pass  # one side is gone: both are closed
+            await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            for way in ways:
+                way.cancel()
+            # When one side is gone there is nobody to tell: both are closed.
+            await asyncio.gather(*ways, return_exceptions=True)
             far_writer.close()
 
 

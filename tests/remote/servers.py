@@ -6,9 +6,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import signal
 import socket
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,6 +67,13 @@ class Machine:
         self.host_key = host_key or self.host_key
         self.start()
 
+    def until(self, true: Callable[[], bool]) -> None:
+        """Wait for what a host does; the one place that polls."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not true():
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.01)
+
     def target(self, **changes: Any) -> Target:
         values: dict[str, Any] = {
             "name": "pi",
@@ -115,7 +124,7 @@ class Machine:
     async def _stop(self) -> None:
         for process in self.processes:
             if process.returncode is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         self.processes.clear()
         if self._acceptor is not None:
@@ -134,6 +143,7 @@ class Machine:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.home,
+            start_new_session=True,
             env={
                 "HOME": str(self.home),
                 "PATH": os.environ["PATH"],

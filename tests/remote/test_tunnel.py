@@ -180,3 +180,18 @@ def test_delay_grows_and_starts_anew_after_a_steady_connection() -> None:
         delays.append(tunnel.next_delay(delays[-1], up_s=1.0))
     assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert tunnel.next_delay(5.0, up_s=60.0) == 0.2
+
+
+async def test_a_client_that_goes_leaves_nothing_behind(machines: Machines, echo: int) -> None:
+    carrier = Tunnel(machines.make().target(accept_new=True), "127.0.0.1", echo)
+    await carrier.start()
+    await carrier.wait_connected(DEADLINE_S)
+    before = asyncio.all_tasks()
+    reader, writer = await asyncio.open_connection("127.0.0.1", carrier.local_port)
+    writer.write(b"x")
+    assert await reader.readexactly(2) == b"xx"
+    writer.transport.abort()
+    async with asyncio.timeout(DEADLINE_S):
+        while any("Tunnel" in repr(task) for task in asyncio.all_tasks() - before):
+            await asyncio.sleep(0.01)
+    await carrier.close()
