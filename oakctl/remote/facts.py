@@ -135,21 +135,21 @@ def probe(remote: Remote) -> HostFacts:
         raise OakError(f"{remote.name}: {error.message}", details=answer.last_lines()) from error
 
 
-def require_usable(facts: HostFacts) -> None:
+def require_usable(host: str, facts: HostFacts) -> None:
     """Return when a host can be made ours; raises OakError with what is missing there."""
     if not facts.python:
         raise OakError(
-            f"{facts.hostname}: no usable Python there: {facts.python_reason}",
+            f"{host}: no usable Python there: {facts.python_reason}",
             hint="install Python 3.10 or newer on it: sudo apt-get install python3",
         )
     if not facts.home_writable:
         raise OakError(
-            f"{facts.hostname}: {facts.user} cannot write to {facts.home}",
+            f"{host}: {facts.user} cannot write to {facts.home}",
             hint="log in as a user with a writable home directory",
         )
     if facts.disk_free_mb < LEAST_DISK_MB:
         raise OakError(
-            f"{facts.hostname}: {facts.disk_free_mb} MiB are free in {facts.home}, "
+            f"{host}: {facts.disk_free_mb} MiB are free in {facts.home}, "
             f"{LEAST_DISK_MB} MiB are needed",
             hint=f"make room on the file system of {facts.home}",
         )

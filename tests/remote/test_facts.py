@@ -75,9 +75,9 @@ def test_no_value_breaks_the_reading(values: list[tuple[str, str]]) -> None:
     ],
 )
 def test_what_makes_a_host_of_no_use(bad: HostFacts, words: str) -> None:
-    facts.require_usable(GOOD)
+    facts.require_usable("pi-1", GOOD)
     with pytest.raises(OakError, match=words) as caught:
-        facts.require_usable(bad)
+        facts.require_usable("pi-1", bad)
     assert caught.value.hint
 
 
