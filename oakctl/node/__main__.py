@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import oakctl
 from oakctl.errors import ExitCode, OakError
@@ -22,6 +21,8 @@ def _parser() -> argparse.ArgumentParser:
     relay = commands.add_parser("relay", help="the relay of the loopback overlay")
     relay.add_argument("--state", required=True, metavar="DIR")
     relay.add_argument("--number", required=True, type=int, metavar="N")
+    clear = commands.add_parser("clear", help="end the instances of a worker whose agent is gone")
+    clear.add_argument("--prefix", required=True, metavar="DIR")
     commands.add_parser("version", help="print the version")
     unit = commands.add_parser("unit", help="ask the plain supervisor of this host")
     operations = unit.add_subparsers(dest="operation", required=True, metavar="OPERATION")
@@ -51,6 +52,13 @@ def _relay(arguments: argparse.Namespace) -> int:
     return run(["--state", arguments.state, "--number", str(arguments.number)])
 
 
+def _clear(arguments: argparse.Namespace) -> int:
+    from oakctl.orchestration.worker.clear import clear
+
+    sys.stdout.write(f"{clear(arguments.prefix)} processes ended\n")
+    return 0
+
+
 def _unit(arguments: argparse.Namespace) -> int:
     from oakctl.node.unit import main as run
 
@@ -62,25 +70,14 @@ def _version(_: argparse.Namespace) -> int:
     return 0
 
 
-MODULES = {  # of the processes that stay
-    "worker": "oakctl.orchestration.worker.process",
-    "cluster": "oakctl.orchestration.cluster.process",
-    "relay": "oakctl.overlay.loopback.relay",
-}
 COMMANDS = {
     "worker": _worker,
     "cluster": _cluster,
     "relay": _relay,
+    "clear": _clear,
     "unit": _unit,
     "version": _version,
 }
-
-
-def _leave_archive(command: str, words: list[str]) -> None:
-    if command in MODULES and not Path(oakctl.__file__).exists():
-        from oakctl.node import unzipped
-
-        unzipped.become(oakctl, MODULES[command], words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,9 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})\n"
         )
         return int(ExitCode.FAILED)
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser().parse_args(words)
-    _leave_archive(arguments.command, words)
+    arguments = _parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command](arguments)
     except OakError as error:

@@ -82,7 +82,7 @@ def bootstrap_cluster(
 ) -> ClusterAccess:
     """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
     with connection.open_fabric(target) as remote:
-        facts.require_usable(target.name, remote.facts)
+        facts.require_usable(remote.facts)
         with runner.host_lock(remote):
             runner.run(cluster_plan(inputs), remote, report, cancelled)
         address = bus_address(remote)
@@ -102,7 +102,7 @@ def bootstrap_worker(
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
     with connection.open_fabric(target) as remote:
-        facts.require_usable(target.name, remote.facts)
+        facts.require_usable(remote.facts)
         with runner.host_lock(remote):
             runner.run(worker_plan(inputs), remote, report, cancelled)
         return remote.facts

@@ -114,7 +114,9 @@ class Orchestrator:
     @classmethod
     async def connect(cls, bus: Bus) -> Orchestrator:
         """On the bus, listening to every worker."""
-        client = await bus_client.connect(bus.access("orchestrator"), name="orchestrator", wait_s=20)
+        client = await bus_client.connect(
+            bus.access("orchestrator"), name="orchestrator", wait_s=20
+        )
         orchestrator = cls(client)
         for subject, callback in (
             ("ask.*.>", orchestrator._on_ask),
@@ -233,9 +235,7 @@ class AgentProcess:
         return cls(config, prefix)
 
     @classmethod
-    def create_beside(
-        cls, other: AgentProcess, prefix: Path, **changes: object
-    ) -> AgentProcess:
+    def create_beside(cls, other: AgentProcess, prefix: Path, **changes: object) -> AgentProcess:
         """The same worker with another prefix."""
         prefix.mkdir(parents=True)
         config = replace(other.config, prefix=str(prefix), **changes)  # type: ignore[arg-type]
@@ -251,10 +251,10 @@ class AgentProcess:
     def start(self, **options: object) -> None:
         """Start it; the log goes on."""
         assert self.process is None or self.process.poll() is not None
+        config = str(self.prefix / "worker.json")
         with (self.prefix / "agent.log").open("ab") as output:
             self.process = subprocess.Popen(  # type: ignore[call-overload]
-                [sys.executable, "-m", "oakctl.node", "worker"]
-                + ["--config", str(self.prefix / "worker.json")],
+                [sys.executable, "-m", "oakctl.node", "worker", "--config", config],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -98,7 +98,9 @@ async def test_agent_killed_adopts_the_same_processes(
 async def test_exit_code_while_the_agent_is_away_is_not_lost(
     agent: AgentProcess, orchestrator: Orchestrator
 ) -> None:
-    program = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\nraise SystemExit(7)\n"
+    program = (
+        "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\nraise SystemExit(7)\n"
+    )
     sha, content = artifact(program)
     orchestrator.artifacts[sha] = content
     agent.start()

@@ -78,9 +78,7 @@ async def test_fetched_in_chunks_and_unpacked(store: Artifacts, source: Source) 
     assert sorted(p.name for p in store.path(sha).parent.iterdir()) == [sha]
 
 
-async def test_goes_on_where_an_earlier_agent_was_cut_off(
-    tmp_path: Path, source: Source
-) -> None:
+async def test_goes_on_where_an_earlier_agent_was_cut_off(tmp_path: Path, source: Source) -> None:
     sha, content = _big()
     source.content[sha] = content
     directory = tmp_path / "artifacts"

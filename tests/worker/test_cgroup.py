@@ -103,10 +103,7 @@ async def test_limit_is_read_back_and_a_memory_hog_is_killed(
     assert seen.limits.startswith("cpu 0.5 memory 48 MiB pids 512 (cgroup v")
     assert orchestrator.greetings[0].facts.limits_enforced
     base = cgroup.node_group(str(agent.prefix))
-    groups = [
-        Path(line.split(":", 2)[2]) for line in Path(f"/proc/{seen.pid}/cgroup").open()
-    ]
-    assert sum(base in str(group) for group in groups) >= 1
+    assert base in Path(f"/proc/{seen.pid}/cgroup").read_text()
 
     (agent.instance(NAME) / "work" / "go").touch()
     seen = await orchestrator.reaches(NAME, InstanceState.FAILED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 
 import pytest
 
@@ -32,7 +33,7 @@ ENDS = "import sys\nopen('ran', 'a').write('x')\nsys.exit(5)\n"
 def moments() -> random.Random:
     """Random moments, the same again with OAKCTL_SEED."""
     seed = int(os.environ.get("OAKCTL_SEED") or random.randrange(1_000_000))
-    print(f"seed {seed} (again with OAKCTL_SEED={seed})")
+    sys.stdout.write(f"seed {seed} (again with OAKCTL_SEED={seed})\n")
     return random.Random(seed)
 
 

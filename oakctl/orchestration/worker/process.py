@@ -24,7 +24,28 @@ from oakctl.orchestration.worker.link import Refused
 
 log = logging.getLogger("oakctl.worker")
 
+REPEAT_S = 30.0
+MOST_REMEMBERED = 256
 REFUSED = 3  # the cluster wants no word from this worker
+
+
+class Repeats(logging.Filter):
+    """Lets the same line through once in `REPEAT_S`: a bus that is away says so four times a
+    second, for as long as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, entry: logging.LogRecord) -> bool:
+        """Whether the line is told."""
+        text = entry.getMessage()
+        if entry.created - self._told.get(text, 0.0) < REPEAT_S:
+            return False
+        if len(self._told) >= MOST_REMEMBERED:
+            self._told.clear()
+        self._told[text] = entry.created
+        return True
 
 
 def main(config_path: str) -> int:
@@ -36,6 +57,8 @@ def main(config_path: str) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repeats())
     config = read_config(config_path)
     for directory in ("state/agent", "run", "instances", "artifacts"):
         Path(config.prefix, directory).mkdir(mode=0o700, parents=True, exist_ok=True)
