@@ -182,7 +182,7 @@ async def _uploaded(client: RootClient, references: Sequence[str], base: Path) -
     uploaded = {}
     for reference in references:
         packed = await asyncio.to_thread(artifact.resolve, reference, base, cache)
-        diagnostics.say(f"{reference}: {packed.size / 2**20:.1f} MiB")
+        diagnostics.say(f"{reference}: {words.file_size(packed.size)}")
         uploaded[reference] = await client.upload_artifact(packed.path)
     return uploaded
 

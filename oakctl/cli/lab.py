@@ -108,7 +108,9 @@ def down(lab: LabName = "", name: Name = DEFAULT_LAB) -> None:
             return
         async with session.root() as client:
             hosts = {host.name for host in await client.hosts() if host.lab == which}
-            await _take_apart(client, hosts)
+            if hosts:
+                await _turn_on(which)
+                await _take_apart(client, hosts)
             await loopback.down(which, diagnostics.say)
             for host in sorted(hosts):
                 await _forget(client, host)
@@ -184,6 +186,19 @@ async def _register(client: RootClient, host: HostView) -> None:
         await client.put_host(host)
 
 
+async def _turn_on(name: str) -> None:
+    """Hosts that are off come back, so that what is on them can be removed in order."""
+    from oakctl.lab import loopback
+
+    try:
+        lab = loopback.load(name)
+        for host in lab.hosts:
+            if host.name not in lab.on:
+                await lab.start_host(host.name)
+    except OakError as error:  # it may be half gone already; taking it down goes on
+        diagnostics.warn(error.message)
+
+
 async def _take_apart(client: RootClient, hosts: set[str]) -> None:
     """Remove the workers and clusters on `hosts`; what cannot be removed is told and left."""
     workers = [view for view in await client.workers() if view.host in hosts]
@@ -206,7 +221,7 @@ async def _removed(
 ) -> None:
     try:
         view = await begin
-        diagnostics.say(f"{view.kind} {view.subject}")
+        diagnostics.say(f"removing {what}")
         await client.wait_operation(view.id, REMOVAL_S)
     except OakError as error:
         diagnostics.warn(f"{what}: {error.message}")

@@ -88,7 +88,9 @@ def document(data: Any, form: Format) -> None:
     if form is Format.YAML:
         import yaml
 
-        text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        # By way of JSON: the same values in both, and no enumerations, which YAML refuses.
+        plain = json.loads(json.dumps(data))
+        text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     else:
         line(json.dumps(data, indent=2, ensure_ascii=False))
 

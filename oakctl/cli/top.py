@@ -8,6 +8,7 @@ import typer
 
 import oakctl
 from oakctl.cli import diagnostics, output, session
+from oakctl.cli.demo import demo
 from oakctl.cli.grammar import Output, Shell, examples
 from oakctl.cli.output import Format, record
 from oakctl.errors import UsageError
@@ -102,6 +103,10 @@ def register(app: typer.Typer) -> None:
     app.command("tui", epilog=examples("oakctl tui"))(tui)
     app.command("serve", epilog=examples("oakctl serve --keep"))(serve)
     app.command("status", epilog=examples("oakctl status", "oakctl status -o json"))(status)
+    app.command(
+        "demo",
+        epilog=examples("oakctl demo", "oakctl demo --headless --seconds 30s --report report.json"),
+    )(demo)
     app.command("explain", epilog=examples("oakctl explain Rec"))(explain)
     app.command(
         "completion",

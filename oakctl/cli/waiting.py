@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from oakctl.client.root import RootClient
 
 POLL_S = 0.3
-TRUST_OPTION = "--accept-new"
+LONG_STEP_S = 2.0
+UNKNOWN_KEY = "is not known"  # how `remote.hostkeys` says it
 
 
 async def operation(
@@ -45,7 +46,8 @@ async def operation(
                 return view
             return await _followed(client, view, timeout_s)
         except Unreachable as error:
-            if accept_new or TRUST_OPTION not in error.hint or not can_prompt():
+            # A key that has changed is refused whatever is answered.
+            if accept_new or UNKNOWN_KEY not in error.message or not can_prompt():
                 raise
             say(error.message)
             for detail in error.details:
@@ -57,19 +59,43 @@ async def operation(
 
 async def _followed(client: RootClient, view: OperationView, timeout_s: float) -> OperationView:
     deadline = time.monotonic() + timeout_s
-    last = "nothing yet"
+    steps = _Steps()
     try:
         async with asyncio.timeout(timeout_s):
             async for step in client.follow_operation(view.id):
-                last = step_line(step)
-                say(last)
+                steps.tell(step)
     except TimeoutError:
         raise DeadlineExceeded(
             f"{view.kind} {view.subject} is not done after {words.duration(timeout_s)}",
             hint="it goes on; the same command follows it again",
-            details=(f"last: {last}",),
+            details=(f"last: {steps.last}",),
         ) from None
+    finally:
+        steps.close()
     return await client.wait_operation(view.id, max(1.0, deadline - time.monotonic()))
+
+
+class _Steps:
+    """Tells each step when it has ended, and one that takes long while it runs."""
+
+    def __init__(self) -> None:
+        self.last = "nothing yet"
+        self._pending: asyncio.TimerHandle | None = None
+
+    def tell(self, step: StepEvent) -> None:
+        """Take in the next event."""
+        self.close()
+        self.last = step_line(step)
+        if step.state == "running":
+            loop = asyncio.get_running_loop()
+            self._pending = loop.call_later(LONG_STEP_S, say, self.last)
+        else:
+            say(self.last)
+
+    def close(self) -> None:
+        """Nothing more is told."""
+        if self._pending is not None:
+            self._pending.cancel()
 
 
 def step_line(step: StepEvent) -> str:

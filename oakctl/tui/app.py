@@ -6,8 +6,10 @@ Belongs here: what all screens share. Does not belong here: a screen.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from textual.app import App
+from textual.binding import Binding, BindingType
 
 from oakctl.errors import OakError
 from oakctl.tui.root_reader import Connect
@@ -23,6 +25,7 @@ class OakApp(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "oakctl"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "leave", "Quit", show=False)]
 
     def __init__(self, connect: Connect) -> None:
         survive_old_mouse_reports()

@@ -74,10 +74,13 @@ class DemoScreen(FleetScreen):
 
     def _draw_progress(self) -> None:
         progress = self._progress
-        if progress.changes == self._drawn:
+        if progress.changes == self._drawn or not self.has_panels():
             return
         self._drawn = progress.changes
-        self.query_one("#steps", KeyedTable).show(progress.rows())
+        steps = self.query_one("#steps", KeyedTable)
+        steps.show(progress.rows())
+        if not steps.has_focus:  # the newest is looked at unless somebody reads
+            steps.move_cursor(row=steps.row_count - 1, animate=False)
         fps, latency = progress.figures()
         self.query_one("#fps", Static).update(plain(fps))
         self.query_one("#latency", Static).update(plain(latency))

@@ -125,7 +125,7 @@ class FleetScreen(Screen[None]):
         async with self._connect() as root:
             while True:
                 self._snapshot = await look(root, time.time())
-                self.query_one("#banner").remove_class("-shown")
+                self.query("#banner").remove_class("-shown")
                 self._draw()
                 await asyncio.sleep(POLL_S)
 
@@ -135,8 +135,12 @@ class FleetScreen(Screen[None]):
                 self._last_event = event.id
                 self._new_lines.append(plain_text(_line(event), rows.event_tone(event)))
 
+    def has_panels(self) -> bool:
+        """Whether there is anything to draw on: not while the app starts or ends."""
+        return self.is_attached and bool(self.query("#topology")) and bool(self.query("Footer"))
+
     def _flush(self) -> None:
-        if self._new_lines:
+        if self._new_lines and self.has_panels():
             lines, self._new_lines = self._new_lines, []
             self.query_one("#events", BoundedLog).feed(lines)
 
@@ -147,6 +151,8 @@ class FleetScreen(Screen[None]):
 
     def show_banner(self, message: str) -> None:
         """Tell of a fault until the root answers again."""
+        if not self.has_panels():
+            return
         banner = self.query_one("#banner", Static)
         seen = self._snapshot.taken_at
         age = f"  (what is shown is {int(time.time() - seen)} s old)" if seen else ""
@@ -154,6 +160,8 @@ class FleetScreen(Screen[None]):
         banner.add_class("-shown")
 
     def _draw(self) -> None:
+        if not self.has_panels():
+            return
         snapshot, now = self._snapshot, time.time()
         self.query_one("#topology", KeyedTable).show(topology.rows(snapshot, now, self._folded))
         for table in self.query("#services").results(KeyedTable):
@@ -194,7 +202,7 @@ def title(snapshot: Snapshot) -> str:
 
 def _line(event: Event) -> str:
     clock = datetime.datetime.fromtimestamp(event.at).astimezone().strftime("%H:%M:%S")
-    return rows.event_line(event, clock)
+    return rows.event_line(event, clock, short=True)
 
 
 def _titled(table: KeyedTable, words: str) -> KeyedTable:

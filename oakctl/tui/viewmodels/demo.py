@@ -14,7 +14,7 @@ from oakctl.tui.viewmodels import status, words
 from oakctl.tui.viewmodels.picture import PictureBox
 from oakctl.tui.viewmodels.rows import Cell, Row, cell, status_cell
 
-COLUMNS = ("Step", "State", "Took", "Message")
+COLUMNS = ("State", "Step", "Took", "Message")
 HISTORY = 120  # samples in a line
 
 
@@ -32,7 +32,7 @@ class DemoProgress:
         """A step began, went on or ended."""
         took = words.duration(seconds) if seconds else ""
         shown = status_cell(status.of_word(state))
-        self.steps[name] = (cell(name), shown, cell(took), cell(message))
+        self.steps[name] = (shown, cell(name), cell(took), cell(message))
         self.changes += 1
         if self.on_step is not None:
             self.on_step(name, state, seconds, message)

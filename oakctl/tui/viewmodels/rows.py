@@ -100,11 +100,15 @@ def instance_detail(view: InstanceView) -> str:
     return "  ".join(parts)
 
 
-def event_line(event: Event, clock: str) -> str:
-    """One line of the timeline; `clock` is its time as the reader's clock shows it."""
+def event_line(event: Event, clock: str, *, short: bool = False) -> str:
+    """One line of the timeline; `clock` is its time as the reader's clock shows it.
+
+    `short` names instances as the screens do.
+    """
+    subject = words.short_instance(event.subject) if short else event.subject
     where = f" [{event.cluster}]" if event.cluster else ""
     why = f" ({event.reason})" if event.reason else ""
-    return clean(f"{clock} {event.kind:<20} {event.subject}{where}: {event.message}{why}")
+    return clean(f"{clock} {event.kind:<20} {subject}{where}: {event.message}{why}")
 
 
 def event_tone(event: Event) -> Tone | None:

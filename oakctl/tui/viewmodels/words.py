@@ -71,6 +71,11 @@ def memory(mebibytes: float) -> str:
     return f"{mebibytes:.0f} MiB"
 
 
+def file_size(size: int) -> str:
+    """Bytes as "3 KiB" or "14.2 MiB"."""
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{-(-size // 1024)} KiB"
+
+
 def amounts(resources: Resources) -> str:
     """All that is asked for or offered: "0.5 vcpus, 64 MiB, 1 vgpu"; "-" for nothing."""
     parts = []

@@ -29,6 +29,12 @@ class KeyedTable(DataTable[Text]):
         """Make the columns."""
         for title in self._titles:
             self.add_column(title, key=title)
+        self.watch(self, "virtual_size", self._paint_anew, init=False)
+
+    def _paint_anew(self) -> None:
+        # A row may have been painted, and kept, before the widths of its columns followed.
+        self._clear_caches()
+        self.refresh()
 
     @property
     def selected_key(self) -> str:
