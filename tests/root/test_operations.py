@@ -90,7 +90,8 @@ async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: St
 async def test_what_a_killed_root_was_doing_is_shown_as_interrupted(stage: Stage) -> None:
     paths.private_directory(paths.state_directory())
     database = open_database(paths.database())
-    id = operations.begin(database, "worker add", "worker edge/w1", 1.0).id
+    with database.atomic():
+        id = operations.begin(database, "worker add", "worker edge/w1", 1.0).id
     database.close()
     async with stage.root() as root:
         view = await root.operation(id)

@@ -52,7 +52,7 @@ class Progress:
             try:
                 future.set_result(work())
             # Whatever it is, it is raised again where the work is awaited.
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001
                 future.set_exception(error)
 
         threading.Thread(target=run, daemon=True, name="operation").start()
