@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from oakctl.errors import ExitCode, OakError, UsageError
 
+COMPLETE = "_OAKCTL_COMPLETE"  # set by the script that `oakctl completion` writes
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns what the shell gets."""
@@ -44,8 +46,12 @@ def _run(arguments: list[str]) -> int:
     from oakctl.cli import diagnostics
     from oakctl.cli.app import app
 
+    if COMPLETE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()  # without it Typer knows no shell
     try:
-        result = app(arguments, prog_name="oakctl", standalone_mode=False)
+        result = app(arguments, prog_name="oakctl", complete_var=COMPLETE, standalone_mode=False)
     except typer.Abort:
         return int(ExitCode.INTERRUPTED)
     except typer.TyperException as error:

@@ -7,7 +7,7 @@ Belongs here: what every call has in common. Does not belong here: what is asked
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class Connection:
 
     async def lines(
         self, path: str, query: Mapping[str, str] | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The objects of a stream until the root ends it; an `error` in it is raised."""
         timeout = httpx.Timeout(CALL_TIMEOUT_S, read=STREAM_SILENCE_S)
         try:

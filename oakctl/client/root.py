@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -163,17 +164,18 @@ class RootClient:
         """One operation with its steps."""
         return await self._one("GET", f"/v1/operations/{id}", OperationView)
 
-    async def follow_operation(self, id: int) -> AsyncIterator[StepEvent]:
+    async def follow_operation(self, id: int) -> AsyncGenerator[StepEvent, None]:
         """The steps of an operation as they happen, from its first, until it ends."""
         seen = 0
         while True:
             ended = False
             path, query = f"/v1/operations/{id}/steps", {"after": str(seen)}
-            async for line in self._connection.lines(path, query):
-                if "state" in line and "step" in line:
-                    seen += 1
-                    yield wire.from_plain(line, StepEvent)
-                ended = ended or bool(line.get("ended"))
+            async with aclosing(self._connection.lines(path, query)) as lines:
+                async for line in lines:
+                    if "state" in line and "step" in line:
+                        seen += 1
+                        yield wire.from_plain(line, StepEvent)
+                    ended = ended or bool(line.get("ended"))
             if ended:
                 return
 
@@ -188,8 +190,8 @@ class RootClient:
         deadline = time.monotonic() + timeout_s
         last = ""
         try:
-            async with asyncio.timeout(timeout_s):
-                async for step in self.follow_operation(id):
+            async with asyncio.timeout(timeout_s), aclosing(self.follow_operation(id)) as steps:
+                async for step in steps:
                     last = f"{step.host}: {step.step}"
         except TimeoutError:
             raise DeadlineExceeded(
@@ -259,17 +261,19 @@ class RootClient:
 
     async def logs(
         self, name: str, tail_bytes: int = 65536, follow: bool = False
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """The last `tail_bytes` of an instance's log, and what follows when asked for."""
         offset = -tail_bytes
         while True:
             ended = False
             query = {"offset": str(offset), "follow": str(follow).lower()}
-            async for line in self._connection.lines(f"/v1/instances/{_part(name)}/logs", query):
-                offset = int(line.get("next_offset", offset))
-                ended = ended or bool(line.get("ended"))
-                if line.get("data"):
-                    yield str(line["data"])
+            path = f"/v1/instances/{_part(name)}/logs"
+            async with aclosing(self._connection.lines(path, query)) as lines:
+                async for line in lines:
+                    offset = int(line.get("next_offset", offset))
+                    ended = ended or bool(line.get("ended"))
+                    if line.get("data"):
+                        yield str(line["data"])
             if ended or not follow:
                 return
 
@@ -277,7 +281,7 @@ class RootClient:
 
     async def events(
         self, after: int = 0, follow: bool = False, limit: int = 1000
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Events with an id above `after`, oldest first; `follow` goes on for ever.
 
         `limit` bounds what is given without `follow`; `after` < 0: only the last `-after`.
@@ -287,13 +291,14 @@ class RootClient:
             query = {"after": str(after), "follow": str(follow).lower()}
             if not follow:
                 query["limit"] = str(limit - given)
-            async for line in self._connection.lines("/v1/events", query):
-                if "id" not in line:
-                    after = int(line.get("after", after))
-                    continue
-                event = wire.from_plain(line, Event)
-                after, given = event.id, given + 1
-                yield event
+            async with aclosing(self._connection.lines("/v1/events", query)) as lines:
+                async for line in lines:
+                    if "id" not in line:
+                        after = int(line.get("after", after))
+                        continue
+                    event = wire.from_plain(line, Event)
+                    after, given = event.id, given + 1
+                    yield event
             if not follow:
                 return
 

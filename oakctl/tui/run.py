@@ -60,7 +60,9 @@ async def show_demo(
     task.add_done_callback(lambda _: app.exit(return_code=app.return_code or 0))
     await app.run_async()
     if not task.done():
-        progress.on_step = lambda name, state, seconds, message: say(f"{name} {state} {message}")
+        progress.on_step = lambda name, state, seconds, message: (
+            None if state == "running" else say(f"{name} {state} {message}")
+        )
         task.cancel()
     try:
         return await task, app.return_code or 0

@@ -50,6 +50,13 @@ async def until(what: str, holds: Callable[[], T], patience_s: float = PATIENCE_
     return value
 
 
+async def leave(client: Client) -> None:
+    """Close a client; nats-py stumbles over a connection that the bus has cut, the first time."""
+    for _ in range(2):
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(client.close(), 5)
+
+
 def spec(
     name: str = "web",
     *,
@@ -109,7 +116,7 @@ class Root:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return await ask(self.client, subject, message, kind, timeout_s=3)
+                return await ask(self.client, subject, message, kind, timeout_s=1)
             except (NatsError, OSError, asyncio.TimeoutError):
                 assert time.monotonic() < deadline, f"nobody answers {subject}"
                 await asyncio.sleep(0.05)
@@ -212,7 +219,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.client.close()
+        await leave(self.client)
 
     def apply(self) -> None:
         """Run what is desired and nothing else."""
@@ -358,9 +365,9 @@ async def running_rig(directory: Path, timers: Timers = TIMERS) -> AsyncIterator
         await until("the orchestrator speaks", lambda: rig.root.state)
         yield rig
     finally:
-        for worker in rig.workers.values():
-            await worker.vanish()
-        await rig.root.client.close()
         if rig.process is not None:
             rig.end_orchestrator(signal.SIGKILL)
+        for worker in rig.workers.values():
+            await worker.vanish()
+        await leave(rig.root.client)
         rig.bus.kill()

@@ -99,6 +99,11 @@ async def test_a_lower_revision_of_a_share_is_late(rig: Rig) -> None:
     assert (await rig.root.share(web, 6, {}, gone=True)).ok
     await until("all is gone", lambda: rig.root.place(web, 0) is None)
     assert not (await rig.root.share(web, 5, {0: 1})).ok
+    for number in (0, 1):
+        offer = await rig.root.offer(web, number, epoch=1)
+        assert not offer.accepted
+        assert "ended" in offer.reason
+    assert (await rig.root.offer(web, 0, epoch=2)).accepted
 
 
 async def test_a_dead_workers_instances_are_placed_anew_and_it_is_told_to_stop_them(

@@ -7,10 +7,19 @@ import threading
 import pytest
 
 from oakctl import paths
-from oakctl.errors import Conflict, DeadlineExceeded, NotFound, Unreachable, UsageError
+from oakctl.errors import (
+    Conflict,
+    DeadlineExceeded,
+    NotFound,
+    OakError,
+    Unreachable,
+    UsageError,
+)
 from oakctl.model.requests import ApplyRequest, ClusterCreate, WorkerAdd
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
+from oakctl.orchestration.root.store import operations
+from oakctl.orchestration.root.store.database import open_database
 from tests.root.descriptor import application, service
 from tests.root.stage import Stage, populate, until, upload
 
@@ -76,6 +85,20 @@ async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: St
         assert "oakctl cluster create" in view.hint
         again = await root.create_cluster(ClusterCreate("edge", "h1"))
         assert (await root.wait_operation(again.id, 30)).state == "done"
+
+
+async def test_what_a_killed_root_was_doing_is_shown_as_interrupted(stage: Stage) -> None:
+    paths.private_directory(paths.state_directory())
+    database = open_database(paths.database())
+    with database.atomic():
+        id = operations.begin(database, "worker add", "worker edge/w1", 1.0).id
+    database.close()
+    async with stage.root() as root:
+        view = await root.operation(id)
+        assert (view.state, view.exit_code) == ("failed", 1)
+        assert "oakctl worker add" in view.hint
+        with pytest.raises(OakError, match="interrupted"):
+            await root.wait_operation(id, 30)
 
 
 async def test_hosts_and_names_in_use_are_refused(stage: Stage) -> None:

@@ -95,6 +95,7 @@ async def test_a_restarted_root_and_a_restarted_cluster_change_nothing(stage: St
     assert (len(edge.offers), edge.instances) == (offers, instances)
 
 
+@pytest.mark.slow
 async def test_a_lost_answer_never_doubles(stage: Stage) -> None:
     edge, cloud = await stage.cluster("edge"), await stage.cluster("cloud")
     async with stage.root() as root:
@@ -112,6 +113,7 @@ async def test_a_lost_answer_never_doubles(stage: Stage) -> None:
         assert epochs == {1}
 
 
+@pytest.mark.slow
 async def test_deletion_waits_for_a_cluster_that_is_away(stage: Stage) -> None:
     edge = await stage.cluster("edge")
     async with stage.root() as root:

@@ -93,9 +93,12 @@ def test_signal_gives_the_terminal_back(terminal: Terminal, number: signal.Signa
 
 def test_old_mouse_reports_beyond_column_95_do_not_end_it(terminal: Terminal) -> None:
     terminal.read_until(b"runs on w1")
-    os.write(terminal.ours, b"\x1b[M \xf0\x90" * 3)
-    # The first keys may be taken for the rest of the report.
-    os.write(terminal.ours, b"    qq")
+    os.write(terminal.ours, b"\x1b[MC\xe8*\x1b[MC\xf0*")
+    # The first key may be taken for the rest of the report.
+    os.write(terminal.ours, b"??")
+    terminal.read_until(b"ask the root now")
+    assert b"UnicodeDecodeError" not in terminal.output
+    os.write(terminal.ours, b"qqq")
     assert terminal.end() == 0
 
 

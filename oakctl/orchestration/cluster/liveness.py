@@ -30,7 +30,7 @@ class Presence:
     """
 
     heard: float
-    status: str = SUSPECT
+    status: str
     connected: bool = True
     agent_id: str = ""
     seq: int = -1
@@ -42,14 +42,16 @@ class Presence:
 
 
 Presences = Mapping[str, Presence]
+NOBODY = Presence(0.0, NEVER_SEEN)
 
 
 def at_start(state: State, now: Now) -> dict[str, Presence]:
-    """Workers as a freshly started orchestrator sees them: not heard yet, and not given up.
+    """Workers as a freshly started orchestrator takes them: there, until they are silent.
 
-    None of them is dead before a whole `dead_s` of silence has passed from here.
+    None is suspected before a whole `suspect_s` of silence has passed from here, or dead before
+    `dead_s`: that we were away says nothing of them.
     """
-    return {name: Presence(heard=now.mono) for name, w in state.workers.items() if w.facts}
+    return {name: Presence(now.mono, READY) for name, w in state.workers.items() if w.facts}
 
 
 def status_of(state: State, presences: Presences, worker: str) -> str:
@@ -87,7 +89,7 @@ def hear(before: Presence | None, beat: Heartbeat, desired: int, now: Now) -> Pr
 
 def greeted(before: Presence | None, agent_id: str, now: Now) -> Presence:
     """After a greeting, which is as good as a heartbeat."""
-    known = before or Presence(heard=now.mono)
+    known = before or Presence(now.mono, READY)
     fresh = known.agent_id != agent_id
     return replace(
         known,

@@ -31,6 +31,9 @@ def offer(state: State, fleet: Fleet, asked: Offer, now: Now) -> tuple[State, Of
             return state, _refused("it is being stopped here")
         if given == asked.epoch:
             return state, OfferAnswer(True, record.worker, reason=record.reason)
+    known = state.services.get(job_name)
+    if record is None and known is not None and known.spent.get(asked.number, -1) >= asked.epoch:
+        return state, _refused(f"epoch {asked.epoch} is late: it has ended here")
     fresh = InstanceRecord(job_name, asked.number, epochs.first(asked.epoch), now.wall)
     knowing = _with_spec(state, asked)
     placed, decision = place(knowing, fleet, fresh, now)

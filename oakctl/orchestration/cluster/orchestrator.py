@@ -61,6 +61,7 @@ class Orchestrator:
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
+        self._store: Store | None = None
         self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -68,6 +69,7 @@ class Orchestrator:
         watcher = await self._connect("watcher")
         client = await self._connect("orchestrator")
         stored = Store(client)
+        self._store = stored
         credentials = Credentials(self._layout, watcher)
         core = await self._load(client, stored, credentials)
         await watcher.subscribe(
@@ -185,6 +187,8 @@ class Orchestrator:
 
     async def _reconnected(self) -> None:
         log.info("the bus is back")
+        if self._store is not None:
+            self._store.interrupt()
         self._back.set()
 
     async def _on_refused(self, reason: str) -> None:

@@ -17,7 +17,7 @@ from oakctl.model.resources import Location, Resources
 from oakctl.model.service import ServiceSpec
 from oakctl.orchestration.cluster import epochs
 from oakctl.orchestration.cluster.clock import Now
-from oakctl.orchestration.cluster.liveness import Presence, Presences, status_of
+from oakctl.orchestration.cluster.liveness import NOBODY, Presences, status_of
 from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
 from oakctl.orchestration.scheduling.cluster import Candidate, PlacementDecision, decide
 from oakctl.overlay import addressing
@@ -61,7 +61,7 @@ def candidates(
         Candidate(
             name=worker.name,
             facts=worker.facts,
-            usage=fleet.presences.get(worker.name, Presence(heard=0.0)).usage,
+            usage=fleet.presences.get(worker.name, NOBODY).usage,
             reserved=reserved.get(worker.name, Resources())
             + fleet.leftovers.get(worker.name, Resources()),
             status=status_of(state, fleet.presences, worker.name),

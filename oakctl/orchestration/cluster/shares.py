@@ -57,12 +57,11 @@ def stop(state: State, record: InstanceRecord, now: Now) -> State:
 
 
 def _record(known: ServiceRecord | None, wanted: Share, now: Now) -> ServiceRecord:
+    known = known or ServiceRecord(wanted.job_name, None)
     if wanted.service is not None:
-        return ServiceRecord(wanted.job_name, wanted.service, wanted.revision)
+        return replace(known, spec=wanted.service, revision=wanted.revision, gone_at=0.0)
     # The specification stays: it says what the instances that are being stopped still occupy.
-    spec = known.spec if known else None
-    gone_at = known.gone_at if known and known.gone_at else now.wall
-    return ServiceRecord(wanted.job_name, spec, wanted.revision, gone_at)
+    return replace(known, revision=wanted.revision, gone_at=known.gone_at or now.wall)
 
 
 def _keep(

@@ -16,6 +16,7 @@ from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.node import NodeFacts
 from oakctl.model.service import ServiceSpec, instance_name
+from oakctl.orchestration.cluster import epochs
 from oakctl.overlay.addressing import Leases
 
 Key = tuple[str, int]  # job name, instance number
@@ -50,13 +51,15 @@ class ServiceRecord:
     """A service, and the revision of the share in force.
 
     `gone_at` > 0: the root has withdrawn it (seconds since the epoch). The record stays a while,
-    so that a late share does not bring the service back.
+    so that a late share does not bring the service back; nor does a late offer bring back an
+    instance: `spent` is number → the root's epoch that has ended here.
     """
 
     job_name: str
     spec: ServiceSpec | None
     revision: int = NO_SHARE
     gone_at: float = 0.0
+    spent: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,13 @@ class State:
         return replace(self, instances=put(self.instances, record.key, record))
 
     def without_instance(self, key: Key) -> State:
-        """Without the record of this instance."""
-        return replace(self, instances=drop(self.instances, key))
+        """Without the record of this instance; its epoch is over."""
+        state = replace(self, instances=drop(self.instances, key))
+        service = self.services.get(key[0])
+        if service is None:
+            return state
+        ended = max(epochs.root_epoch(self.instances[key].epoch), service.spent.get(key[1], 0))
+        return state.with_service(replace(service, spent={**service.spent, key[1]: ended}))
 
     def with_worker(self, record: WorkerRecord) -> State:
         """With this record in place of the one of the same worker."""

@@ -26,7 +26,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.kv import KeyValue
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KV_DEL, KV_OP, KeyValue
 
 from oakctl.model import subjects, wire
 from oakctl.model.documents import ServiceTable
@@ -53,10 +54,15 @@ BUCKETS = (
     subjects.BUCKET_INSTANCES,
     subjects.BUCKET_SHARES,
 )
+# Events are known to the root by their ids: one that comes back does no harm, and a marker for
+# each would be in the way.
+FORGETFUL = (subjects.BUCKET_EVENTS,)
+MARKER_TTL_S = 86400.0  # by then the server has long written down what is no longer there
 WRITE_TIMEOUT_S = 5.0
 RETRY_S = 0.25
 AT_ONCE = 64  # writes under way
 
+_NOT_NOW = (NatsError, OSError, asyncio.TimeoutError, asyncio.CancelledError)
 _NOT_IN_A_KEY = re.compile(r"[^-_.a-zA-Z0-9]")
 _SETTINGS, _SUBNETS, _WORKER, _SHARE, _TABLE = "settings", "subnets", "worker.", "share.", "table."
 
@@ -168,12 +174,17 @@ def _all(contents: Contents, bucket: str, prefix: str, kind: type[T]) -> Iterabl
             yield wire.decode(body, kind)
 
 
+class IncompleteRead(NatsError):
+    """The bus names fewer records than it says it has."""
+
+
 class Store:
     """The buckets, over the orchestrator's connection."""
 
     def __init__(self, client: Client) -> None:
         self._js: JetStreamContext = client.jetstream(timeout=WRITE_TIMEOUT_S)
         self._buckets: dict[str, KeyValue] = {}
+        self._interrupted = asyncio.Event()
 
     async def open(self) -> None:
         """Make the buckets where they are missing; raises NatsError when JetStream is not up."""
@@ -182,8 +193,8 @@ class Store:
             self._buckets[name] = await self._js.create_key_value(config)
 
     async def read(self) -> dict[str, dict[str, bytes]]:
-        """Everything that is stored; raises NatsError or TimeoutError."""
-        return {name: await self._read(bucket) for name, bucket in self._buckets.items()}
+        """Everything that is stored; raises NatsError or TimeoutError when not all can be had."""
+        return {name: await self._read(name, bucket) for name, bucket in self._buckets.items()}
 
     async def write(self, writes: Sequence[Write]) -> None:
         """Returns when all of it is durable, and tries for ever until then.
@@ -194,37 +205,79 @@ class Store:
         for bucket in BUCKETS:
             await self._until_done([w for w in writes if w.bucket == bucket])
 
+    def interrupt(self) -> None:
+        """The bus was away: what is under way will not be answered, so it is sent again."""
+        self._interrupted.set()
+
     async def _until_done(self, writes: Sequence[Write]) -> None:
         left = list(writes)
         while left:
             now, left = left[:AT_ONCE], left[AT_ONCE:]
-            outcomes = await asyncio.gather(*(self._do(w) for w in now), return_exceptions=True)
-            failed: list[Write] = []
-            for write, outcome in zip(now, outcomes, strict=True):
-                if isinstance(outcome, (NatsError, OSError, asyncio.TimeoutError)):
-                    failed.append(write)
-                    log.warning("%s/%s is not durable yet: %r", write.bucket, write.key, outcome)
-                elif isinstance(outcome, BaseException):
-                    raise outcome
+            failed = await self._failures(now)
             if failed:
                 left = failed + left
                 await asyncio.sleep(RETRY_S)
+
+    async def _failures(self, writes: Sequence[Write]) -> list[Write]:
+        """Write all at once; those that may not be durable."""
+        self._interrupted.clear()
+        loop = asyncio.get_running_loop()
+        interruption = loop.create_task(self._interrupted.wait())
+        tasks = {loop.create_task(self._do(write)): write for write in writes}
+        waiting: set[asyncio.Task[Any]] = set(tasks)
+        try:
+            while waiting and not interruption.done():
+                done, _ = await asyncio.wait(
+                    {*waiting, interruption}, return_when=asyncio.FIRST_COMPLETED
+                )
+                waiting -= done
+        finally:
+            for task in (*tasks, interruption):
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, interruption, return_exceptions=True)
+        failed = []
+        for write, outcome in zip(writes, outcomes, strict=False):
+            if isinstance(outcome, _NOT_NOW):
+                failed.append(write)
+                log.warning("%s/%s is not durable yet: %r", write.bucket, write.key, outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return failed
 
     async def _do(self, write: Write) -> None:
         bucket = self._buckets[write.bucket]
         if write.value is not None:
             await bucket.put(write.key, write.value)
             return
-        # Removed for good: a delete marker of each event would stay for ever.
-        stream, subject = f"KV_{write.bucket}", f"$KV.{write.bucket}.{write.key}"
-        await self._js.purge_stream(stream, subject=subject)
+        subject = f"$KV.{write.bucket}.{write.key}"
+        if write.bucket in FORGETFUL:
+            await self._js.purge_stream(f"KV_{write.bucket}", subject=subject)
+        else:
+            # A purge does not survive a SIGKILL of the server: what was purged comes back. A
+            # delete marker is a message like any other.
+            headers = {KV_OP: KV_DEL}
+            await self._js.publish(subject, b"", headers=headers, msg_ttl=MARKER_TTL_S)
 
-    async def _read(self, bucket: KeyValue) -> dict[str, bytes]:
+    async def _read(self, name: str, bucket: KeyValue) -> dict[str, bytes]:
+        # Not a watch: nats-py may say "that was all" while messages are still on their way
+        # (it takes what was delivered and not yet handled for nothing at all), and a state
+        # with records missing would stop instances.
+        prefix = f"$KV.{name}."
+        info = await self._js.stream_info(f"KV_{name}", subjects_filter=prefix + ">")
+        subjects_there = info.state.subjects or {}
+        if sum(subjects_there.values()) != info.state.messages:
+            raise IncompleteRead(f"{name}: {info.state.messages} records, not all are named")
+        keys = [subject[len(prefix) :] for subject in subjects_there]
         found: dict[str, bytes] = {}
-        watcher: Any = await bucket.watchall(ignore_deletes=True)
-        try:
-            while (entry := await watcher.updates(timeout=WRITE_TIMEOUT_S)) is not None:
-                found[entry.key] = entry.value or b""
-        finally:
-            await watcher.stop()
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            values = await asyncio.gather(*(_value(bucket, one) for one in some))
+            found.update({k: v for k, v in zip(some, values, strict=True) if v is not None})
         return found
+
+
+async def _value(bucket: KeyValue, name: str) -> bytes | None:
+    try:
+        return (await bucket.get(name)).value or b""
+    except KeyNotFoundError:
+        return None  # its delete marker

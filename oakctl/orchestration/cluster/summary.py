@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, WorkerSummary
 from oakctl.model.resources import Location, Resources
 from oakctl.orchestration.cluster.clock import Now
-from oakctl.orchestration.cluster.liveness import Presence, status_of
+from oakctl.orchestration.cluster.liveness import NOBODY, status_of
 from oakctl.orchestration.cluster.placement import Fleet, candidates
 from oakctl.orchestration.cluster.revisions import Documents
 from oakctl.orchestration.cluster.state import NO_SHARE, State
@@ -54,7 +54,7 @@ def _worker(
     state: State, fleet: Fleet, name: str, reserved: Mapping[str, Resources]
 ) -> WorkerSummary:
     record = state.workers[name]
-    presence = fleet.presences.get(name, Presence(heard=0.0))
+    presence = fleet.presences.get(name, NOBODY)
     return WorkerSummary(
         name=name,
         status=status_of(state, fleet.presences, name),

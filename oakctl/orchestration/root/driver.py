@@ -63,7 +63,8 @@ class Driver:
         self._bell = bell
         self._wake = Bell()
         self._attempts: dict[Key, Attempt] = {}
-        self._reasons: dict[Key, str] = {}
+        self._reasons: dict[Key, str] = {}  # of those that wait
+        self._progress: dict[Key, str] = {}  # of those whose artifact is on its way
         self._busy: set[Key] = set()
         self._sending: set[Seat] = set()
         self._raised_at: dict[Seat, float] = {}
@@ -79,8 +80,12 @@ class Driver:
         self._wake.ring()
 
     def reason(self, key: Key) -> str:
-        """Why this instance has no place; empty when that is not known."""
-        return self._reasons.get(key, "")
+        """What is being done for this instance, or why it waits; empty when neither is known."""
+        return self._progress.get(key) or self._reasons.get(key, "")
+
+    def waits(self, key: Key) -> bool:
+        """Whether nothing can be done for this instance now; `reason` says why."""
+        return key in self._reasons and key not in self._progress
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -259,13 +264,16 @@ class Driver:
 
         def progress(done: int, size: int) -> None:
             nonlocal quarter
-            self._reasons[key] = f"{name} is being sent to {link.name}, {100 * done // size} %"
+            self._progress[key] = f"{name} is being sent to {link.name}, {100 * done // size} %"
             if 4 * done // size > quarter:
                 quarter = 4 * done // size
                 message = f"{25 * quarter} % of {size} bytes are there"
                 self._spawn(self._event("artifact.sent", name, message, link.name))
 
-        await self._artifacts.send(link, sha256, progress)
+        try:
+            await self._artifacts.send(link, sha256, progress)
+        finally:
+            self._progress.pop(key, None)
 
     async def _share(self, seat: Seat) -> None:
         cluster, job_name = seat

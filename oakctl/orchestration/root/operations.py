@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sqlite_utils import Database
@@ -25,17 +25,15 @@ from oakctl.orchestration.root.store.database import Store
 T = TypeVar("T")
 log = logging.getLogger("oakctl.root.operations")
 
-THREADS = 32  # bootstraps wait for the network most of their time
 CLOSE_TIMEOUT_S = 5.0
 
 
 class Progress:
     """What the work is given: where to report, whether to stop, and a thread for what blocks."""
 
-    def __init__(self, note: Callable[[StepEvent], None], threads: ThreadPoolExecutor) -> None:
+    def __init__(self, note: Callable[[StepEvent], None]) -> None:
         self.cancelled = threading.Event()
         self._note = note
-        self._threads = threads
         self._loop = asyncio.get_running_loop()
 
     def report(self, step: StepEvent) -> None:
@@ -43,8 +41,22 @@ class Progress:
         self._loop.call_soon_threadsafe(self._note, step)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run what blocks."""
-        return await self._loop.run_in_executor(self._threads, work)
+        """Run what blocks, in a thread of its own.
+
+        A daemon thread: one that hangs in the network must not keep the process from leaving.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(work())
+            # Whatever it is, it is raised again where the work is awaited.
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True, name="operation").start()
+        return await asyncio.wrap_future(future)
 
     async def step(self, host: str, title: str, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, told as a step of its own."""
@@ -69,7 +81,6 @@ class Operations:
     def __init__(self, store: Store, bell: Bell) -> None:
         self._store = store
         self._bell = bell
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
         self._running: dict[str, tuple[asyncio.Task[None], Progress]] = {}
         self._subjects: set[str] = set()  # of these, and of those being begun
 
@@ -126,7 +137,7 @@ class Operations:
             pending.add(task)
             task.add_done_callback(pending.discard)
 
-        progress = Progress(note, self._threads)
+        progress = Progress(note)
         task = asyncio.create_task(self._run(view, work, progress, pending))
         self._running[subject] = (task, progress)
         return view
@@ -140,7 +151,6 @@ class Operations:
             tasks.append(task)
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(
         self,

@@ -147,6 +147,7 @@ class Root:
                 fleet.workers(db),
                 heard,
                 self.driver.reason,
+                self.driver.waits,
             )
 
         return await self.store.run(read)

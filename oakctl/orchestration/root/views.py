@@ -49,7 +49,8 @@ class Scene:
     clusters: Sequence[ClusterRow]
     workers: Sequence[WorkerRow]
     heard: Mapping[str, Heard]
-    why: Callable[[Key], str]  # why an instance has no place, as delegation remembers it
+    why: Callable[[Key], str]  # what delegation does for an instance, or why it waits
+    waits: Callable[[Key], bool]  # whether it waits
 
     def places(self) -> Mapping[tuple[str, str, int], InstancePlace]:
         """(cluster, job name, number) → what the cluster says of it."""
@@ -131,22 +132,19 @@ def services(scene: Scene) -> Sequence[ServiceView]:
     for view in instances(scene):
         by_job.setdefault(view.job_name, []).append(view)
     deleting = {row.name for row in scene.applications if row.deleting}
-    unreachable = {name for name, heard in scene.heard.items() if not heard.reachable}
     return [
-        _service(
-            row, by_job.get(row.spec.job_name, []), row.spec.application in deleting, unreachable
-        )
+        _service(scene, row, by_job.get(row.spec.job_name, []), row.spec.application in deleting)
         for row in scene.services
     ]
 
 
 def _service(
-    row: ServiceRow, views: Sequence[InstanceView], deleting: bool, unreachable: set[str]
+    scene: Scene, row: ServiceRow, views: Sequence[InstanceView], deleting: bool
 ) -> ServiceView:
     spec = row.spec
     running = [v for v in views if v.state is InstanceState.RUNNING]
     ready = [v for v in running if v.ready]
-    state, reason = _summary(row, views, unreachable)
+    state, reason = _summary(scene, row, views)
     if deleting:
         state, reason = "stopped", _stopping(views)
     return ServiceView(
@@ -170,16 +168,15 @@ TROUBLE = (InstanceState.FAILED, InstanceState.LOST)
 FINE = (InstanceState.RUNNING, InstanceState.COMPLETED)
 
 
-def _summary(
-    row: ServiceRow, views: Sequence[InstanceView], unreachable: set[str]
-) -> tuple[str, str]:
+def _summary(scene: Scene, row: ServiceRow, views: Sequence[InstanceView]) -> tuple[str, str]:
+    unreachable = {name for name, heard in scene.heard.items() if not heard.reachable}
     live = [v for v in views if v.state is not InstanceState.STOPPING]
     if row.wanted == 0:
         return "stopped", _stopping(views)
     broken = [v for v in live if v.state in TROUBLE or v.crash_looping or v.cluster in unreachable]
     if broken:
         return "degraded", f"{broken[0].name}: {broken[0].reason or broken[0].state.value}"
-    pending = [v for v in live if not v.cluster and v.reason]
+    pending = [v for v in live if v.reason and _is_pending(scene, v)]
     if pending:
         return "pending", f"{pending[0].name}: {pending[0].reason}"
     fine = [v for v in live if v.state in FINE and (v.ready or v.state is InstanceState.COMPLETED)]
@@ -187,6 +184,13 @@ def _summary(
         return "ready", ""
     waiting = next((v for v in live if v.reason), None)
     return "starting", f"{waiting.name}: {waiting.reason}" if waiting else ""
+
+
+def _is_pending(scene: Scene, view: InstanceView) -> bool:
+    """Whether it waits for a place: at the root, or in a cluster none of whose workers fits."""
+    if view.cluster:
+        return view.state is InstanceState.CLUSTER_SCHEDULED and not view.worker
+    return scene.waits((view.job_name, view.number))
 
 
 def _stopping(views: Sequence[InstanceView]) -> str:

@@ -21,7 +21,7 @@ def begin(db: Database, kind: str, subject: str, now: float) -> OperationView:
         "INSERT INTO operations (kind, subject, state, started_at) "
         "VALUES (:kind, :subject, :state, :started_at) RETURNING id",
         row,
-    ).fetchone()[0]
+    ).fetchall()[0][0]
     return OperationView(int(id), kind, subject, "running", now)
 
 
