@@ -70,12 +70,12 @@ async def connect(target: Target) -> AsyncIterator[asyncssh.SSHClientConnection]
     Raises Unreachable, in words, when one of them cannot be reached or is not believed.
     """
     async with contextlib.AsyncExitStack() as stack:
-        connection: asyncssh.SSHClientConnection | None = None
-        for hop in (*target.hops(), target):
-            connection = await _dial(hop, connection)
-            stack.push_async_callback(_hang_up, connection)
-        if connection is None:  # the target itself is always dialled
-            raise AssertionError
+        through: asyncssh.SSHClientConnection | None = None
+        for hop in target.hops():
+            through = await _dial(hop, through)
+            stack.push_async_callback(_hang_up, through)
+        connection = await _dial(target, through)
+        stack.push_async_callback(_hang_up, connection)
         yield connection
 
 
