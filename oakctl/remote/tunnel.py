@@ -168,15 +168,17 @@ class Tunnel:
             log.warning("tunnel to %s: %s", self._target.name, reason)
         self.last_error = reason
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:  # start_server runs this in a task of its own
-            raise AssertionError
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: one that asyncio makes for a coroutine is reported as a fault by
+        # Python 3.11 when it is cancelled.
+        task = asyncio.create_task(self._serve(reader, writer))
         self._carriers.add(task)
+        task.add_done_callback(self._carriers.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._carry(reader, writer)
         finally:
-            self._carriers.discard(task)
             writer.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
