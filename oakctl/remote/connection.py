@@ -219,7 +219,7 @@ class FabricRemote:
         if self.facts.uid != 0:
             raise OakError(
                 f"{self.name}: this needs the superuser, and {self.facts.user} is not",
-                hint=f"log in as root: --user root for {self.name}",
+                hint=f"name the host anew with the user root: {self.name}",
             )
         return self.run(command, stdin=stdin, timeout_s=timeout_s, check=check)
 

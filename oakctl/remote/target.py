@@ -68,7 +68,8 @@ class Target:
     @property
     def where(self) -> str:
         """Address and port, for messages."""
-        return f"{self.address}:{self.port}"
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.port}"
 
     @property
     def host_keys(self) -> HostKeys:

@@ -70,12 +70,12 @@ async def connect(target: Target) -> AsyncIterator[asyncssh.SSHClientConnection]
     Raises Unreachable, in words, when one of them cannot be reached or is not believed.
     """
     async with contextlib.AsyncExitStack() as stack:
-        connection: asyncssh.SSHClientConnection | None = None
-        for hop in (*target.hops(), target):
-            connection = await _dial(hop, connection)
-            stack.push_async_callback(_hang_up, connection)
-        if connection is None:  # the target itself is always dialled
-            raise AssertionError
+        through: asyncssh.SSHClientConnection | None = None
+        for hop in target.hops():
+            through = await _dial(hop, through)
+            stack.push_async_callback(_hang_up, through)
+        connection = await _dial(target, through)
+        stack.push_async_callback(_hang_up, connection)
         yield connection
 
 
@@ -168,15 +168,17 @@ class Tunnel:
             log.warning("tunnel to %s: %s", self._target.name, reason)
         self.last_error = reason
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:  # start_server runs this in a task of its own
-            raise AssertionError
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: one that asyncio makes for a coroutine is reported as a fault by
+        # Python 3.11 when it is cancelled.
+        task = asyncio.create_task(self._serve(reader, writer))
         self._carriers.add(task)
+        task.add_done_callback(self._carriers.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._carry(reader, writer)
         finally:
-            self._carriers.discard(task)
             writer.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -137,7 +137,9 @@ async def test_carries_and_survives_a_restart_of_the_server(machines: Machines, 
         await ask(port, b"")
 
 
-async def test_close_ends_what_is_being_carried(machines: Machines, echo: int) -> None:
+async def test_close_ends_what_is_being_carried(
+    machines: Machines, echo: int, caplog: pytest.LogCaptureFixture
+) -> None:
     carrier = Tunnel(machines.make().target(accept_new=True), "127.0.0.1", echo)
     await carrier.start()
     await carrier.wait_connected(DEADLINE_S)
@@ -148,6 +150,7 @@ async def test_close_ends_what_is_being_carried(machines: Machines, echo: int) -
     await carrier.close()
     assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
     writer.close()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_says_that_nothing_listens_at_the_far_end(machines: Machines) -> None:
@@ -192,6 +195,6 @@ async def test_a_client_that_goes_leaves_nothing_behind(machines: Machines, echo
     assert await reader.readexactly(2) == b"xx"
     writer.transport.abort()
     async with asyncio.timeout(DEADLINE_S):
-        while any("Tunnel" in repr(task) for task in asyncio.all_tasks() - before):
+        while asyncio.all_tasks() - before:
             await asyncio.sleep(0.01)
     await carrier.close()
