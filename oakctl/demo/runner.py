@@ -69,7 +69,10 @@ class Demo:
                 pass  # its step says what and why, and the report carries the step
             finally:
                 await self._tear_down(steps, logs)
-        return replace(self._report, steps=tuple(steps.results))
+            # Hints name logs in a directory that is gone now; what it held was kept.
+            gone, kept = str(paths.state_directory()), str(logs)
+            done = (replace(one, hint=one.hint.replace(gone, kept)) for one in steps.results)
+            return replace(self._report, steps=tuple(done))
 
     # --- building ---------------------------------------------------------------------------
 
