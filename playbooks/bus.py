@@ -156,8 +156,10 @@ def port_free() -> Step:
 
     def apply(remote: Remote) -> None:
         where = f"{bus_address(remote) or '0.0.0.0'}:{BUS_PORT}"
+        found = remote.facts.listener_on(bus_address(remote) or "0.0.0.0")
+        who = f"process {found.pid} ({found.command})" if found and found.pid else "a process"
         raise Conflict(
-            f"{where} is in use on {remote.name} by a process that is not ours",
+            f"{where} is in use on {remote.name} by {who} that is not ours",
             hint=f"on {remote.name}: ss -ltnp 'sport = :{BUS_PORT}', end it, and run this again",
         )
 

@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
+from shlex import join, quote
 
 from oakctl.remote.manifest import ROLES, read, text
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import supervisor_of
-
-# Instances outlive their agent, so a worker's removal ends them itself: each has the directory
-# of instances in its environment, as its home.
-END_INSTANCES = """
-import os, signal, sys, time
-mark = b"HOME=" + os.fsencode(sys.argv[1]) + b"/"
-def ours():
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if any(part.startswith(mark) for part in file.read().split(b"\\0")):
-                    yield int(name)
-        except OSError:
-            pass
-end = time.monotonic() + 10
-while pids := list(ours()):
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL if time.monotonic() > end - 7 else signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-    if time.monotonic() > end:
-        sys.exit(f"still there: {pids}")
-    time.sleep(0.1)
-"""
 
 
 def steps(role: str) -> list[Step]:
@@ -60,17 +35,22 @@ def stop(role: str) -> Step:
 
 
 def end_instances() -> Step:
+    """Instances outlive their agent on purpose; a removal ends them with all that was theirs."""
+
     def folder(remote: Remote) -> str:
         return str(remote.layout.prefix / "instances")
 
     def check(remote: Remote) -> str:
         listed = remote.run(f"ls {quote(folder(remote))}", check=False).stdout.split()
-        return f"{len(listed)} instances" if listed else ""
+        return f"{len(listed)} left" if listed else ""
 
     def apply(remote: Remote) -> None:
-        python, path = quote(remote.facts.python), quote(folder(remote))
-        remote.run(f"{python} - {path}", stdin=END_INSTANCES.encode(), timeout_s=30)
-        remote.run(f"rm -rf {path}")
+        prefix = str(remote.layout.prefix)
+        remote.run(
+            join([remote.facts.python, remote.layout.archive, "clear", "--prefix", prefix]),
+            timeout_s=60,
+        )
+        remote.run(f"rm -rf {quote(folder(remote))}")
 
     return Step("uninstall: end its instances", check, apply)
 

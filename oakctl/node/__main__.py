@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import oakctl
 from oakctl.errors import ExitCode, OakError
@@ -71,11 +70,6 @@ def _version(_: argparse.Namespace) -> int:
     return 0
 
 
-MODULES = {  # of the processes that stay
-    "worker": "oakctl.orchestration.worker.process",
-    "cluster": "oakctl.orchestration.cluster.process",
-    "relay": "oakctl.overlay.loopback.relay",
-}
 COMMANDS = {
     "worker": _worker,
     "cluster": _cluster,
@@ -86,13 +80,6 @@ COMMANDS = {
 }
 
 
-def _leave_archive(command: str, words: list[str]) -> None:
-    if command in MODULES and not Path(oakctl.__file__).exists():
-        from oakctl.node import unzipped
-
-        unzipped.become(oakctl, MODULES[command], words)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one process or command; returns its exit code. Errors go to standard error."""
     if sys.version_info[:2] < OLDEST_PYTHON:
@@ -101,9 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})\n"
         )
         return int(ExitCode.FAILED)
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser().parse_args(words)
-    _leave_archive(arguments.command, words)
+    arguments = _parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command](arguments)
     except OakError as error:

@@ -1,59 +1,55 @@
-"""How a host is reached by SSH: the one policy that both SSH libraries follow.
+"""How a host is reached by SSH: one answer for both libraries.
 
-Belongs here: user, port, key, agent, jump hosts and host keys, and what each library is given of
-them. Fabric by itself accepts changed host keys, and asyncssh checks no keys of jump hosts; here
-every hop of either asks `hostkeys`. Does not belong here: what is done over the connection.
+Belongs here: address, user, keys, agent, jump hosts, whose host keys are believed, and the words
+for what goes wrong on the way. Does not belong here: making the connection (`connection` by
+fabric, `tunnel` by asyncssh). The user's ~/.ssh/config is read by neither, so that both go the
+same way; what a host needs is written with the host.
 """
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
-import fabric
-import paramiko
 
 from oakctl import paths
 from oakctl.errors import OakError, Unreachable, UsageError
 from oakctl.model.views import HostView
-from oakctl.remote.hostkeys import HostKeys, default_files
+from oakctl.remote import hostkeys
+from oakctl.remote.hostkeys import HostKeys
 
-CONNECT_TIMEOUT_S = 10
-LOGIN_TIMEOUT_S = 20
-KEEPALIVE_S = 5
-KEEPALIVE_MISSES = 3
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One machine on the way; the last one is the host itself."""
-
-    name: str
-    address: str
-    port: int
-    user: str
+CONNECT_DEADLINE_S = 10.0  # the TCP connection
+LOGIN_DEADLINE_S = 20.0  # keys agreed on and user admitted; a busy Pi takes seconds
+KEEPALIVE_S = 5.0
+KEEPALIVES_MISSED = 3
 
 
 @dataclass(frozen=True)
 class Target:
-    """A host and how to reach it. `jump` is "user@host:port", first hop first."""
+    """A machine that answers SSH, and how it is reached.
+
+    `jump` are hops as "user@host:port", first hop first; `known_hosts` are further files of host
+    keys. An unknown host key is stored with `accept_new` only, a changed one never.
+    """
 
     name: str
     address: str
     port: int = 22
-    user: str = ""
-    identity_file: str = ""
+    user: str = ""  # empty: the name of the user here
+    identity_file: str = ""  # empty: the agent's keys and ~/.ssh/id_*
     jump: tuple[str, ...] = ()
     accept_new: bool = False
-    known_hosts: tuple[str, ...] = ()  # further files to believe, besides the default ones
+    known_hosts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, view: HostView, accept_new: bool = False) -> Target:
-        """The target of a host in the operator's inventory."""
+        """How the host is reached that the operator named."""
         return cls(
             name=view.name,
             address=view.address,
@@ -65,201 +61,182 @@ class Target:
         )
 
     @property
-    def host_keys(self) -> HostKeys:
-        """The keys that are trusted for this host and its hops."""
-        files = (*default_files(), *(Path(name) for name in self.known_hosts))
-        return HostKeys(files, paths.known_hosts(), self.accept_new)
+    def login(self) -> str:
+        """The user's name there."""
+        return self.user or getpass.getuser()
 
     @property
-    def hops(self) -> tuple[Hop, ...]:
-        """Every machine on the way, the host last; raises UsageError for a jump that is none."""
-        return (
-            *(_hop(text) for text in self.jump),
-            Hop(self.name, self.address, self.port, self.user),
+    def where(self) -> str:
+        """Address and port, for messages."""
+        return f"{self.address}:{self.port}"
+
+    @property
+    def host_keys(self) -> HostKeys:
+        """Whose keys are believed."""
+        extra = tuple(Path(file).expanduser() for file in self.known_hosts)
+        return HostKeys(
+            files=(*hostkeys.default_files(), *extra),
+            store=paths.known_hosts(),
+            accept_new=self.accept_new,
         )
 
-    @property
-    def identity(self) -> Path | None:
-        """The private key (None: agent and defaults); raises UsageError when it is not there."""
+    def hops(self) -> tuple[Target, ...]:
+        """The jump hosts as targets, first hop first; raises UsageError for one that is none."""
+        return tuple(self._hop(text) for text in self.jump)
+
+    def _hop(self, text: str) -> Target:
+        user, address, port = split_address(text)
+        return replace(
+            self,
+            name=f"{address}, the jump host of {self.name}",
+            address=address,
+            port=port,
+            user=user or self.user,
+            jump=(),
+        )
+
+    def admit(self, key: asyncssh.SSHKey) -> None:
+        """Return when `key` may be this host's; raises Unreachable (see `HostKeys.admit`)."""
+        self.host_keys.admit(self.name, self.address, self.port, key)
+
+    def host_key_algorithms(self) -> tuple[str, ...]:
+        """Types of host keys to ask for, best first."""
+        return self.host_keys.algorithms(self.address, self.port)
+
+    def identity(self) -> Identity:
+        """What proves that we are the user; raises Unreachable when the key file is of no use."""
+        agent = agent_socket()
         if not self.identity_file:
-            return None
-        path = Path(self.identity_file).expanduser()
-        if not path.is_file():
-            raise UsageError(
-                f"{self.name}: there is no key file {path}",
-                hint=f"oakctl host add {self.name} … -i KEY",
-            )
-        return path
+            return Identity(None, agent)
+        file = Path(self.identity_file).expanduser()
+        try:
+            asyncssh.read_private_key(file)
+        except FileNotFoundError as error:
+            raise Unreachable(
+                f"{self.name}: the key {file} does not exist",
+                hint=f"name another one, or make it: ssh-keygen -t ed25519 -f {file}",
+            ) from error
+        except asyncssh.KeyEncryptionError as error:
+            raise self._locked_key(file) from error
+        except asyncssh.KeyImportError as error:
+            if "passphrase" not in str(error).lower():
+                raise Unreachable(f"{self.name}: {file} is no private key: {error}") from error
+            if not agent:
+                raise self._locked_key(file) from error
+            return Identity(None, agent)
+        except OSError as error:
+            raise Unreachable(
+                f"{self.name}: the key {file} cannot be read: {error.strerror}",
+                hint=f"chmod 600 {file}",
+            ) from error
+        # Only this key: an agent full of others would use up the tries that a server grants.
+        return Identity(file, "")
 
-    def unreachable(self, hop: Hop, error: Exception) -> Unreachable:
-        """What a failed connection to `hop` means, in words, with the next thing to try."""
-        where = f"{self.name}: {hop.address}:{hop.port}"
-        login = f"ssh -p {hop.port} {hop.user + '@' if hop.user else ''}{hop.address}"
-        if isinstance(error, asyncssh.PermissionDenied | paramiko.AuthenticationException):
-            with_key = self.identity_file or "the agent's and your default keys"
-            return Unreachable(
-                f"{where} refused to log in {hop.user or 'the current user'} with {with_key}",
-                hint=f"try `{login}`, then `oakctl host add {self.name} USER@ADDRESS -i KEY`",
-            )
-        if isinstance(error, TimeoutError | socket.timeout):
-            return Unreachable(f"{where} does not answer in time", hint=f"try `{login}`")
-        text = str(error) or type(error).__name__
-        return Unreachable(f"{where} cannot be reached: {text}", hint=f"try `{login}`")
+    def _locked_key(self, file: Path) -> Unreachable:
+        return Unreachable(
+            f"{self.name}: the key {file} is protected by a passphrase and no agent holds it",
+            hint=f'eval "$(ssh-agent)" && ssh-add {file}',
+        )
+
+    def asyncssh_options(self, client: Callable[[], asyncssh.SSHClient]) -> dict[str, Any]:
+        """Arguments of `asyncssh.connect`; `client` has to ask `admit` for the host's key."""
+        identity = self.identity()
+        options: dict[str, Any] = {} if identity.file is None else {"client_keys": [identity.file]}
+        return options | {
+            "host": self.address,
+            "port": self.port,
+            "username": self.login,
+            "config": None,
+            "client_factory": client,
+            "known_hosts": ([], [], []),  # none by itself, so that every key goes through `admit`
+            "server_host_key_algs": list(self.host_key_algorithms()),
+            "x509_trusted_certs": None,
+            "agent_path": identity.agent,
+            "preferred_auth": "publickey",
+            "gss_kex": False,  # it would take a ticket in the place of the host's key
+            "connect_timeout": LOGIN_DEADLINE_S,  # to asyncssh: all of it
+            "login_timeout": LOGIN_DEADLINE_S,
+            "keepalive_interval": KEEPALIVE_S,
+            "keepalive_count_max": KEEPALIVES_MISSED,
+        }
+
+    def fabric_options(self) -> dict[str, Any]:
+        """`connect_kwargs` of `fabric.Connection`; the host's key is the caller's matter."""
+        identity = self.identity()
+        return {
+            "key_filename": [] if identity.file is None else [str(identity.file)],
+            "look_for_keys": not self.identity_file,
+            "allow_agent": bool(identity.agent),
+            "banner_timeout": LOGIN_DEADLINE_S,
+            "auth_timeout": LOGIN_DEADLINE_S,
+            "channel_timeout": LOGIN_DEADLINE_S,
+        }
+
+    def refused(self, reason: str = "") -> Unreachable:
+        """The error for a user who was not let in."""
+        keys = self.identity_file or "the agent and ~/.ssh/id_*"
+        copy = f" -i {self.identity_file}" if self.identity_file else ""
+        via = f" -o ProxyJump={','.join(self.jump)}" if self.jump else ""
+        return Unreachable(
+            f"{self.name}: {self.where} does not let {self.login} in with the key of {keys}",
+            hint=f"ssh-copy-id{copy}{via} -p {self.port} {self.login}@{self.address}",
+            details=(reason,) if reason else (),
+        )
+
+    def no_answer(self, error: BaseException) -> Unreachable:
+        """The error for a host that was not reached, with the reason in words."""
+        return Unreachable(
+            f"{self.name}: {self.where} {reason_of(error)}",
+            hint=f"ssh -p {self.port} {self.login}@{self.address} true",
+        )
 
 
-def agent_socket() -> str | None:
-    """The SSH agent's socket when an agent answers there; a dead one would only cost time."""
+@dataclass(frozen=True)
+class Identity:
+    """A key file without passphrase, or the agent's socket; both empty: the files ssh looks for."""
+
+    file: Path | None
+    agent: str
+
+
+def agent_socket() -> str:
+    """The running agent's socket; empty where SSH_AUTH_SOCK is unset or nobody answers on it."""
     path = os.environ.get("SSH_AUTH_SOCK", "")
     if not path:
-        return None
+        return ""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
+        probe.settimeout(1.0)
         try:
             probe.connect(path)
         except OSError:
-            return None
+            return ""
     return path
 
 
-class _Client(asyncssh.SSHClient):
-    """Asks our one rule about every host key; asyncssh itself is given none to trust."""
-
-    def __init__(self, keys: HostKeys, hop: Hop) -> None:
-        self._keys, self._hop = keys, hop
-        self.refusal: OakError | None = None
-
-    def validate_host_public_key(
-        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
-    ) -> bool:
-        """Whether `key` is trusted for this hop; why not is kept for the one who connects."""
-        try:
-            self._keys.admit(self._hop.name, self._hop.address, self._hop.port, key)
-        except OakError as refusal:
-            self.refusal = refusal
-            return False
-        return True
+def split_address(text: str) -> tuple[str, str, int]:
+    """User, host and port of "user@host:port", "[v6]:port" and the like; raises UsageError."""
+    user, _, rest = text.rpartition("@")
+    host, port = rest, "22"
+    if rest.startswith("["):
+        host, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":") or "22"
+    elif rest.count(":") == 1:
+        host, _, port = rest.partition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"{text!r} is no machine", hint="write it as user@host:port")
+    return user, host, int(port)
 
 
-async def open_asyncssh(target: Target) -> tuple[asyncssh.SSHClientConnection, ...]:
-    """A connection to the host, after those to its jump hosts; the caller closes all of them.
-
-    Raises Unreachable with the reason; nothing is left open then.
-    """
-    opened: list[asyncssh.SSHClientConnection] = []
-    try:
-        for hop in target.hops:
-            opened.append(await _dial(target, hop, opened[-1] if opened else None))
-    except BaseException:
-        for connection in reversed(opened):
-            connection.abort()
-        raise
-    return tuple(opened)
-
-
-async def _dial(
-    target: Target, hop: Hop, tunnel: asyncssh.SSHClientConnection | None
-) -> asyncssh.SSHClientConnection:
-    client = _Client(target.host_keys, hop)
-    try:
-        return await asyncssh.connect(
-            hop.address,
-            hop.port,
-            client_factory=lambda: client,
-            **_asyncssh_options(target, hop, tunnel),
-        )
-    except (OSError, asyncssh.Error) as error:
-        if client.refusal is not None:
-            raise client.refusal from error
-        raise target.unreachable(hop, error) from error
-
-
-def _asyncssh_options(
-    target: Target, hop: Hop, tunnel: asyncssh.SSHClientConnection | None
-) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "known_hosts": ([], [], []),
-        "config": None,
-        "agent_path": agent_socket(),
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "login_timeout": LOGIN_TIMEOUT_S,
-        "keepalive_interval": KEEPALIVE_S,
-        "keepalive_count_max": KEEPALIVE_MISSES,
-    }
-    if tunnel is not None:
-        options["tunnel"] = tunnel
-    if hop.user:
-        options["username"] = hop.user
-    if target.identity is not None:
-        options["client_keys"] = [str(target.identity)]
-    stored = target.host_keys.trusted(hop.address, hop.port)
-    if stored:
-        # A server that offers a key of another kind first would look like a changed one.
-        options["server_host_key_algs"] = [a for key in stored for a in _signatures(key)]
-    return options
-
-
-def _signatures(key: asyncssh.SSHKey) -> list[str]:
-    return [algorithm.decode() for algorithm in key.sig_algorithms]
-
-
-class _Policy:
-    """Duck-typed as paramiko's MissingHostKeyPolicy (which has no types). Paramiko is given no known keys, so it asks this about every key."""
-
-    def __init__(self, keys: HostKeys, hop: Hop) -> None:
-        self._keys, self._hop = keys, hop
-
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
-        """Return when the key is trusted; raises Unreachable."""
-        public = asyncssh.import_public_key(f"{key.get_name()} {key.get_base64()}")
-        self._keys.admit(self._hop.name, self._hop.address, self._hop.port, public)
-
-
-def fabric_connection(target: Target) -> Any:
-    """An unopened fabric Connection, through its jump hosts, that asks our rule at every hop."""
-    connection: Any = None
-    for hop in target.hops:
-        connection = _fabric_hop(target, hop, connection)
-    return connection
-
-
-def _fabric_hop(target: Target, hop: Hop, gateway: Any) -> Any:
-    kwargs: dict[str, Any] = {
-        "look_for_keys": target.identity is None,
-        "allow_agent": agent_socket() is not None,
-        "banner_timeout": LOGIN_TIMEOUT_S,
-        "auth_timeout": LOGIN_TIMEOUT_S,
-    }
-    if target.identity is not None:
-        kwargs["key_filename"] = str(target.identity)
-    stored = {key.get_algorithm() for key in target.host_keys.trusted(hop.address, hop.port)}
-    if stored:
-        every = paramiko.Transport._preferred_keys
-        wanted = {name for name in every if _kind(name) in {_kind(kind) for kind in stored}}
-        kwargs["disabled_algorithms"] = {"keys": [name for name in every if name not in wanted]}
-    connection = fabric.Connection(
-        hop.address,
-        user=hop.user or None,
-        port=hop.port,
-        gateway=gateway,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        config=fabric.Config(overrides={"load_ssh_configs": False}),
-        connect_kwargs=kwargs,
-    )
-    connection.client.set_missing_host_key_policy(_Policy(target.host_keys, hop))
-    return connection
-
-
-def _kind(algorithm: str) -> str:
-    """The kind of key behind a signature's name: RSA has three."""
-    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
-
-
-def _hop(text: str) -> Hop:
-    user, _, address = text.rpartition("@")
-    host, colon, port = address.rpartition(":")
-    if not colon or address.endswith("]"):
-        host, port = address, "22"
-    host = host.strip("[]")
-    if not host or not port.isdigit():
-        raise UsageError(f"{text!r} is not a jump host", hint="write it as USER@HOST:PORT")
-    return Hop(host, host, int(port), user)
+def reason_of(error: BaseException) -> str:
+    """Why a host was not reached, as the rest of a sentence that begins with its address."""
+    if isinstance(error, ConnectionRefusedError):
+        return "refuses connections: no SSH server listens there"
+    if isinstance(error, socket.gaierror):
+        return f"cannot be looked up: {error.strerror}"
+    if isinstance(error, TimeoutError):
+        return "does not answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be reached: {error.strerror}"
+    if isinstance(error, OakError):
+        return error.message
+    return f"broke the connection off: {str(error) or type(error).__name__}"

@@ -114,24 +114,3 @@ def test_version(archive: Path) -> None:
     done = _run(archive, "version")
     assert (done.returncode, done.stdout) == (0, f"{oakctl.__version__}\n")
     assert list(archive.parent.iterdir()) == [archive]
-
-
-def test_processes_leave_the_archive_once(archive: Path) -> None:
-    for _ in range(2):
-        done = _run(archive, "worker", "--config", "/none.json")
-        assert done.returncode == 2
-        assert "/none.json cannot be read" in done.stderr
-        assert "runs from" not in done.stderr
-    directory = next(p for p in archive.parent.iterdir() if p.is_dir())
-    assert len(list(archive.parent.iterdir())) == 2
-    assert list((directory / "oakctl/orchestration/worker/__pycache__").glob("agent.*.pyc"))
-
-
-def test_archive_runs_where_nothing_can_be_unzipped(archive: Path) -> None:
-    status = archive.stat()
-    tag = f"{sys.implementation.cache_tag}-{status.st_size:x}-{status.st_mtime_ns:x}"
-    (archive.parent / f".{archive.name}.{tag}").touch()  # a file is in the way
-    done = _run(archive, "worker", "--config", "/none.json")
-    assert done.returncode == 2
-    assert "runs from" in done.stderr
-    assert "/none.json cannot be read" in done.stderr
