@@ -62,7 +62,10 @@ def _shown(seconds: float, file: Path | None) -> None:
     from oakctl.demo.runner import Demo
     from oakctl.tui.run import show_demo
 
-    result, code = asyncio.run(show_demo(Demo(seconds=seconds).run, diagnostics.say))
+    demonstration = Demo(seconds=seconds)
+    result, code = asyncio.run(
+        show_demo(demonstration.run, diagnostics.say, stop=demonstration.stop)
+    )
     if result is not None:
         _write(result, file)
         for line in summary(result):

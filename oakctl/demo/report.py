@@ -27,6 +27,12 @@ class StepResult:
     seconds: float
     message: str = ""
     hint: str = ""
+    details: tuple[str, ...] = ()  # further lines of the error
+
+    @property
+    def fault(self) -> str:
+        """What went wrong in it, in one line."""
+        return "; ".join((f"{self.name}: {self.message}", *self.details))
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Report:
     @property
     def faults(self) -> tuple[str, ...]:
         """Why this is no success, in words; empty: it is one."""
-        faults = [f"{step.name}: {step.message}" for step in self.steps if not step.ok]
+        faults = [step.fault for step in self.steps if not step.ok]
         if faults or not self.steps:
             return tuple(faults or ("nothing was done",))
         if self.measured.fps < FPS_AT_LEAST:

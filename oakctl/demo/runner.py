@@ -54,6 +54,16 @@ class Demo:
         self._lab: Lab | None = None
         self._report = Report()
         self._stack = AsyncExitStack()
+        self._watching = False
+        self._enough = asyncio.Event()
+
+    def stop(self) -> bool:
+        """Watch no longer, take everything away and report.
+
+        False: nothing is being watched yet, so there is nothing to report; cancel `run`.
+        """
+        self._enough.set()
+        return self._watching
 
     async def run(self, observer: DemoObserver) -> Report:
         """Do all of it and say how it went; also when a step failed.
@@ -69,7 +79,10 @@ class Demo:
                 pass  # its step says what and why, and the report carries the step
             finally:
                 await self._tear_down(steps, logs)
-        return replace(self._report, steps=tuple(steps.results))
+            # Hints name logs in a directory that is gone now; what it held was kept.
+            gone, kept = str(paths.state_directory()), str(logs)
+            done = (replace(one, hint=one.hint.replace(gone, kept)) for one in steps.results)
+            return replace(self._report, steps=tuple(done))
 
     # --- building ---------------------------------------------------------------------------
 
@@ -154,7 +167,10 @@ class Demo:
 
     async def _watch(self, root: RootClient, steps: Steps, observer: DemoObserver) -> None:
         with steps.step("watch") as step:
-            measured = await watch.watch(root, self._applications[0], observer, self._seconds)
+            self._watching = True
+            measured = await watch.watch(
+                root, self._applications[0], observer, self._seconds, self._enough
+            )
             step.message = f"{measured.frames} frames, {measured.fps:.1f} fps"
             self._report = replace(
                 self._report,

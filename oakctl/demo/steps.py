@@ -48,17 +48,18 @@ class Steps:
         try:
             yield step
         except OakError as error:
-            self._end(step, ok=False, message=error.message, hint=error.hint)
+            self._end(step, message=error.message, error=error)
             raise
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            self._end(step, ok=False, message="interrupted", hint="")
+        except (asyncio.CancelledError, KeyboardInterrupt) as error:
+            self._end(step, message="interrupted", error=error)
             raise
         except Exception as error:
-            self._end(step, ok=False, message=f"{type(error).__name__}: {error}", hint="")
+            self._end(step, message=f"{type(error).__name__}: {error}", error=error)
             raise
-        self._end(step, ok=True, message=step.message, hint="")
+        self._end(step, message=step.message, error=None)
 
-    def _end(self, step: Step, *, ok: bool, message: str, hint: str) -> None:
-        seconds = step.seconds()
-        self.results.append(StepResult(step.name, ok, seconds, message, hint))
+    def _end(self, step: Step, *, message: str, error: BaseException | None) -> None:
+        seconds, ok = step.seconds(), error is None
+        hint, details = (error.hint, error.details) if isinstance(error, OakError) else ("", ())
+        self.results.append(StepResult(step.name, ok, seconds, message, hint, details))
         self._observer.step(step.name, "done" if ok else "failed", seconds, message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import logging
 import statistics
@@ -110,16 +111,25 @@ def _sample(clients: Sequence[InstanceView]) -> DemoSample:
 
 
 async def watch(
-    root: RootClient, application: str, observer: DemoObserver, seconds: float
+    root: RootClient,
+    application: str,
+    observer: DemoObserver,
+    seconds: float,
+    enough: asyncio.Event,
 ) -> Measured:
-    """Watch for `seconds` from the first labels on; raises DeadlineExceeded without figures."""
+    """Watch for `seconds` from the first labels on, or until `enough` is set.
+
+    Raises DeadlineExceeded when no figures come.
+    """
     figures = Figures()
     pictures = asyncio.create_task(_show_pictures(root, application, observer))
     try:
-        await _first_labels(root, application, observer, figures)
+        await _first_labels(root, application, observer, figures, enough)
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            await asyncio.sleep(min(FIGURES_EVERY_S, max(0.0, end - time.monotonic())))
+        while time.monotonic() < end and not enough.is_set():
+            pause = min(FIGURES_EVERY_S, max(0.0, end - time.monotonic()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(enough.wait(), pause)
             _tell(figures, await _clients(root, application), observer)
         return figures.total()
     finally:
@@ -128,11 +138,15 @@ async def watch(
 
 
 async def _first_labels(
-    root: RootClient, application: str, observer: DemoObserver, figures: Figures
+    root: RootClient,
+    application: str,
+    observer: DemoObserver,
+    figures: Figures,
+    enough: asyncio.Event,
 ) -> None:
     """Return when labels have come. Figures without labels are a result too, after a while."""
     deadline = time.monotonic() + FIRST_FIGURES_S
-    while not figures.labelled:
+    while not (figures.labelled or enough.is_set()):
         _tell(figures, await _clients(root, application), observer)
         if time.monotonic() > deadline:
             if figures.total().frames:

@@ -47,23 +47,27 @@ async def _host(app: OakApp, done: asyncio.Event) -> None:
 
 
 async def show_demo(
-    play: Callable[[DemoObserver], Coroutine[Any, Any, T]], say: Callable[[str], None]
+    play: Callable[[DemoObserver], Coroutine[Any, Any, T]],
+    say: Callable[[str], None],
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[T | None, int]:
     """Show what `play` does until it has ended; returns its result and the app's exit code.
 
-    The result is None when the user ended it early. Whatever ends the app, `play` is brought
+    `stop` ends `play` with a result, or returns False where it is too early for one: then it is
+    cancelled, and the result is None. Whatever ends the app, `play` is brought
     to its end; what it does after the screen is gone goes to `say`.
     """
     progress = DemoProgress()
     task = asyncio.create_task(play(progress))
-    app = DemoApp(RootClient, progress, task.cancel)
+    app = DemoApp(RootClient, progress, lambda: stop() or task.cancel())
     task.add_done_callback(lambda _: app.exit(return_code=app.return_code or 0))
     await app.run_async()
     if not task.done():
         progress.on_step = lambda name, state, seconds, message: (
             None if state == "running" else say(f"{name} {state} {message}")
         )
-        task.cancel()
+        if not stop():
+            task.cancel()
     try:
         return await task, app.return_code or 0
     except asyncio.CancelledError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ class Recorder:
         self.ended: list[str] = []
         self._stop_at = stop_at
         self.task: asyncio.Task[object] | None = None
+        self.on_sample: Callable[[], object] = lambda: None
 
     def step(self, name: str, state: str, seconds: float, message: str) -> None:
         if state == "done":
@@ -41,6 +44,7 @@ class Recorder:
 
     def sample(self, sample: DemoSample) -> None:
         self.samples.append(sample)
+        self.on_sample()
 
 
 def processes_of_the_demo() -> list[str]:
@@ -67,7 +71,9 @@ def assert_nothing_is_left() -> None:
 @pytest.mark.slow
 async def test_the_whole_of_it() -> None:
     recorder = Recorder()
-    found = await Demo(seconds=6).run(recorder)
+    demonstration = Demo(seconds=math.inf)
+    recorder.on_sample = lambda: len(recorder.samples) == 4 and demonstration.stop()
+    found = await demonstration.run(recorder)
     body = json.loads(report.to_json(found))
     assert [step for step in found.steps if not step.ok] == []
     assert body["hosts"] == len(DEMO_HOSTS)

@@ -45,8 +45,41 @@ def unpack(path: Path, directory: str, report: Callable[[float], None]) -> None:
             total, count = total + member.size, count + 1
             if total > LARGEST_UNPACKED or count > MOST_MEMBERS:
                 raise tarfile.TarError("more than 8 GiB or 200000 files")
-            archive.extract(member, directory, filter="data")
+            _extract(archive, member, directory)
             report(raw.tell() / size)
+
+
+def check_member(member: tarfile.TarInfo) -> None:
+    """Raises tarfile.TarError when unpacking this member could reach outside of its directory.
+
+    Where Python has its own filter (3.10.12, 3.11.4 and newer), that one decides. Before it (as
+    on Debian 12), only files and directories with plain relative names pass: without any link
+    there is no way out.
+    """
+    if hasattr(tarfile, "data_filter"):
+        tarfile.data_filter(member, "/nowhere")
+        return
+    parts = member.name.split("/")
+    if member.name.startswith("/") or ".." in parts:
+        raise tarfile.TarError(f"{member.name!r} would be unpacked outside of its directory")
+    if not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(
+            f"{member.name!r} is a link or a device; Python 3.11.4 or newer unpacks links safely"
+        )
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> None:
+    check_member(member)
+    if hasattr(tarfile, "data_filter"):
+        archive.extract(member, directory, filter="data")
+        return
+    # What the filter does besides: nobody's ownership, no set-uid, writable by the owner alone.
+    member.mode = (member.mode & 0o755) | 0o600
+    if member.isdir():
+        member.mode |= 0o100
+    member.uid = member.gid = -1
+    member.uname = member.gname = ""
+    archive.extract(member, directory)
 
 
 def print_progress(last: list[float], share: float) -> None:
@@ -59,10 +92,6 @@ def print_progress(last: list[float], share: float) -> None:
 
 def main(path: str, sha256: str, directory: str) -> int:
     """Returns the exit code."""
-    if not hasattr(tarfile, "data_filter"):
-        version = ".".join(str(part) for part in sys.version_info[:3])
-        sys.stderr.write(f"Python {version} cannot unpack safely; 3.10.12, 3.11.4 or newer can\n")
-        return IMPOSSIBLE
     try:
         found = digest(Path(path))
         if found != sha256:
