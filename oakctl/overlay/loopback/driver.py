@@ -40,9 +40,13 @@ class LoopbackDriver:
         """The address at which instances here reach the service with this overlay address."""
         return plan.local_address(self._number, overlay_ip)
 
+    def relay_pid(self) -> int | None:
+        """The process id of the relay, or None when none runs."""
+        return files.living(self._files.pid)
+
     def problems(self) -> tuple[str, ...]:
         """What the relay could not do, in words; that it does not run is one of them."""
-        if files.living(self._files.pid) is None:
+        if self.relay_pid() is None:
             return ("the relay does not run",)
         status = _read(self._files.status)
         if not isinstance(status, dict):

@@ -6,7 +6,6 @@ Belongs here: signals, the tick, the status file. Does not belong here: the comm
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oakctl.overlay.loopback import files, table
+from oakctl.overlay.loopback.loop import Loop
 from oakctl.overlay.loopback.tcp import TcpListener
 from oakctl.overlay.loopback.udp import UdpListener
 
@@ -32,31 +32,36 @@ class Relay:
         self._listeners: dict[table.Key, TcpListener | UdpListener] = {}
         self._error = ""
         self._loads = 0
+        self._loop = Loop()
         self._written: dict[str, Any] = {}
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Forward until SIGTERM or SIGINT; SIGHUP reads the file again. Raises AnotherRelay."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
         # Before the pid file is there: who finds it may signal at once.
-        loop.add_signal_handler(signal.SIGHUP, self.load)
-        lock = files.claim(self._files.pid)
+        self._loop.on_signals(
+            {
+                signal.SIGTERM: self._loop.stop,
+                signal.SIGINT: self._loop.stop,
+                signal.SIGHUP: self.load,
+            }
+        )
         try:
-            self.load()
-            while not stop.is_set():
-                try:
-                    await asyncio.wait_for(stop.wait(), TICK_S)
-                except asyncio.TimeoutError:
-                    self._tick(loop.time())
-            log.info("ends")
+            lock = files.claim(self._files.pid)
+            try:
+                self.load()
+                self._loop.run(self._tick, TICK_S)
+                log.info("ends")
+            finally:
+                self._end(lock)
         finally:
-            for carrier in self._listeners.values():
-                carrier.close()
-            self._files.status.unlink(missing_ok=True)
-            os.ftruncate(lock, 0)
-            os.close(lock)
+            self._loop.close()
+
+    def _end(self, lock: int) -> None:
+        for carrier in self._listeners.values():
+            carrier.close()
+        self._files.status.unlink(missing_ok=True)
+        os.ftruncate(lock, 0)
+        os.close(lock)
 
     def load(self) -> None:
         """Follow the file as it is now; one that cannot be understood changes nothing."""
@@ -81,16 +86,16 @@ class Relay:
             self._listeners.pop(key).close()
         for listener in todo.changed:
             self._listeners[listener.key].change(listener)
-        loop = asyncio.get_running_loop()
         for listener in todo.opened:
             kind = TcpListener if listener.key.protocol == "tcp" else UdpListener
-            self._listeners[listener.key] = kind(loop, listener, self._source)
+            self._listeners[listener.key] = kind(self._loop, listener, self._source)
         log.info(
             "table read: %d listeners, %d new, %d changed, %d closed",
             len(self._listeners), len(todo.opened), len(todo.changed), len(todo.closed),
         )  # fmt: skip
 
-    def _tick(self, now: float) -> None:
+    def _tick(self) -> None:
+        now = self._loop.time()
         for carrier in self._listeners.values():
             carrier.tick(now)
         self._tell()

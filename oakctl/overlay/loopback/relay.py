@@ -1,16 +1,20 @@
 """The relay's command line: `relay --state DIR --number N`.
 
 DIR is the state directory of the host's prefix, N its loopback number. Does not belong here:
-forwarding (`forward`), which is imported late, on purpose.
+forwarding (`forward`).
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from oakctl.overlay.loopback.files import AnotherRelay
+from oakctl.overlay.loopback.forward import Relay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,17 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     _raise_descriptor_limit()
-    if "asyncio" not in sys.modules:
-        # asyncio takes TLS along where it can and does without where it cannot. There is a relay
-        # on every worker and none speaks TLS: this saves it a quarter of its memory.
-        sys.modules["ssl"] = None  # type: ignore[assignment]
-    import asyncio
-
-    from oakctl.overlay.loopback.files import AnotherRelay
-    from oakctl.overlay.loopback.forward import Relay
-
     try:
-        asyncio.run(Relay(options.state, options.number).run())
+        Relay(options.state, options.number).run()
     except AnotherRelay as error:
         logging.getLogger("oakctl.relay").error("%s; stop it first", error)
         return 1
@@ -40,8 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _raise_descriptor_limit() -> None:
     """Two descriptors go with each connection: take as many as we may."""
-    import resource
-
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,14 +1,13 @@
 """The relay's decisions: what its file says, what changed, whose turn it is. Pure.
 
-Imports the standard library alone (the relay should weigh little). Does not belong here:
-sockets (`tcp`, `udp`).
+Imports little: the relay runs on every worker and should weigh little (dataclasses alone are
+a megabyte). Does not belong here: sockets (`tcp`, `udp`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 CLOSEST = "closest"
@@ -30,8 +29,7 @@ class Key(NamedTuple):
     protocol: str
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One instance: where it listens and whether new flows may go there."""
 
     instance: str
@@ -39,8 +37,7 @@ class Target:
     takes_new: bool = True
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """An address of a service on this host, and where it leads."""
 
     service: str
@@ -99,8 +96,7 @@ class Turns:
         self._last = {e: n for e, n in self._last.items() if listener.has(e)}
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """What has to be done to get from one table to another."""
 
     closed: tuple[Key, ...]

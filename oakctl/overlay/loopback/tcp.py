@@ -1,25 +1,21 @@
-"""Connections: accept at a service's address, carry to an instance, byte for byte.
+"""Connections to a service: accept, find a target that answers, hand both ends on.
 
-Each direction holds at most one piece that the receiver has not taken yet, so a slow reader
-slows its sender down; an end of one direction is passed on and the other goes on. Does not
-belong here: which target (`table`), datagrams (`udp`).
+Does not belong here: which target (`table`), what happens then (`carry`), datagrams (`udp`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
-import struct
 from collections import Counter
 
+from oakctl.overlay.loopback.carry import Connection, reset
+from oakctl.overlay.loopback.loop import Loop
 from oakctl.overlay.loopback.table import Endpoint, Listener, Turns
 
 log = logging.getLogger("oakctl.relay")
 
-PIECE = 65536  # bytes read at once
 CONNECT_TIMEOUT_S = 3.0
-ACCEPT_PAUSE_S = 0.2  # when there are no descriptors left
 ACCEPTED_AT_ONCE = 32
 BACKLOG = 512
 # Linux: choose the local port when connecting, so that it has to be unique per target only.
@@ -31,16 +27,17 @@ class TcpListener:
     service without one is refused at once instead of being left to wait.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, source: str) -> None:
+    def __init__(self, loop: Loop, listener: Listener, source: str) -> None:
         self.listener = listener
         self.error = ""
         self.total = 0
-        self._loop = loop
+        self.loop = loop
         self._source = source
         self._turns = Turns()
         self._socket: socket.socket | None = None
-        self._flows: set[_Connection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._flows: set[Connection] = set()
+        self._connecting: set[_Connecting] = set()
+        self._paused = False
         self.retry()
 
     @property
@@ -72,25 +69,31 @@ class TcpListener:
                 self._report(f"cannot listen: {error.strerror}")
                 return
             self.error = ""
-            self._loop.add_reader(self._socket, self._accept)
+            self.loop.add_reader(self._socket, self._accept)
 
-    def tick(self, _now: float) -> None:
-        """Try again what failed."""
+    def tick(self, now: float) -> None:
+        """Try again what failed and give up waiting for targets that do not answer."""
         self.retry()
+        if self._paused and self._socket is not None:
+            self._paused = False
+            self.loop.add_reader(self._socket, self._accept)
+        for attempt in list(self._connecting):
+            attempt.expire(now)
 
     def close(self) -> None:
         """End everything; connections are reset."""
         self._stop_listening()
-        for task in self._connecting:
-            task.cancel()
+        for attempt in list(self._connecting):
+            attempt.abort()
         for flow in list(self._flows):
             flow.abort()
 
     def _stop_listening(self) -> None:
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
+            self.loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+        self._paused = False
 
     def _report(self, error: str) -> None:
         if error != self.error:
@@ -111,46 +114,23 @@ class TcpListener:
                 self._pause(error)
                 return
             client.setblocking(False)
-            task = self._loop.create_task(self._carry(client))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            attempt = _Connecting(self, client)
+            self._connecting.add(attempt)
+            attempt.go_on()
 
     def _pause(self, error: OSError) -> None:
-        # Out of descriptors: the waiting client would wake us again and again.
+        # Out of descriptors: the waiting client would wake us again and again until the tick.
         self._report(f"cannot accept: {error.strerror}")
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-        self._loop.call_later(ACCEPT_PAUSE_S, self._resume, self._socket)
+            self.loop.remove_reader(self._socket)
+            self._paused = True
 
-    def _resume(self, paused: socket.socket | None) -> None:
-        if paused is not None and self._socket is paused:
-            self._loop.add_reader(paused, self._accept)
+    def next_target(self, tried: set[Endpoint]) -> Endpoint | None:
+        """Where the next connection goes, leaving out `tried`."""
+        return self._turns.next(self.listener, tried)
 
-    async def _carry(self, client: socket.socket) -> None:
-        tried: set[Endpoint] = set()
-        try:
-            while True:
-                endpoint = self._turns.next(self.listener, tried)
-                if endpoint is None:
-                    break
-                tried.add(endpoint)
-                target = await self._connect(endpoint)
-                if target is None:
-                    continue
-                if not self.listener.has(endpoint):  # it left while we connected
-                    target.close()
-                    continue
-                self.total += 1
-                self.error = ""
-                self._flows.add(_Connection(self._loop, client, target, endpoint, self._flows))
-                return
-        except asyncio.CancelledError:
-            _reset(client)
-            raise
-        _reset(client)
-
-    async def _connect(self, endpoint: Endpoint) -> socket.socket | None:
-        """A connection to a target, or None when it cannot be had."""
+    def begin(self, endpoint: Endpoint) -> socket.socket | None:
+        """A socket on its way to `endpoint`, or None when it is refused at once."""
         try:
             target = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
@@ -159,122 +139,80 @@ class TcpListener:
         try:
             target.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             target.bind((self._source, 0))
-            await asyncio.wait_for(self._loop.sock_connect(target, endpoint), CONNECT_TIMEOUT_S)
-        except (OSError, asyncio.TimeoutError):
+            target.connect(endpoint)
+        except BlockingIOError:
+            pass  # on its way
+        except OSError:
             target.close()
             return None
-        except asyncio.CancelledError:
-            target.close()
-            raise
         return target
 
+    def ended(self, attempt: _Connecting) -> None:
+        """`attempt` is over, whatever came of it."""
+        self._connecting.discard(attempt)
 
-class _Connection:
-    """A client and a target, joined."""
+    def join(self, client: socket.socket, target: socket.socket, endpoint: Endpoint) -> None:
+        """Carry between a client and its target from now on."""
+        self.total += 1
+        self.error = ""
+        self._flows.add(Connection(self.loop, client, target, endpoint, self._flows))
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        client: socket.socket,
-        target: socket.socket,
-        endpoint: Endpoint,
-        flows: set[_Connection],
-    ) -> None:
-        self.endpoint = endpoint
-        self._flows = flows
-        self._ends = (client, target)
-        for end in self._ends:
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._directions = (
-            _Direction(loop, client, target, self),
-            _Direction(loop, target, client, self),
-        )
 
-    def direction_ended(self) -> None:
-        """Both ends said all they had to say: close."""
-        if all(direction.ended for direction in self._directions):
-            self._release()
-            for end in self._ends:
-                end.close()
+class _Connecting:
+    """A client that waits for a target; each that refuses is passed over."""
+
+    def __init__(self, listener: TcpListener, client: socket.socket) -> None:
+        self._listener = listener
+        self._client = client
+        self._target: socket.socket | None = None
+        self._tried: set[Endpoint] = set()
+        self._endpoint: Endpoint = ("", 0)
+        self._deadline = 0.0
+
+    def go_on(self) -> None:
+        """Try the next target; with none left the client is reset."""
+        while True:
+            endpoint = self._listener.next_target(self._tried)
+            if endpoint is None:
+                self.abort()
+                return
+            self._tried.add(endpoint)
+            target = self._listener.begin(endpoint)
+            if target is not None:
+                break
+        self._target, self._endpoint = target, endpoint
+        self._deadline = self._listener.loop.time() + CONNECT_TIMEOUT_S
+        self._listener.loop.add_writer(target, self._answered)
+
+    def expire(self, now: float) -> None:
+        """Pass over a target that has not answered in time."""
+        if self._target is not None and now >= self._deadline:
+            self._drop()
+            self.go_on()
 
     def abort(self) -> None:
-        """Reset both ends: nobody shall take half of a stream for the whole."""
-        self._release()
-        for end in self._ends:
-            _reset(end)
+        """Give up."""
+        self._drop()
+        reset(self._client)
+        self._listener.ended(self)
 
-    def _release(self) -> None:
-        self._flows.discard(self)
-        for direction in self._directions:
-            direction.release()
-
-
-class _Direction:
-    """Bytes from one end to the other."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        origin: socket.socket,
-        destination: socket.socket,
-        connection: _Connection,
-    ) -> None:
-        self.ended = False
-        self._released = False
-        self._loop = loop
-        self._origin = origin
-        self._destination = destination
-        self._connection = connection
-        self._rest = memoryview(b"")
-        loop.add_reader(origin, self._read)
-
-    def release(self) -> None:
-        """Let the loop forget both sockets' share in this direction."""
-        self._released = True
-        self._loop.remove_reader(self._origin)
-        self._loop.remove_writer(self._destination)
-
-    def _read(self) -> None:
-        try:
-            data = self._origin.recv(PIECE)
-        except (BlockingIOError, InterruptedError):
+    def _answered(self) -> None:
+        assert self._target is not None
+        refused = self._target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if refused or not self._listener.listener.has(self._endpoint):  # or it left meanwhile
+            self._drop()
+            self.go_on()
             return
-        except OSError:
-            self._connection.abort()
-            return
-        if not data:
-            self._end()
-            return
-        self._rest = memoryview(data)
-        if self._send():
-            self._loop.remove_reader(self._origin)
-            self._loop.add_writer(self._destination, self._write)
+        target, self._target = self._target, None
+        self._listener.loop.remove_writer(target)
+        self._listener.ended(self)
+        self._listener.join(self._client, target, self._endpoint)
 
-    def _write(self) -> None:
-        if not self._send() and not self._released:
-            self._loop.remove_writer(self._destination)
-            self._loop.add_reader(self._origin, self._read)
-
-    def _send(self) -> bool:
-        """Send what there is; whether something is left to be sent later."""
-        try:
-            self._rest = self._rest[self._destination.send(self._rest) :]
-        except (BlockingIOError, InterruptedError):
-            return True
-        except OSError:
-            self._connection.abort()
-            return False
-        return bool(self._rest)
-
-    def _end(self) -> None:
-        self._loop.remove_reader(self._origin)
-        self.ended = True
-        try:
-            self._destination.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._connection.abort()
-            return
-        self._connection.direction_ended()
+    def _drop(self) -> None:
+        if self._target is not None:
+            self._listener.loop.remove_writer(self._target)
+            self._target.close()
+            self._target = None
 
 
 def _listen(endpoint: Endpoint) -> socket.socket:
@@ -288,11 +226,3 @@ def _listen(endpoint: Endpoint) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _reset(end: socket.socket) -> None:
-    """Close with a reset instead of an orderly end."""
-    try:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    finally:
-        end.close()

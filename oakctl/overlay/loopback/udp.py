@@ -8,11 +8,11 @@ its target when others are added, and takes its turn anew only with a new socket
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections import Counter
 
+from oakctl.overlay.loopback.loop import Loop
 from oakctl.overlay.loopback.table import Endpoint, Listener, Turns
 
 log = logging.getLogger("oakctl.relay")
@@ -29,7 +29,7 @@ _view = memoryview(_piece)
 class UdpListener:
     """One service address and port. Datagrams are dropped while there is no target."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, source: str) -> None:
+    def __init__(self, loop: Loop, listener: Listener, source: str) -> None:
         self.listener = listener
         self.error = ""
         self.total = 0
@@ -148,7 +148,7 @@ class _Flow:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         listener: UdpListener,
         client: Endpoint,
         endpoint: Endpoint,

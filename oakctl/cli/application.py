@@ -1,0 +1,192 @@
+"""`oakctl app`: descriptors, and the applications they describe."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oakctl import paths
+from oakctl.cli import diagnostics, output, session, waiting
+from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, Yes, examples, noun
+from oakctl.cli.output import Column, Format, listing, record
+from oakctl.errors import NotFound, OakError
+from oakctl.model.requests import ApplyRequest
+from oakctl.model.views import ApplicationView, ApplyResult, Finding, ServiceView
+from oakctl.tui.viewmodels import words
+
+if TYPE_CHECKING:
+    from oakctl.client.root import RootClient
+
+app = noun("app", "Applications, and the descriptors they come from.")
+
+STDIN = Path("-")
+Name = Annotated[str, typer.Argument(help="The application: NAME.NAMESPACE.")]
+File = Annotated[
+    Path, typer.Option("-f", "--file", help="The descriptor, JSON or YAML; - reads stdin.")
+]
+
+
+def _ready(view: ApplicationView, now: float) -> str:
+    ready = sum(service.ready for service in view.services)
+    return f"{ready}/{sum(service.wanted for service in view.services)}"
+
+
+COLUMNS = (
+    Column[ApplicationView]("Name", lambda view, now: view.name),
+    Column[ApplicationView]("State", lambda view, now: view.state),
+    Column[ApplicationView]("Services", lambda view, now: str(len(view.services))),
+    Column[ApplicationView]("Ready", _ready),
+    Column[ApplicationView]("Age", lambda view, now: words.age(view.created_at, now)),
+    Column[ApplicationView]("Description", lambda view, now: view.description, wide=True),
+)
+
+
+@app.command(
+    epilog=examples("oakctl app validate -f ar.yaml", "oakctl app validate -f - < ar.yaml")
+)
+def validate(file: File) -> None:
+    """Check a descriptor without a root: every fault and every warning at once."""
+    from oakctl import sla
+
+    checked = sla.parse(_read(file))
+    _tell(checked.findings)
+    faults = [finding for finding in checked.findings if finding.severity == "error"]
+    if not checked.ok:
+        raise OakError(f"{file} is refused: {words.count(len(faults), 'fault')}")
+    diagnostics.say(f"{file} is accepted")
+
+
+@app.command(epilog=examples("oakctl app convert -f old.json > new.json"))
+def convert(file: File) -> None:
+    """Wrap a file of the shape before SLA v2.0; the new one is written to stdout."""
+    from oakctl import sla
+
+    output.line(sla.wrap_old_shape(_read(file)).rstrip("\n"))
+
+
+@app.command(
+    "apply",
+    epilog=examples(
+        "oakctl app apply -f examples/ar/ar.yaml",
+        "oakctl app apply -f ar.yaml --no-wait",
+        "oakctl app apply -f ar.yaml --timeout 5m",
+    ),
+)
+def apply_(file: File, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
+    """Run what a descriptor describes: checked here, accepted whole or refused whole."""
+    from oakctl import sla
+
+    text = _read(file)
+    checked = sla.parse(text)
+    checked.require(str(file))
+    base = Path.cwd() if file == STDIN else file.resolve().parent
+
+    async def main() -> None:
+        async with session.root() as client:
+            artifacts = await _uploaded(client, checked.artifact_references(), base)
+            result = await client.apply(ApplyRequest(text, artifacts))
+            _tell_applied(result)
+            if wait:
+                await waiting.until_settled(
+                    client, lambda: _services(client, result.applications), timeout
+                )
+
+    session.run(main())
+    if wait:
+        diagnostics.say("everything is ready")
+
+
+@app.command("ls", epilog=examples("oakctl app ls", "oakctl app ls -o name"))
+def ls(form: Output = Format.TABLE) -> None:
+    """List the applications."""
+
+    async def main() -> tuple[ApplicationView, ...]:
+        async with session.root() as client:
+            return await client.applications()
+
+    listing(session.run(main()), form, COLUMNS, lambda view: view.name)
+
+
+@app.command(epilog=examples("oakctl app show ar.default", "oakctl app show ar.default -o yaml"))
+def show(name: Name, form: Output = Format.TABLE) -> None:
+    """Show one application and its services."""
+
+    async def main() -> ApplicationView:
+        async with session.root() as client:
+            return await client.application(name)
+
+    view = session.run(main())
+    fields = [("name", view.name), ("state", view.state), ("description", view.description or "-")]
+    fields += [("service", waiting.service_line(service)) for service in view.services]
+    record(view, form, fields, view.name)
+
+
+@app.command(epilog=examples("oakctl app delete ar.default --yes"))
+def delete(
+    name: Name, yes: Yes = False, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT
+) -> None:
+    """Stop every instance of an application and forget it."""
+    diagnostics.confirm(
+        f"Delete application {name} and stop all of its instances?",
+        yes=yes,
+        command=f"oakctl app delete {name} --yes",
+    )
+
+    async def main() -> None:
+        async with session.root() as client:
+            view = await client.delete_application(name)
+            if wait:
+                await waiting.until_gone(client, view.name, timeout)
+
+    session.run(main())
+    diagnostics.say(f"application {name} is {'gone' if wait else 'being deleted'}")
+
+
+def _read(file: Path) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {file}") from error
+    except OSError as error:
+        raise OakError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OakError(f"{file} is not UTF-8 text (byte {error.start})") from error
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        diagnostics.say(f"{finding.severity}: {finding}")
+
+
+def _tell_applied(result: ApplyResult) -> None:
+    for finding in result.warnings:
+        diagnostics.warn(str(finding))
+    for name in result.applications:
+        diagnostics.say(f"{name} {'accepted' if name in result.created else 'is unchanged'}")
+
+
+async def _uploaded(client: RootClient, references: Sequence[str], base: Path) -> dict[str, str]:
+    """What each artifact reference of the descriptor became: reference → sha256."""
+    if not references:
+        return {}
+    from oakctl.client import artifact
+
+    cache = paths.cache_directory() / "artifacts"
+    uploaded = {}
+    for reference in references:
+        packed = await asyncio.to_thread(artifact.resolve, reference, base, cache)
+        diagnostics.say(f"{reference}: {words.file_size(packed.size)}")
+        uploaded[reference] = await client.upload_artifact(packed.path)
+    return uploaded
+
+
+async def _services(client: RootClient, applications: Sequence[str]) -> list[ServiceView]:
+    views = [await client.application(name) for name in applications]
+    return [service for view in views for service in view.services]

@@ -1,0 +1,164 @@
+"""`oakctl cluster`: orchestrators and what they are told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli.grammar import (
+    DEFAULT_TIMEOUT,
+    AcceptNew,
+    Output,
+    Timeout,
+    Wait,
+    Where,
+    Yes,
+    examples,
+    noun,
+)
+from oakctl.cli.output import Column, Format, listing, record
+from oakctl.model.requests import ClusterChange, ClusterCreate
+from oakctl.model.resources import Resources
+from oakctl.model.views import ClusterView
+from oakctl.tui.viewmodels import words
+
+app = noun("cluster", "Clusters: an orchestrator and its workers.")
+
+Name = Annotated[str, typer.Argument(help="The cluster.")]
+
+
+def _free(view: ClusterView, now: float) -> str:
+    return words.amounts(view.aggregate.free if view.aggregate else Resources())
+
+
+COLUMNS = (
+    Column[ClusterView]("Name", lambda view, now: view.name),
+    Column[ClusterView]("Status", lambda view, now: view.status),
+    Column[ClusterView]("Host", lambda view, now: view.host),
+    Column[ClusterView]("Policy", lambda view, now: view.policy),
+    Column[ClusterView]("Workers", lambda view, now: f"{view.workers_ready}/{view.workers_total}"),
+    Column[ClusterView]("Instances", lambda view, now: str(view.instances)),
+    Column[ClusterView]("Free", _free),
+    Column[ClusterView]("Seen", lambda view, now: words.age(view.last_seen, now)),
+    Column[ClusterView]("Location", lambda view, now: words.place(view.location), wide=True),
+    Column[ClusterView]("Subnets", lambda view, now: view.node_subnets, wide=True),
+    Column[ClusterView]("Reason", lambda view, now: view.status_reason, wide=True),
+)
+
+
+@app.command(
+    epilog=examples(
+        "oakctl cluster create edge --on pi-1",
+        "oakctl cluster create edge --on pi-1 --policy spread --location 48.26,11.67 --accept-new",
+    )
+)
+def create(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    on: Annotated[str, typer.Option("--on", metavar="HOST", help="Host of its orchestrator.")],
+    policy: Annotated[str, typer.Option(help="Scheduling policy.")] = "rom",
+    location: Where = None,
+    accept_new: AcceptNew = False,
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Make a host the orchestrator of a new cluster; carries on what was interrupted."""
+
+    async def main() -> None:
+        async with session.root() as client:
+            await waiting.operation(
+                client,
+                lambda trust: client.create_cluster(
+                    ClusterCreate(name, on, policy, location, accept_new=trust)
+                ),
+                accept_new=accept_new,
+                wait=wait,
+                timeout_s=timeout,
+            )
+
+    session.run(main())
+    if wait:
+        diagnostics.say(f"cluster {name} is ready")
+
+
+@app.command("ls", epilog=examples("oakctl cluster ls", "oakctl cluster ls -o json"))
+def ls(output: Output = Format.TABLE) -> None:
+    """List the clusters."""
+
+    async def main() -> tuple[ClusterView, ...]:
+        async with session.root() as client:
+            return await client.clusters()
+
+    listing(session.run(main()), output, COLUMNS, lambda view: view.name)
+
+
+@app.command(epilog=examples("oakctl cluster show edge", "oakctl cluster show edge -o yaml"))
+def show(name: Name, output: Output = Format.TABLE) -> None:
+    """Show one cluster."""
+
+    async def main() -> ClusterView:
+        async with session.root() as client:
+            return await client.cluster(name)
+
+    view = session.run(main())
+    fields = [
+        ("name", view.name),
+        ("status", view.status),
+        ("reason", view.status_reason or "-"),
+        ("host", view.host),
+        ("policy", view.policy),
+        ("location", words.place(view.location)),
+        ("workers", f"{view.workers_ready} of {view.workers_total} ready"),
+        ("instances", str(view.instances)),
+        ("node subnets", view.node_subnets or "-"),
+    ]
+    if view.aggregate is not None:
+        fields.append(("capacity", words.amounts(view.aggregate.capacity)))
+        fields.append(("free", words.amounts(view.aggregate.free)))
+    for process, use in sorted(view.processes.items()):
+        fields.append((process, f"{use.rss_mb:.0f} MiB, {use.cpu_percent:.1f}% of a core"))
+    record(view, output, fields, view.name)
+
+
+@app.command("set-policy", epilog=examples("oakctl cluster set-policy edge spread"))
+def set_policy(
+    name: Name, policy: Annotated[str, typer.Argument(help="Scheduling policy (rom, spread).")]
+) -> None:
+    """Change how a cluster chooses among its workers, from the next instance on."""
+
+    async def main() -> None:
+        async with session.root() as client:
+            await client.change_cluster(name, ClusterChange(policy=policy))
+
+    session.run(main())
+    diagnostics.say(f"cluster {name} schedules by {policy}")
+
+
+@app.command(epilog=examples("oakctl cluster remove edge --yes"))
+def remove(
+    name: Name,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Take a cluster apart; its host is left as it was. Refused while it has workers."""
+    diagnostics.confirm(
+        f"Remove cluster {name} and everything of it on its host?",
+        yes=yes,
+        command=f"oakctl cluster remove {name} --yes",
+    )
+
+    async def main() -> None:
+        async with session.root() as client:
+            await waiting.operation(
+                client,
+                lambda trust: client.remove_cluster(name),
+                accept_new=True,
+                wait=wait,
+                timeout_s=timeout,
+            )
+
+    session.run(main())
+    if wait:
+        diagnostics.say(f"cluster {name} is removed")

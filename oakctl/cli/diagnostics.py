@@ -1,0 +1,86 @@
+"""Standard error: progress, questions, warnings, errors; and when a question may be asked.
+
+Belongs here: all talk with the user. Does not belong here: data (`output`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from oakctl.errors import OakError, UsageError
+from oakctl.tui.viewmodels.words import clean
+
+
+class Terminated(BaseException):
+    """SIGTERM came; what had to be put in order has been."""
+
+
+def say(message: str) -> None:
+    """One line of progress."""
+    _write(clean(message))
+
+
+def warn(message: str) -> None:
+    """One line that deserves attention."""
+    _write(f"warning: {clean(message)}")
+
+
+def report(error: OakError) -> None:
+    """What failed, its details, and after a blank line what to type next."""
+    _write(f"error: {clean(error.message)}")
+    for detail in error.details:
+        _write(f"  {clean(detail)}")
+    if error.hint:
+        _write("")
+        _write(f"hint: {clean(error.hint)}")
+
+
+def text(content: str) -> None:
+    """Text of our own that brings its own lines, like a command's help."""
+    _write(content.rstrip("\n"))
+
+
+def is_terminal() -> bool:
+    """Whether a full-screen program can be shown: it reads stdin and draws on stderr."""
+    return _is_tty(sys.stdin) and _is_tty(sys.stdout) and _is_tty(sys.stderr)
+
+
+def can_prompt() -> bool:
+    """Whether somebody is there to answer a question."""
+    return _is_tty(sys.stdin) and _is_tty(sys.stderr) and not os.environ.get("CI")
+
+
+def confirm(question: str, *, yes: bool, command: str) -> None:
+    """Go on only with consent; the default is No.
+
+    Raises UsageError without `--yes` where nobody can be asked, and OakError when the answer
+    is No. `command` is what to type instead.
+    """
+    if yes:
+        return
+    if not can_prompt():
+        raise UsageError(f"there is no terminal to ask on: {question}", hint=command)
+    if not ask(question):
+        raise OakError("nothing was changed")
+
+
+def ask(question: str) -> bool:
+    """A yes-or-no question on the terminal; anything but yes is No."""
+    sys.stderr.write(f"{clean(question)} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _is_tty(stream: object) -> bool:
+    # A stream is None when the program was started with that descriptor closed.
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _write(line: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

@@ -1,0 +1,236 @@
+"""`oakctl lab`: hosts on this machine to try it on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oakctl import paths
+from oakctl.cli import diagnostics, session, ssh
+from oakctl.cli.grammar import Output, Yes, examples, noun
+from oakctl.cli.output import Column, Format, listing
+from oakctl.errors import Conflict, NotFound, OakError
+from oakctl.model.views import HostView, OperationView
+
+if TYPE_CHECKING:
+    from oakctl.client.root import RootClient
+    from oakctl.lab.loopback import Lab
+
+app = noun("lab", "Hosts on this machine to try it on: SSH servers, no root needed.")
+
+DEFAULT_LAB = "demo"
+MOST_HOSTS = 100
+REMOVAL_S = 60.0
+
+
+class Kind(str, Enum):
+    """How hosts are made."""
+
+    LOOPBACK = "loopback"
+
+
+@dataclass(frozen=True)
+class LabHostView:
+    """One host of a lab, as it is listed."""
+
+    lab: str
+    name: str
+    address: str
+    port: int
+    on: bool
+
+
+COLUMNS = (
+    Column[LabHostView]("Lab", lambda view, now: view.lab),
+    Column[LabHostView]("Host", lambda view, now: view.name),
+    Column[LabHostView]("Address", lambda view, now: f"{view.address}:{view.port}"),
+    Column[LabHostView]("Power", lambda view, now: "on" if view.on else "off"),
+)
+
+Name = Annotated[str, typer.Option("--name", help="Which lab.")]
+LabName = Annotated[str, typer.Argument(metavar="[LAB]", help="Which lab.", show_default=False)]
+Host = Annotated[str, typer.Argument(help="The host.")]
+
+
+@app.command(
+    epilog=examples(
+        "oakctl lab up --kind loopback", "oakctl lab up --name small --hosts 3 --kind loopback"
+    )
+)
+def up(
+    kind: Annotated[Kind, typer.Option(help="How hosts are made.")] = Kind.LOOPBACK,
+    name: Name = DEFAULT_LAB,
+    hosts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MOST_HOSTS,
+            help="This many equal hosts (0: the demo's seven).",
+            show_default=False,
+        ),
+    ] = 0,
+) -> None:
+    """Make hosts that answer SSH, and tell the root of them. Brings back what is missing."""
+
+    async def main() -> Lab:
+        from oakctl.lab import loopback
+
+        layout = loopback.DEMO_HOSTS
+        if hosts:
+            layout = tuple(loopback.LabHost(f"{name}-{i + 1}") for i in range(hosts))
+        lab = await loopback.up(name, layout, diagnostics.say)
+        async with session.root() as client:
+            for host in lab.hosts:
+                await _register(client, host)
+        return lab
+
+    lab = session.run(main())
+    for host in lab.hosts:
+        diagnostics.say(f"host {host.name} answers at {host.address}:{host.port}")
+
+
+@app.command(epilog=examples("oakctl lab down", "oakctl lab down small"))
+def down(lab: LabName = "", name: Name = DEFAULT_LAB) -> None:
+    """End everything of a lab, forget its hosts and what was built on them."""
+    which = lab or name
+
+    async def main() -> None:
+        from oakctl.lab import loopback
+
+        # Where no root ever was, none has to be told, and none is started for it.
+        if not paths.database().exists():
+            await loopback.down(which, diagnostics.say)
+            return
+        async with session.root() as client:
+            hosts = {host.name for host in await client.hosts() if host.lab == which}
+            if hosts:
+                await _turn_on(which)
+                await _take_apart(client, hosts)
+            await loopback.down(which, diagnostics.say)
+            for host in sorted(hosts):
+                await _forget(client, host)
+
+    session.run(main())
+    diagnostics.say(f"lab {which} is gone")
+
+
+@app.command("ls", epilog=examples("oakctl lab ls", "oakctl lab ls -o json"))
+def ls(output: Output = Format.TABLE) -> None:
+    """List the hosts of every lab."""
+    from oakctl.lab import loopback
+
+    views = [
+        LabHostView(lab.name, host.name, host.address, host.port, host.name in lab.on)
+        for lab in loopback.ls()
+        for host in lab.hosts
+    ]
+    listing(views, output, COLUMNS, lambda view: view.name)
+
+
+@app.command("ssh", epilog=examples("oakctl lab ssh edge-w1", "oakctl lab ssh edge-w1 -- uname -a"))
+def open_shell(
+    host: Host,
+    command: Annotated[
+        list[str] | None, typer.Argument(help="Command instead of a shell, after --.")
+    ] = None,
+    name: Name = DEFAULT_LAB,
+) -> None:
+    """Open a shell on a host of a lab with the system's `ssh`."""
+    from oakctl.lab import loopback
+
+    ssh.become(loopback.load(name).host(host), tuple(command or ()))
+
+
+@app.command(epilog=examples("oakctl lab stop edge-w1"))
+def stop(host: Host, name: Name = DEFAULT_LAB) -> None:
+    """Shut a host down: everything on it is asked to end, then killed."""
+    _power(name, host, lambda lab: lab.stop_host(host))
+    diagnostics.say(f"host {host} is off")
+
+
+@app.command(epilog=examples("oakctl lab start edge-w1"))
+def start(host: Host, name: Name = DEFAULT_LAB) -> None:
+    """Turn a host on; what was kept running on it starts again."""
+    _power(name, host, lambda lab: lab.start_host(host))
+    diagnostics.say(f"host {host} is on")
+
+
+@app.command("power-cut", epilog=examples("oakctl lab power-cut edge-w1 --yes"))
+def power_cut(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
+    """Kill everything on a host at once and leave it off."""
+    diagnostics.confirm(
+        f"Cut the power of {host}?", yes=yes, command=f"oakctl lab power-cut {host} --yes"
+    )
+    _power(name, host, lambda lab: lab.power_cut(host))
+    diagnostics.say(f"host {host} lost its power")
+
+
+def _power(name: str, host: str, action: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
+    from oakctl.lab import loopback
+
+    session.run(action(loopback.load(name)))
+
+
+async def _register(client: RootClient, host: HostView) -> None:
+    known = {each.name: each for each in await client.hosts()}.get(host.name)
+    if known is None or (known.address, known.port, known.lab) != (
+        host.address,
+        host.port,
+        host.lab,
+    ):
+        await client.put_host(host)
+
+
+async def _turn_on(name: str) -> None:
+    """Hosts that are off come back, so that what is on them can be removed in order."""
+    from oakctl.lab import loopback
+
+    try:
+        lab = loopback.load(name)
+        for host in lab.hosts:
+            if host.name not in lab.on:
+                await lab.start_host(host.name)
+    except OakError as error:  # it may be half gone already; taking it down goes on
+        diagnostics.warn(error.message)
+
+
+async def _take_apart(client: RootClient, hosts: set[str]) -> None:
+    """Remove the workers and clusters on `hosts`; what cannot be removed is told and left."""
+    workers = [view for view in await client.workers() if view.host in hosts]
+    await asyncio.gather(
+        *(
+            _removed(
+                client, f"{view.cluster}/{view.name}", client.remove_worker(view.cluster, view.name)
+            )
+            for view in workers
+        )
+    )
+    clusters = [view for view in await client.clusters() if view.host in hosts]
+    await asyncio.gather(
+        *(_removed(client, view.name, client.remove_cluster(view.name)) for view in clusters)
+    )
+
+
+async def _removed(
+    client: RootClient, what: str, begin: Coroutine[Any, Any, OperationView]
+) -> None:
+    try:
+        view = await begin
+        diagnostics.say(f"removing {what}")
+        await client.wait_operation(view.id, REMOVAL_S)
+    except OakError as error:
+        diagnostics.warn(f"{what}: {error.message}")
+
+
+async def _forget(client: RootClient, host: str) -> None:
+    try:
+        await client.forget_host(host)
+    except NotFound:
+        return
+    except Conflict as error:
+        diagnostics.warn(f"host {host}: {error.message}")

@@ -1,0 +1,266 @@
+"""`oakctl worker`: machines that run instances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli.grammar import (
+    DEFAULT_TIMEOUT,
+    AcceptNew,
+    Output,
+    Timeout,
+    Wait,
+    Where,
+    Yes,
+    examples,
+    noun,
+)
+from oakctl.cli.output import Column, Format, listing, record
+from oakctl.errors import NotFound, UsageError
+from oakctl.model.node import NodeFacts
+from oakctl.model.requests import WorkerAdd
+from oakctl.model.resources import Resources
+from oakctl.model.views import WorkerView
+from oakctl.tui.viewmodels import status, words
+
+if TYPE_CHECKING:
+    from oakctl.client.root import RootClient
+
+app = noun("worker", "Workers: machines that run instances.")
+
+Name = Annotated[str, typer.Argument(help="The worker: NAME or CLUSTER/NAME.")]
+Cluster = Annotated[str | None, typer.Option("--cluster", help="Its cluster.")]
+Gpus = Annotated[int, typer.Option(min=0, help="GPUs to contribute (0: none).")]
+
+
+def _facts(view: WorkerView) -> NodeFacts | None:
+    return view.summary.facts if view.summary else None
+
+
+def _capacity(view: WorkerView, now: float) -> str:
+    facts = _facts(view)
+    if view.summary is None or facts is None:
+        return "-"
+    return words.used_of(view.summary.reserved, facts.capacity)
+
+
+def _seen(view: WorkerView, now: float) -> str:
+    return words.age(view.summary.last_heartbeat, now) if view.summary else "never"
+
+
+def _fact(view: WorkerView, field: str) -> str:
+    facts = _facts(view)
+    return str(getattr(facts, field)) if facts else "-"
+
+
+COLUMNS = (
+    Column[WorkerView]("Name", lambda view, now: view.name),
+    Column[WorkerView]("Cluster", lambda view, now: view.cluster),
+    Column[WorkerView]("Status", lambda view, now: status.of_worker(view).word),
+    Column[WorkerView]("Host", lambda view, now: view.host),
+    Column[WorkerView]("Instances", lambda view, now: str(view.instances)),
+    Column[WorkerView]("Reserved", _capacity),
+    Column[WorkerView]("Seen", _seen),
+    Column[WorkerView]("Arch", lambda view, now: _fact(view, "architecture"), wide=True),
+    Column[WorkerView]("Subnet", lambda v, now: v.summary.subnet if v.summary else "-", wide=True),
+    Column[WorkerView]("System", lambda view, now: _fact(view, "system"), wide=True),
+)
+
+
+@app.command(
+    epilog=examples(
+        "oakctl worker add w1 --cluster edge --on pi-2",
+        "oakctl worker add w2 --cluster edge --on jetson-1 --vcpus 4 --memory 4096 --vgpus 1",
+    )
+)
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    cluster: Annotated[str, typer.Option("--cluster", help="The cluster it joins.")],
+    on: Annotated[str, typer.Option("--on", metavar="HOST", help="The host it is.")],
+    vcpus: Annotated[float, typer.Option(min=0, help="Cores to contribute (0: all).")] = 0,
+    memory: Annotated[int, typer.Option(min=0, help="MiB to contribute (0: all).")] = 0,
+    storage: Annotated[int, typer.Option(min=0, help="MiB of disk (0: all).")] = 0,
+    vgpus: Gpus = 0,
+    vtpus: Annotated[int, typer.Option(min=0, help="TPUs to contribute (0: none).")] = 0,
+    declared: Annotated[
+        list[str] | None,
+        typer.Option(help="A contributed resource that is not really there, for trying things."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
+    ] = None,
+    location: Where = None,
+    accept_new: AcceptNew = False,
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Make a host a worker of a cluster; carries on what was interrupted."""
+    contribution = Resources(
+        vcpus=vcpus, memory_mb=memory, storage_mb=storage, vgpus=vgpus, vtpus=vtpus
+    )
+    labels = _labels(label or [])
+
+    async def main() -> None:
+        async with session.root() as client:
+            await waiting.operation(
+                client,
+                lambda trust: client.add_worker(
+                    WorkerAdd(
+                        name=name,
+                        cluster=cluster,
+                        host=on,
+                        contribution=contribution,
+                        declared=tuple(declared or ()),
+                        location=location,
+                        labels=labels,
+                        accept_new=trust,
+                    )
+                ),
+                accept_new=accept_new,
+                wait=wait,
+                timeout_s=timeout,
+            )
+
+    session.run(main())
+    if wait:
+        diagnostics.say(f"worker {cluster}/{name} is ready")
+
+
+@app.command("ls", epilog=examples("oakctl worker ls", "oakctl worker ls --cluster edge -o wide"))
+def ls(cluster: Cluster = None, output: Output = Format.TABLE) -> None:
+    """List the workers of one cluster, or of all."""
+
+    async def main() -> tuple[WorkerView, ...]:
+        async with session.root() as client:
+            return await client.workers(cluster)
+
+    listing(session.run(main()), output, COLUMNS, lambda view: f"{view.cluster}/{view.name}")
+
+
+@app.command(epilog=examples("oakctl worker show edge/w1", "oakctl worker show w1 -o json"))
+def show(name: Name, cluster: Cluster = None, output: Output = Format.TABLE) -> None:
+    """Show one worker."""
+
+    async def main() -> WorkerView:
+        async with session.root() as client:
+            return await client.worker(*await _resolved(client, name, cluster))
+
+    view = session.run(main())
+    record(view, output, _fields(view), f"{view.cluster}/{view.name}")
+
+
+@app.command(epilog=examples("oakctl worker cordon edge/w1"))
+def cordon(name: Name, cluster: Cluster = None) -> None:
+    """Give a worker no new instances; those it has go on."""
+    diagnostics.say(f"worker {_set_cordon(name, cluster, cordoned=True)} takes nothing new")
+
+
+@app.command(epilog=examples("oakctl worker uncordon edge/w1"))
+def uncordon(name: Name, cluster: Cluster = None) -> None:
+    """Let a worker take new instances again."""
+    diagnostics.say(f"worker {_set_cordon(name, cluster, cordoned=False)} takes instances again")
+
+
+@app.command(epilog=examples("oakctl worker remove edge/w1 --yes"))
+def remove(
+    name: Name,
+    cluster: Cluster = None,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Move a worker's instances elsewhere and take everything of ours from its host."""
+    diagnostics.confirm(
+        f"Remove worker {name} and everything of it on its host?",
+        yes=yes,
+        command=f"oakctl worker remove {name} --yes",
+    )
+
+    async def main() -> None:
+        async with session.root() as client:
+            where = await _resolved(client, name, cluster)
+            await waiting.operation(
+                client,
+                lambda trust: client.remove_worker(*where),
+                accept_new=True,
+                wait=wait,
+                timeout_s=timeout,
+            )
+
+    session.run(main())
+    if wait:
+        diagnostics.say(f"worker {name} is removed")
+
+
+def _set_cordon(name: str, cluster: str | None, *, cordoned: bool) -> str:
+    async def main() -> WorkerView:
+        async with session.root() as client:
+            where = await _resolved(client, name, cluster)
+            return await client.cordon(*where, cordoned)
+
+    view = session.run(main())
+    return f"{view.cluster}/{view.name}"
+
+
+async def _resolved(client: RootClient, name: str, cluster: str | None) -> tuple[str, str]:
+    """(cluster, worker) of NAME, CLUSTER/NAME or NAME with its cluster."""
+    given, _, own = name.rpartition("/")
+    if given and cluster and given != cluster:
+        raise UsageError(f"{name} is not in cluster {cluster}", hint=f"oakctl worker show {name}")
+    if given or cluster:
+        return given or str(cluster), own
+    found = [view.cluster for view in await client.workers() if view.name == own]
+    if not found:
+        raise NotFound(f"there is no worker {own}", hint="oakctl worker ls")
+    if len(found) > 1:
+        choices = ", ".join(f"{each}/{own}" for each in found)
+        raise UsageError(f"there is more than one worker {own}", hint=f"one of {choices}")
+    return found[0], own
+
+
+def _labels(pairs: list[str]) -> dict[str, str]:
+    labels = {}
+    for pair in pairs:
+        key, marker, value = pair.partition("=")
+        if not key or not marker:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE")
+        labels[key] = value
+    return labels
+
+
+def _fields(view: WorkerView) -> list[tuple[str, str]]:
+    fields = [
+        ("name", view.name),
+        ("cluster", view.cluster),
+        ("host", view.host),
+        ("status", status.of_worker(view).word),
+        ("instances", str(view.instances)),
+    ]
+    summary = view.summary
+    if summary is None:
+        return fields
+    usage = summary.usage
+    fields += [
+        ("subnet", summary.subnet or "-"),
+        ("reserved", words.amounts(summary.reserved)),
+        ("in use", f"cpu {usage.cpu_percent:.0f}%, memory {usage.memory_percent:.0f}%"),
+        ("agent", f"{usage.agent_rss_mb:.0f} MiB, {usage.agent_cpu_percent:.1f}% of a core"),
+    ]
+    facts = summary.facts
+    if facts is not None:
+        fields += [
+            ("capacity", words.amounts(facts.capacity)),
+            ("declared", ", ".join(facts.declared) or "-"),
+            ("architecture", facts.architecture),
+            ("system", facts.system),
+            ("python", facts.python),
+            ("runtimes", ", ".join(facts.runtimes)),
+            ("location", words.place(facts.location)),
+            ("address", facts.address or "-"),
+            ("overlay", facts.overlay_driver),
+            ("limits", "enforced" if facts.limits_enforced else f"not: {facts.limits_reason}"),
+        ]
+    return fields

@@ -1,0 +1,117 @@
+"""HTTP over the root's Unix socket: bodies in, bodies or lines of JSON out, errors as OakError.
+
+Belongs here: what every call has in common. Does not belong here: what is asked
+(`client.root`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from oakctl.errors import ExitCode, OakError, Unreachable, error_for
+from oakctl.model import wire
+
+# The root answers from its own database; what takes long is an operation or a stream.
+CALL_TIMEOUT_S = 30.0
+# A stream sends a line at least every five seconds, an empty one when there is no news.
+STREAM_SILENCE_S = 20.0
+CHUNK = 1 << 20
+
+
+class Connection:
+    """Calls to one root."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url="http://root",
+            timeout=httpx.Timeout(CALL_TIMEOUT_S),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        await self._http.aclose()
+
+    async def call(
+        self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The answer's body; raises the OakError that the root answered, or Unreachable."""
+        content = None if body is None else wire.encode(body)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        try:
+            answer = await self._http.request(
+                method, path, content=content, headers=headers, params=query
+            )
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        _raise_for(answer.status_code, answer.content)
+        return answer.content
+
+    async def send_file(self, method: str, path: str, file: Path) -> None:
+        """Send a file as the body."""
+        try:
+            answer = await self._http.request(method, path, content=_chunks(file))
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        _raise_for(answer.status_code, answer.content)
+
+    async def lines(
+        self, path: str, query: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The objects of a stream until the root ends it; an `error` in it is raised."""
+        timeout = httpx.Timeout(CALL_TIMEOUT_S, read=STREAM_SILENCE_S)
+        try:
+            async with self._http.stream("GET", path, params=query, timeout=timeout) as answer:
+                if answer.status_code >= 400:
+                    _raise_for(answer.status_code, await answer.aread())
+                async for line in answer.aiter_lines():
+                    if not line.strip():
+                        continue
+                    item: dict[str, Any] = json.loads(line)
+                    if "error" in item and "exit_code" in item:
+                        raise _error_of(item)
+                    yield item
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        cause = str(error) or type(error).__name__
+        if isinstance(error, httpx.ConnectError):
+            return Unreachable(f"no root answers at {self.socket} ({cause})", hint="oakctl serve")
+        return Unreachable(
+            f"the root at {self.socket} broke off ({cause})", hint="oakctl status, then try again"
+        )
+
+
+def _chunks(file: Path) -> AsyncIterator[bytes]:
+    async def read() -> AsyncIterator[bytes]:
+        with file.open("rb") as opened:
+            while piece := opened.read(CHUNK):
+                yield piece
+
+    return read()
+
+
+def _raise_for(status: int, body: bytes) -> None:
+    if status < 400:
+        return
+    try:
+        raise _error_of(json.loads(body))
+    except (ValueError, TypeError, AttributeError):
+        raise OakError(f"the root answered {status}: {body[:200]!r}") from None
+
+
+def _error_of(body: dict[str, Any]) -> OakError:
+    return error_for(
+        int(body.get("exit_code", ExitCode.FAILED)),
+        str(body.get("error", "the root failed")),
+        str(body.get("hint", "")),
+        tuple(str(line) for line in body.get("details", ())),
+    )

@@ -1,0 +1,97 @@
+"""The seam to the machines: everything the root has done by SSH goes through here.
+
+Belongs here: from a host's view to an SSH target, and the calls of `oakctl.remote`. Does not
+belong here: when they are made (`root.bootstrap`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from oakctl.model.views import HostView, StepEvent
+from oakctl.orchestration.root.links import TunnelLike
+from oakctl.remote import bootstrap
+from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.target import Target
+from oakctl.remote.tunnel import Tunnel
+
+Report = Callable[[StepEvent], None]
+
+
+class Installer(Protocol):
+    """What a root needs of the machines. All but `tunnel` block, and are called in threads."""
+
+    def cluster(
+        self,
+        host: HostView,
+        accept_new: bool,
+        inputs: ClusterInputs,
+        report: Report,
+        cancelled: threading.Event,
+    ) -> ClusterAccess:
+        """Make the host a cluster's orchestrator, or find it so."""
+
+    def worker(
+        self,
+        host: HostView,
+        accept_new: bool,
+        inputs: WorkerInputs,
+        report: Report,
+        cancelled: threading.Event,
+    ) -> None:
+        """Make the host a worker, or find it so."""
+
+    def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
+        """Take everything of a role ("worker", "cluster") from the host."""
+
+    def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
+        """A forwarded port to the cluster's bus, not started yet."""
+
+
+class SshInstaller:
+    """The real one."""
+
+    def cluster(
+        self,
+        host: HostView,
+        accept_new: bool,
+        inputs: ClusterInputs,
+        report: Report,
+        cancelled: threading.Event,
+    ) -> ClusterAccess:
+        """See `Installer`."""
+        return bootstrap.bootstrap_cluster(target(host, accept_new), inputs, report, cancelled)
+
+    def worker(
+        self,
+        host: HostView,
+        accept_new: bool,
+        inputs: WorkerInputs,
+        report: Report,
+        cancelled: threading.Event,
+    ) -> None:
+        """See `Installer`."""
+        bootstrap.bootstrap_worker(target(host, accept_new), inputs, report, cancelled)
+
+    def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
+        """See `Installer`."""
+        bootstrap.remove(target(host), role, report, cancelled)
+
+    def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
+        """See `Installer`."""
+        return Tunnel(target(host), access.tunnel_host, access.tunnel_port)
+
+
+def target(host: HostView, accept_new: bool = False) -> Target:
+    """How the host is reached by SSH."""
+    return Target(
+        name=host.name,
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        identity_file=host.identity_file,
+        jump=host.jump,
+        accept_new=accept_new,
+    )

@@ -1,0 +1,393 @@
+"""The root orchestrator as an object: started, asked, told, closed.
+
+Belongs here: how the parts are put together, and the questions and commands that `/v1` offers.
+Does not belong here: the process (`oakctl.api.serve`), HTTP (`oakctl.api`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from sqlite_utils import Database
+
+import oakctl
+from oakctl import paths
+from oakctl.errors import Conflict, NotFound
+from oakctl.model import subjects
+from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
+from oakctl.model.requests import ApplyRequest, ClusterChange
+from oakctl.model.views import (
+    ApplicationView,
+    ApplyResult,
+    ClusterView,
+    Explanation,
+    HostView,
+    InstanceView,
+    OperationView,
+    RootStatus,
+    ServiceView,
+    WorkerView,
+)
+from oakctl.orchestration.root import applying, explaining, names, views
+from oakctl.orchestration.root.artifacts import Artifacts
+from oakctl.orchestration.root.bell import Bell
+from oakctl.orchestration.root.bootstrap import Bootstrap
+from oakctl.orchestration.root.clusters import Clusters
+from oakctl.orchestration.root.delegation import Phase
+from oakctl.orchestration.root.driver import Driver
+from oakctl.orchestration.root.installer import Installer, SshInstaller
+from oakctl.orchestration.root.operations import Operations
+from oakctl.orchestration.root.process import Use
+from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
+from oakctl.orchestration.root.store.database import Store
+from oakctl.orchestration.scheduling import policies
+
+log = logging.getLogger("oakctl.root")
+
+TICK_S = 1.0
+LOGS_WAIT_S = 5.0
+
+
+class Root:
+    """The one root of a state directory; `async with Root() as root:`."""
+
+    def __init__(self, installer: Installer | None = None) -> None:
+        paths.private_directory(paths.state_directory())
+        self.started_at = time.time()
+        self.bell = Bell()  # rings whenever a question may have another answer
+        self.closing = False
+        self.store = Store(paths.database())
+        self.artifacts = Artifacts(self.store)
+        self.operations = Operations(self.store, self.bell)
+        machines = installer or SshInstaller()
+        self.clusters = Clusters(self.store, machines, self.bell, self._wake)
+        self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
+        self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
+        self._use = Use()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Root:
+        await self.store.open()
+        await self.operations.fail_interrupted()
+        await self.clusters.open_all()
+        self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._tick())]
+        for task in self._tasks:
+            task.add_done_callback(_report)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close_streams()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.operations.close()
+        await self.driver.close()
+        await self.clusters.close_all()
+        await self.store.close()
+
+    def close_streams(self) -> None:
+        """Those who follow something are told that this root ends."""
+        self.closing = True
+        self.bell.ring()
+
+    def _wake(self) -> None:
+        self.driver.wake()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self.clusters.note_reachability()
+            self._use.sample()
+
+    # --- the root itself ---
+
+    async def status(self) -> RootStatus:
+        """The process, in numbers."""
+        scene = await self.scene()
+        running = sum(view.state.value == "RUNNING" for view in views.instances(scene))
+        return RootStatus(
+            version=oakctl.__version__,
+            pid=os.getpid(),
+            started_at=self.started_at,
+            state_directory=str(paths.state_directory()),
+            clusters=len(scene.clusters),
+            workers=len(scene.workers),
+            applications=len(scene.applications),
+            instances_running=running,
+            undelegated=sum(
+                row.wanted and row.phase in (Phase.UNPLACED, Phase.OFFERED) for row in scene.rows
+            ),
+            rss_mb=round(self._use.rss_mb, 1),
+            cpu_percent=round(self._use.cpu_percent, 2),
+        )
+
+    async def is_idle(self) -> bool:
+        """Whether nothing would be lost or delayed if this process left now."""
+        return self.operations.running == 0 and _unfinished(await self.scene()) == 0
+
+    async def scene(self) -> views.Scene:
+        """What is stored, and what clusters say, now."""
+        heard = {
+            name: views.Heard(
+                link.reachable, link.reason, link.last_seen, link.state, link.statistics
+            )
+            for name, link in self.clusters.links.items()
+        }
+
+        def read(db: Database) -> views.Scene:
+            return views.Scene(
+                wanted.applications(db),
+                wanted.services(db),
+                wanted.instances(db),
+                fleet.clusters(db),
+                fleet.workers(db),
+                heard,
+                self.driver.reason,
+                self.driver.waits,
+            )
+
+        return await self.store.run(read)
+
+    # --- hosts ---
+
+    async def hosts(self) -> Sequence[HostView]:
+        """Every host, with its role."""
+        return await self.store.run(fleet.hosts)
+
+    async def put_host(self, host: HostView) -> HostView:
+        """Register a host; Conflict when it is in use and reached differently."""
+        names.check(host.name, "host")
+
+        def work(db: Database) -> HostView:
+            known = fleet.host(db, host.name)
+            stored = HostView(
+                host.name,
+                host.address,
+                host.port,
+                host.user,
+                host.identity_file,
+                host.jump,
+                host.lab,
+            )
+            moved = known is not None and (known.address, known.port) != (host.address, host.port)
+            if known is not None and known.role and moved:
+                raise Conflict(
+                    f"host {host.name} is {known.role} and lies at {known.address}:{known.port}",
+                    hint=f"take its role away first, or register {host.address} by another name",
+                )
+            fleet.put_host(db, stored)
+            return fleet.host(db, host.name) or stored
+
+        return await self.store.run(work)
+
+    async def forget_host(self, name: str) -> None:
+        """Raises NotFound, or Conflict while it has a role."""
+
+        def work(db: Database) -> None:
+            known = fleet.host(db, name)
+            if known is None:
+                raise NotFound(f"there is no host {name!r}", hint="oakctl host ls")
+            if known.role:
+                raise Conflict(f"host {name} is {known.role}", hint=_take_away(known.role))
+            fleet.forget_host(db, name)
+
+        await self.store.run(work)
+
+    # --- clusters and workers ---
+
+    async def cluster_views(self) -> Sequence[ClusterView]:
+        """Every cluster."""
+        return views.clusters(await self.scene())
+
+    async def cluster(self, name: str) -> ClusterView:
+        """One cluster; raises NotFound."""
+        found = [view for view in await self.cluster_views() if view.name == name]
+        if not found:
+            raise NotFound(f"there is no cluster {name!r}", hint="oakctl cluster ls")
+        return found[0]
+
+    async def change_cluster(self, name: str, change: ClusterChange) -> ClusterView:
+        """Set the policy, durably; the cluster is told as soon as it is reachable."""
+        await self.cluster(name)
+        policy = change.policy
+        if policy is not None:
+            policies.named(policy)
+
+            def work(db: Database) -> None:
+                fleet.set_cluster(db, name, policy=policy)
+                message = f"its policy is {policy}"
+                events.append(db, time.time(), "cluster.changed", name, message, cluster=name)
+
+            await self.store.run(work)
+            self._changed()
+        return await self.cluster(name)
+
+    async def worker_views(self, cluster: str | None = None) -> Sequence[WorkerView]:
+        """The workers, of one cluster or of all."""
+        if cluster is not None:
+            await self.cluster(cluster)
+        found = views.workers(await self.scene())
+        return [view for view in found if cluster in (None, view.cluster)]
+
+    async def worker(self, cluster: str, name: str) -> WorkerView:
+        """One worker; raises NotFound."""
+        found = [view for view in await self.worker_views(cluster) if view.name == name]
+        if not found:
+            raise NotFound(f"there is no worker {cluster}/{name}", hint="oakctl worker ls")
+        return found[0]
+
+    async def cordon(self, cluster: str, name: str, cordoned: bool) -> WorkerView:
+        """Whether a worker takes new instances; the cluster keeps it, so it must be reachable."""
+        await self.worker(cluster, name)
+        link = self.clusters.link(cluster)
+        await link.order(subjects.CTL_WORKER, WorkerChange(name, cordoned=cordoned))
+        await link.refresh()
+        kind = "worker.cordoned" if cordoned else "worker.uncordoned"
+        message = "takes no new instances" if cordoned else "takes new instances"
+        await self.store.run(
+            lambda db: events.append(
+                db, time.time(), kind, f"{cluster}/{name}", message, cluster=cluster
+            )
+        )
+        self._changed()
+        return await self.worker(cluster, name)
+
+    # --- operations ---
+
+    async def operation_views(self) -> Sequence[OperationView]:
+        """The newest first, without steps."""
+        return await self.store.run(operations.all_of)
+
+    async def operation(self, id: int) -> OperationView:
+        """One, with its steps; raises NotFound."""
+        found = await self.store.run(lambda db: operations.one(db, id))
+        if found is None:
+            raise NotFound(f"there is no operation {id}", hint="oakctl event ls")
+        return found
+
+    # --- applications ---
+
+    async def apply(self, request: ApplyRequest) -> ApplyResult:
+        """Whole or not at all; durable when this returns."""
+        applications, warnings = await asyncio.to_thread(applying.read, request)
+        await applying.check_artifacts(applications, self.artifacts)
+        result = await self.store.run(
+            lambda db: applying.apply(db, applications, warnings, time.time())
+        )
+        self._changed()
+        return result
+
+    async def scale(self, name: str, replicas: int) -> ServiceView:
+        """Durable when this returns; instances follow."""
+        job = await self.store.run(lambda db: applying.scale(db, name, replicas, time.time()))
+        self._changed()
+        return await self.service(job)
+
+    async def delete_application(self, name: str) -> ApplicationView:
+        """Durable when this returns; the application is gone when its last instance is."""
+        before = await self.application(name)
+        full = await self.store.run(lambda db: applying.delete(db, name, time.time()))
+        self._changed()
+        found = [view for view in await self.application_views() if view.name == full]
+        return found[0] if found else before
+
+    async def application_views(self) -> Sequence[ApplicationView]:
+        """Every application, those being deleted too."""
+        return views.applications(await self.scene())
+
+    async def application(self, name: str) -> ApplicationView:
+        """One application, by its name or a short one."""
+        found = {view.name: view for view in await self.application_views()}
+        return found[names.application(name, found)]
+
+    async def service_views(self, application: str | None = None) -> Sequence[ServiceView]:
+        """The services, of one application or of all."""
+        scene = await self.scene()
+        found = views.services(scene)
+        if application is None:
+            return found
+        full = names.application(application, [row.name for row in scene.applications])
+        return [view for view in found if view.application == full]
+
+    async def service(self, name: str) -> ServiceView:
+        """One service, by its job name or a short one."""
+        found = {view.job_name: view for view in await self.service_views()}
+        return found[names.service(name, found)]
+
+    async def instance_views(self, service: str | None = None) -> Sequence[InstanceView]:
+        """The instances, of one service or of all."""
+        scene = await self.scene()
+        found = views.instances(scene)
+        if service is None:
+            return found
+        job = names.service(service, [row.spec.job_name for row in scene.services])
+        return [view for view in found if view.job_name == job]
+
+    async def instance(self, name: str) -> InstanceView:
+        """One instance, by its name or a short one."""
+        found = {view.name: view for view in await self.instance_views()}
+        return found[names.instance(name, found)]
+
+    async def explain(self, name: str) -> Explanation:
+        """Why the instances of a service are where they are."""
+        service = await self.service(name)
+        instances = await self.instance_views(service.job_name)
+        decisions = await self.store.run(lambda db: records.decisions(db, service.job_name))
+        workers = [
+            (link.name, worker)
+            for link in self.clusters.links.values()
+            if link.state is not None
+            for worker in link.state.workers
+        ]
+        return explaining.explain(service, instances, decisions, workers)
+
+    async def logs(self, name: str, offset: int, follow: bool) -> AsyncIterator[LogsAnswer]:
+        """Pieces of an instance's log, from `offset` (< 0: from the end), until its end.
+
+        With `follow` an empty piece comes when there was nothing new for a few seconds.
+        """
+        view = await self.instance(name)
+        if not view.cluster:
+            raise Conflict(
+                f"{view.name} has no place yet: {view.reason or 'it waits'}",
+                hint=f"oakctl explain {view.job_name}",
+            )
+        link = self.clusters.link(view.cluster)
+        wait_s = LOGS_WAIT_S if follow else 0.0
+        while True:
+            request = LogsRequest(view.name, offset, wait_s=wait_s)
+            answer = await link.ask(
+                subjects.CTL_LOGS, request, LogsAnswer, timeout_s=LOGS_WAIT_S + wait_s
+            )
+            if answer.error:
+                raise NotFound(f"{view.name}: {answer.error}")
+            yield answer
+            if answer.ended or self.closing or not (follow or answer.data):
+                return
+            offset = answer.next_offset
+
+    def _changed(self) -> None:
+        self.bell.ring()
+        self.driver.wake()
+
+
+def _unfinished(scene: views.Scene) -> int:
+    moving = sum(row.phase is not Phase.PLACED for row in scene.rows)
+    # An application whose last shares are not confirmed yet has no rows, and needs this root.
+    return moving + sum(row.deleting for row in scene.applications)
+
+
+def _take_away(role: str) -> str:
+    kind, _, name = role.split(",")[0].partition(" ")
+    if kind == "worker":
+        return f"first: oakctl worker remove {name}"
+    return f"first: oakctl cluster remove {name.removeprefix('of ')}"
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("a part of the root broke", exc_info=error)

@@ -1,0 +1,78 @@
+"""What clusters are told again and again until they know it: settings, and foreign tables.
+
+Belongs here: what has arrived where, by orchestrator session. Does not belong here: which
+tables are due (`root.tables`), instances and shares (`root.driver`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from oakctl.errors import OakError
+from oakctl.model import subjects
+from oakctl.model.documents import ServiceTable
+from oakctl.model.messages import Settings
+from oakctl.model.service import ServiceSpec
+from oakctl.orchestration.root import tables
+from oakctl.orchestration.root.links import Link
+from oakctl.orchestration.root.store.fleet import ClusterRow
+
+log = logging.getLogger("oakctl.root.upkeep")
+
+
+class Upkeep:
+    """One for a root."""
+
+    def __init__(self, links: Mapping[str, Link]) -> None:
+        self._links = links
+        self._sessions: dict[str, str] = {}
+        self._policies: dict[str, str] = {}
+        self._tables: dict[tables.Route, int] = {}
+
+    async def once(
+        self,
+        clusters: Sequence[ClusterRow],
+        placed: Iterable[tuple[str, str]],
+        specs: Mapping[str, ServiceSpec],
+    ) -> None:
+        """Tell each reachable cluster what it does not know yet."""
+        reachable = {n: link for n, link in self._links.items() if link.reachable and link.state}
+        for name, link in reachable.items():
+            self._begin_session(name, link.state.session if link.state else "")
+        asks = [
+            self._settings(reachable[row.name], row.policy)
+            for row in clusters
+            if row.name in reachable and self._policies.get(row.name) != row.policy
+        ]
+        every = [t for link in self._links.values() if link.state for t in link.state.tables]
+        due = tables.due(every, tables.interested(placed, specs), self._tables)
+        asks += [
+            self._table(reachable[route[0]], route, table)
+            for route, table in due.items()
+            if route[0] in reachable
+        ]
+        await asyncio.gather(*asks)
+
+    def _begin_session(self, cluster: str, session: str) -> None:
+        if self._sessions.get(cluster) == session:
+            return
+        self._sessions[cluster] = session
+        self._policies.pop(cluster, None)
+        for route in [route for route in self._tables if route[0] == cluster]:
+            del self._tables[route]
+
+    async def _settings(self, link: Link, policy: str) -> None:
+        try:
+            await link.order(subjects.CTL_SETTINGS, Settings(policy))
+            self._policies[link.name] = policy
+        except OakError as error:
+            log.warning("settings: %s", error.message)
+
+    async def _table(self, link: Link, route: tables.Route, table: ServiceTable) -> None:
+        try:
+            await link.order(subjects.CTL_TABLE, table)
+            self._tables[route] = table.generation
+        except OakError as error:
+            log.warning("table of %s: %s", table.job_name, error.message)

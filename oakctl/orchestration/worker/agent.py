@@ -1,0 +1,304 @@
+"""The node agent: its parts put together, and the loops that keep them going.
+
+Belongs here: which part hears of what, and how often. Does not belong here: decisions
+(`reconcile`) or their execution (`instances`). Ending the agent leaves every instance running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from pathlib import Path
+
+from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.model.documents import (
+    DesiredDocument,
+    Heartbeat,
+    Report,
+    StatisticsReport,
+    TablesDocument,
+)
+from oakctl.model.instance import DesiredInstance, InstanceState, ObservedInstance
+from oakctl.model.messages import GreetingAnswer
+from oakctl.orchestration.worker import (
+    cgroup,
+    facts,
+    launch,
+    metrics,
+    reconcile,
+    shim,
+    storage,
+)
+from oakctl.orchestration.worker.artifacts import Artifacts
+from oakctl.orchestration.worker.documents import Documents
+from oakctl.orchestration.worker.exits import Exits
+from oakctl.orchestration.worker.instances import Instances
+from oakctl.orchestration.worker.link import Link, Listeners
+from oakctl.orchestration.worker.log_service import LogService
+from oakctl.orchestration.worker.overlay import driver_for
+from oakctl.orchestration.worker.probes import Probes, Surroundings
+from oakctl.orchestration.worker.record import Phase
+from oakctl.orchestration.worker.runtime import ProcessRuntime
+from oakctl.orchestration.worker.statistics import StatisticsMeter
+from oakctl.orchestration.worker.usage import UsageMeter
+from oakctl.overlay.plan import desired_overlay
+
+log = logging.getLogger("oakctl.worker")
+
+IDLE_PASS_S = 5.0  # between passes without anything that could change by itself
+BUSY_PASS_S = 1.0  # while instances run: what pid descriptors do not tell
+SOON_S = 0.05  # while a process is starting or ending
+STATISTICS_S = 2.0
+TIDY_S = 30.0
+REPORT_GATHER_S = 0.03  # changes that come together go up together
+FIRST_RETRY_S = 0.2
+LONGEST_RETRY_S = 5.0
+MOST_ROUNDS = 5  # of decisions in one pass
+
+
+class Agent:
+    """One worker. Made inside a running event loop; raises OSError or UsageError."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._agent_id = secrets.token_hex(8)
+        self._wake = asyncio.Event()
+        self._unreported = asyncio.Event()
+        self._heartbeat_s = config.heartbeat_s
+        self._confirmed: set[tuple[str, int]] = set()
+        self._last: tuple[ObservedInstance, ...] = ()
+        self._seq = 0
+        layout = HostLayout(config.prefix)
+        state = Path(layout.state("agent"))
+        scripts = shim.scripts(state)
+        self._documents = Documents(state, config.worker)
+        self._overlay = driver_for(config)
+        limits = cgroup.probe(cgroup.node_group(config.prefix), config.cgroup_root)
+        self._facts = facts.gather(
+            config, limits_enforced=limits.enforced, limits_reason=limits.reason
+        )
+        self._link = Link(config, self._agent_id, self._facts, self._listeners())
+        self._runtime = ProcessRuntime(
+            config.prefix, self._overlay, limits, scripts["launcher"], self._facts.architecture
+        )
+        self._artifacts = Artifacts(
+            Path(layout.artifact("x")).parent, self._link, scripts["unpack"], self._wake.set
+        )
+        self._probes = Probes(self._surroundings, self._wake.set)
+        self._instances = Instances(self._runtime, self._artifacts, self._probes.is_ready)
+        self._log_service = LogService(self._instances.records.get, self._runtime.log)
+        self._exits = Exits(self._wake.set)
+        self._usage = UsageMeter(config.prefix)
+        self._meter = StatisticsMeter(self._runtime)
+
+    async def run(self) -> None:
+        """Go on until cancelled; raises Refused, or what broke one of the loops."""
+        log.info("worker %s of cluster %s", self._config.worker, self._config.cluster)
+        if not self._facts.limits_enforced:
+            log.warning("limits not enforced: %s", self._facts.limits_reason)
+        self._instances.load()
+        self._apply_tables()
+        loops = [
+            asyncio.ensure_future(loop)
+            for loop in (
+                self._passes(),
+                self._link.run(),
+                self._heartbeats(),
+                self._reports(),
+                self._statistics(),
+                self._tidying(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(loops, return_when="FIRST_COMPLETED")
+            for ended in done:
+                await ended
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._probes.close()
+            await self._artifacts.close()
+            self._exits.close()
+            self._instances.sweep()
+
+    def _listeners(self) -> Listeners:
+        return Listeners(
+            desired=self._on_desired,
+            tables=self._on_tables,
+            logs=lambda request: self._log_service.answer(request),
+            caught_up=self._on_caught_up,
+            revisions=lambda: (self._documents.desired_revision, self._documents.tables_revision),
+        )
+
+    def _on_desired(self, document: DesiredDocument) -> None:
+        if self._documents.take_desired(document):
+            log.info("desired: revision %d", document.revision)
+            self._wake.set()
+
+    def _on_tables(self, document: TablesDocument) -> None:
+        if self._documents.take_tables(document):
+            log.info("tables: revision %d", document.revision)
+            self._apply_tables()
+
+    def _on_caught_up(self, answer: GreetingAnswer) -> None:
+        if answer.heartbeat_s > 0:
+            self._heartbeat_s = answer.heartbeat_s
+        self._unreported.set()  # a full report after each (re)connect
+
+    def _apply_tables(self) -> None:
+        if self._documents.tables is None:
+            return
+        overlay = desired_overlay(
+            self._config.worker,
+            self._config.loopback_number,
+            self._documents.tables.tables,
+            cluster=self._config.cluster,
+            location=self._config.location,
+        )
+        try:
+            self._overlay.apply(overlay)
+        except OSError as error:
+            log.warning("overlay: %s", storage.in_words(error))
+
+    def _surroundings(self, desired: DesiredInstance, bind: str) -> Surroundings:
+        work = self._runtime.working_directory(desired.name)
+        local_address = self._overlay.local_service_address
+        return Surroundings(str(work), launch.environment(desired, work, bind, local_address))
+
+    async def _passes(self) -> None:
+        while True:
+            self._wake.clear()
+            self._pass(time.time())
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._until_next(time.time()))
+
+    def _pass(self, now: float) -> None:
+        """Look, decide, act, until nothing changes; then tell."""
+        instances = self._instances
+        before = instances.version
+        instances.observe(now)
+        for _ in range(MOST_ROUNDS):
+            version = instances.version
+            gone = {(r.name, r.epoch) for r in instances.records.values() if r.gone}
+            self._confirmed &= gone
+            for action in reconcile.decide(
+                self._documents.desired,
+                instances.records,
+                self._artifacts.present,
+                self._confirmed,
+                now,
+            ):
+                instances.carry_out(action, now)
+            if instances.version == version:
+                break
+        if instances.version != before:
+            instances.sweep()
+        self._probes.follow(instances.running())
+        self._exits.watch(instances.shim_pids())
+        self._artifacts.keep_only(self._wanted_artifacts(), now)
+        observed = instances.observed()
+        if observed != self._last:
+            self._last = observed
+            self._unreported.set()
+
+    def _wanted_artifacts(self) -> set[str]:
+        desired = self._documents.desired.instances if self._documents.desired else ()
+        wanted = {instance.service.code for instance in desired}
+        return wanted | {r.desired.service.code for r in self._instances.records.values()}
+
+    def _until_next(self, now: float) -> float:
+        records = self._instances.records.values()
+        running = [r for r in records if r.phase is Phase.RUNNING]
+        if any(r.stopping_since or not self._instances.pid(r.name) for r in running):
+            return SOON_S
+        due = reconcile.next_due(records, now)
+        longest = BUSY_PASS_S if records else IDLE_PASS_S
+        return longest if due is None else max(0.0, min(longest, due - now))
+
+    async def _heartbeats(self) -> None:
+        seq = 0
+        while True:
+            seq += 1
+            if self._link.connected:
+                await self._link.heartbeat(
+                    Heartbeat(
+                        worker=self._config.worker,
+                        agent_id=self._agent_id,
+                        seq=seq,
+                        sent_at=time.time(),
+                        desired_revision=self._documents.desired_revision,
+                        tables_revision=self._documents.tables_revision,
+                        usage=self._usage.look(self._overlay.relay_pid()),
+                    )
+                )
+            await asyncio.sleep(self._heartbeat_s)
+
+    async def _reports(self) -> None:
+        """The newest report goes up until it is acknowledged; older ones are of no interest."""
+        delay = FIRST_RETRY_S
+        while True:
+            await self._unreported.wait()
+            await asyncio.sleep(REPORT_GATHER_S)
+            self._unreported.clear()
+            if not self._link.connected:
+                continue  # catching up after the next connect sets it again
+            report = self._report()
+            if await self._link.report(report):
+                delay = FIRST_RETRY_S
+                self._on_acknowledged(report)
+            else:
+                await asyncio.sleep(delay)
+                delay = min(LONGEST_RETRY_S, delay * 2)
+                self._unreported.set()
+
+    def _report(self) -> Report:
+        self._seq += 1
+        return Report(
+            worker=self._config.worker,
+            agent_id=self._agent_id,
+            seq=self._seq,
+            sent_at=time.time(),
+            desired_revision=self._documents.desired_revision,
+            instances=self._last,
+        )
+
+    def _on_acknowledged(self, report: Report) -> None:
+        ended = {
+            (seen.name, seen.epoch)
+            for seen in report.instances
+            if seen.state is InstanceState.UNDEPLOYED
+        }
+        if ended:
+            self._confirmed |= ended
+            self._wake.set()
+
+    async def _statistics(self) -> None:
+        seq = 0
+        while True:
+            await asyncio.sleep(STATISTICS_S)
+            running = self._instances.running()
+            self._instances.rotate_logs()
+            if running and self._link.connected:
+                found = await metrics.scrape(running)
+                seq += 1
+                now = time.time()
+                statistics = self._meter.look(self._instances.running(), found, now)
+                await self._link.statistics(
+                    StatisticsReport(self._config.worker, seq, now, statistics)
+                )
+
+    async def _tidying(self) -> None:
+        told: tuple[str, ...] = ()
+        while True:
+            await asyncio.sleep(TIDY_S)
+            self._instances.sweep()
+            self._apply_tables()
+            problems = self._overlay.problems()
+            if problems != told:
+                told = problems
+                for problem in problems:
+                    log.warning("overlay: %s", problem)

@@ -1,0 +1,124 @@
+"""From a host that answers SSH to an orchestrator or a worker, and back.
+
+Belongs here: which playbooks make which role, what they are given, and what the root gets back.
+Does not belong here: single steps (`playbooks/`), and when a role is wanted
+(`orchestration.root`). Every call blocks, can be repeated, and carries on where one was cut off.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from oakctl.model.config import BUS_PORT
+from oakctl.model.resources import Location, Resources
+from oakctl.remote import connection, facts, playbook, runner
+from oakctl.remote.facts import HostFacts
+from oakctl.remote.runner import Report
+from oakctl.remote.step import Remote, Step
+from oakctl.remote.target import Target
+
+
+@dataclass(frozen=True)
+class ClusterInputs:
+    """What makes a host the orchestrator of a cluster. `root_secret` is never shown."""
+
+    cluster: str
+    policy: str
+    location: Location | None
+    node_subnets: str
+    root_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ClusterAccess:
+    """How the cluster's bus is reached: by its workers, and by the root through SSH."""
+
+    bus_address: str
+    bus_port: int
+    tunnel_host: str
+    tunnel_port: int
+    ca_pem: str
+    tls_hostname: str
+
+
+@dataclass(frozen=True)
+class WorkerInputs:
+    """What makes a host a worker. Zero fields of `contribution`: what the host declares or has."""
+
+    worker: str
+    cluster: str
+    secret: str = field(repr=False)
+    bus_address: str
+    bus_port: int
+    ca_pem: str
+    contribution: Resources = Resources()
+    declared: tuple[str, ...] = ()
+    location: Location | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def cluster_plan(inputs: ClusterInputs) -> list[Step]:
+    """Every step that makes an orchestrator, to be shown or run."""
+    return [
+        *_steps("base", "cluster"),
+        *_steps("bus", inputs),
+        *_steps("cluster", inputs),
+    ]
+
+
+def worker_plan(inputs: WorkerInputs) -> list[Step]:
+    """Every step that makes a worker, to be shown or run."""
+    return [*_steps("base", "worker"), *_steps("worker", inputs)]
+
+
+def removal_plan(role: str) -> list[Step]:
+    """Every step that takes a role (worker, cluster) off a host."""
+    return _steps("uninstall", role)
+
+
+def bootstrap_cluster(
+    target: Target, inputs: ClusterInputs, report: Report, cancelled: threading.Event
+) -> ClusterAccess:
+    """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
+    with connection.open_fabric(target) as remote:
+        facts.require_usable(target.name, remote.facts)
+        with runner.host_lock(remote):
+            runner.run(cluster_plan(inputs), remote, report, cancelled)
+        address = bus_address(remote)
+        certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
+        return ClusterAccess(
+            bus_address=address or target.address,
+            bus_port=BUS_PORT,
+            tunnel_host=address or "127.0.0.1",
+            tunnel_port=BUS_PORT,
+            ca_pem=certificate.decode(),
+            tls_hostname=inputs.cluster,
+        )
+
+
+def bootstrap_worker(
+    target: Target, inputs: WorkerInputs, report: Report, cancelled: threading.Event
+) -> HostFacts:
+    """Make the host a worker; raises the OakError of the step that failed."""
+    with connection.open_fabric(target) as remote:
+        facts.require_usable(target.name, remote.facts)
+        with runner.host_lock(remote):
+            runner.run(worker_plan(inputs), remote, report, cancelled)
+        return remote.facts
+
+
+def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
+    """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
+    with connection.open_fabric(target) as remote:
+        runner.run(removal_plan(role), remote, report, cancelled)
+
+
+def bus_address(remote: Remote) -> str:
+    """The one address a lab's host may listen on; empty: all of them."""
+    return remote.facts.environment.get("OAKCTL_HOST_ADDRESS", "")
+
+
+def _steps(name: str, argument: object) -> list[Step]:
+    steps: list[Step] = playbook.load(name).steps(argument)
+    return steps

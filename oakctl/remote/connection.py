@@ -1,0 +1,333 @@
+"""A host for playbooks, by fabric: commands and files over one connection, for threads.
+
+Belongs here: connecting strictly, running, putting, reading, and what went wrong in words. Does
+not belong here: which commands (the playbooks), tunnels (`tunnel`), who is let in (`target`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import shlex
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Any
+
+import asyncssh
+import fabric
+import fabric.runners
+import invoke.exceptions
+import paramiko
+
+from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.model.config import HostLayout
+from oakctl.remote import facts
+from oakctl.remote.facts import HostFacts
+from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
+from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, LOGIN_DEADLINE_S, Target
+
+PREFIX = ".oakctl"  # below the home directory
+SESSIONS = 8  # at a time; sshd grants 10 by default
+SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
+CHUNK = 32768  # bytes
+MISSING = 44  # our own exit code for a file that is not there
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+# paramiko reports every refused connection here too; without a handler that goes to stderr,
+# into whatever screen is there. What a user has to know is raised.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+def open_fabric(target: Target) -> FabricRemote:
+    """Connect through the jump hosts, each checked as strictly as the target, and ask for facts.
+
+    Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
+    us in. Blocks: for threads.
+    """
+    chain: list[fabric.Connection] = []
+    try:
+        for hop in (*target.hops(), target):
+            connection = _connection(hop, chain[-1] if chain else None)
+            chain.append(connection)
+            _open(hop, connection)
+        remote = FabricRemote(target, chain)
+        remote.facts  # noqa: B018 - a host that cannot answer is found out here
+    except BaseException:
+        _close(chain)
+        raise
+    return remote
+
+
+class _Policy:
+    """What paramiko asks about every host key, as it is given none to compare with itself."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def missing_host_key(self, client: object, hostname: str, key: Any) -> None:
+        """Raises Unreachable, which ends the connection before anything was sent."""
+        text = f"{key.get_name()} {key.get_base64()}"
+        self._target.admit(asyncssh.import_public_key(text))
+
+
+def _connection(target: Target, gateway: fabric.Connection | None) -> fabric.Connection:
+    algorithms = target.host_key_algorithms()
+
+    def transport(sock: Any, **options: Any) -> Any:
+        made = paramiko.Transport(sock, **options)
+        possible = made.get_security_options()
+        possible.key_types = tuple(name for name in algorithms if name in possible.key_types)
+        return made
+
+    connection = fabric.Connection(
+        host=target.address,
+        user=target.login,
+        port=target.port,
+        # Neither ~/.ssh/config nor fabric's own files: both libraries go the same way.
+        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
+        gateway=gateway,
+        forward_agent=False,
+        connect_timeout=int(CONNECT_DEADLINE_S),
+        connect_kwargs=target.fabric_options() | {"transport_factory": transport},
+    )
+    # Without this line fabric takes every key, even a changed one.
+    connection.client.set_missing_host_key_policy(_Policy(target))
+    return connection
+
+
+def _open(target: Target, connection: fabric.Connection) -> None:
+    try:
+        connection.open()
+        connection.transport.set_keepalive(int(KEEPALIVE_S))
+    except OakError:
+        raise
+    except paramiko.AuthenticationException as error:
+        raise target.refused(str(error)) from error
+    except paramiko.ChannelException as error:
+        raise Unreachable(
+            f"{target.name}: {target.where} is not reached from the jump host: {error.text}"
+        ) from error
+    except paramiko.ssh_exception.NoValidConnectionsError as error:
+        raise target.no_answer(next(iter(error.errors.values()))) from error
+    except paramiko.SSHException as error:
+        if "No authentication methods" in str(error):
+            raise target.refused("there is no key to offer") from error
+        raise target.no_answer(error) from error
+    except (OSError, EOFError) as error:
+        raise target.no_answer(error) from error
+
+
+def _close(chain: list[fabric.Connection]) -> None:
+    for connection in reversed(chain):
+        connection.close()
+        connection.client.close()  # what failed before it was open
+
+
+class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
+    """One command; its standard input is bytes and ends, and it never opens the connection anew."""
+
+    def __init__(self, connection: fabric.Connection, stdin: bytes, progress: Progress) -> None:
+        super().__init__(context=connection)
+        self._stdin = stdin
+        self._progress = progress
+        self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
+
+    def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
+        """Called by `run`."""
+        self.channel = self.context.transport.open_session(timeout=LOGIN_DEADLINE_S)
+        self.channel.exec_command(command)
+        self._feeder.start()
+
+    def _feed(self) -> None:
+        try:
+            for at in range(0, len(self._stdin), CHUNK):
+                self.channel.sendall(self._stdin[at : at + CHUNK])
+                self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
+            self.channel.shutdown_write()
+        except (OSError, EOFError, paramiko.SSHException):
+            return  # it ended without reading all; its exit code says how
+
+
+def _no_progress(done: int, total: int) -> None:
+    return
+
+
+class FabricRemote:
+    """A host, as `remote.step.Remote` describes it. For several threads at a time.
+
+    `close` may be called by another thread: what runs is then cut off and raises Cancelled.
+    """
+
+    def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
+        self._target = target
+        self._chain = chain
+        self._connection = chain[-1]
+        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._closed = threading.Event()
+
+    def __enter__(self) -> FabricRemote:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The host's name, for messages."""
+        return self._target.name
+
+    @cached_property
+    def facts(self) -> HostFacts:
+        """What was found out when the connection was made."""
+        return facts.probe(self)
+
+    @cached_property
+    def layout(self) -> HostLayout:
+        """Where everything of ours lies there."""
+        return HostLayout(f"{self.facts.home}/{PREFIX}")
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_DEADLINE_S,
+        check: bool = True,
+    ) -> Completed:
+        """See `Remote`. What a login shell prints before the command is left out."""
+        return self._execute(command, stdin, timeout_s, check=check)
+
+    def root(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_DEADLINE_S,
+        check: bool = True,
+    ) -> Completed:
+        """See `Remote`. Possible where the login user is the superuser."""
+        if self.facts.uid != 0:
+            raise OakError(
+                f"{self.name}: this needs the superuser, and {self.facts.user} is not",
+                hint=f"name the host anew with the user root: {self.name}",
+            )
+        return self.run(command, stdin=stdin, timeout_s=timeout_s, check=check)
+
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = _no_progress
+    ) -> None:
+        """See `Remote`. One round trip, and no SFTP server needed, which small systems lack."""
+        folder = PurePosixPath(path).parent
+        command = (
+            "set -e; umask 077; "
+            f"path={shlex.quote(path)}; part=$path.{secrets.token_hex(4)}.part; "
+            f"mkdir -p -- {shlex.quote(str(folder))}; "
+            """trap 'rm -f -- "$part"' EXIT; cat >"$part"; """
+            f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
+            '|| { echo "$path arrived damaged" >&2; exit 65; }; '
+            f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
+        )
+        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
+        self._execute(command, content, timeout_s, label=f"put {path}", progress=progress)
+
+    def read(self, path: str) -> bytes | None:
+        """See `Remote`."""
+        quoted = shlex.quote(path)
+        done = self._execute(
+            f"[ -e {quoted} ] || exit {MISSING}; exec cat -- {quoted}",
+            b"",
+            COMMAND_DEADLINE_S,
+            label=f"read {path}",
+            encoding="latin-1",  # bytes as they are
+            check=False,
+        )
+        if done.exit_code == MISSING:
+            return None
+        if done.exit_code != 0:
+            raise CommandFailed(done)
+        return done.stdout.encode("latin-1")
+
+    def close(self) -> None:
+        """Give the connection up, whatever runs on it; twice is fine."""
+        self._closed.set()
+        _close(self._chain)
+
+    def _execute(
+        self,
+        command: str,
+        stdin: bytes,
+        timeout_s: float,
+        *,
+        label: str = "",
+        encoding: str = "utf-8",
+        check: bool = True,
+        progress: Progress = _no_progress,
+    ) -> Completed:
+        label = label or command
+        # Everything before the mark is the login shell's: a greeting in .bashrc is common.
+        mark = secrets.token_hex(8)
+        script = f"echo {mark}; echo {mark} >&2\n{command}"
+        runner = _Runner(self._connection, stdin, progress)
+        result = self._result(runner, f"sh -c {shlex.quote(script)}", label, timeout_s, encoding)
+        _, reached, stdout = result.stdout.partition(f"{mark}\n")
+        stderr = result.stderr.rpartition(f"{mark}\n")[2]
+        done = Completed(label, result.exited, stdout if reached else result.stdout, stderr)
+        cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
+        if cut_off and (self._closed.is_set() or not self._connection.transport.is_active()):
+            raise self._lost(label)
+        if not reached:
+            raise Unreachable(
+                f"{self.name}: the login shell of {self._target.login} runs no commands",
+                hint=f"ssh -p {self._target.port} {self._target.login}@{self._target.address} true",
+                details=done.last_lines(),
+            )
+        if check and done.exit_code != 0:
+            raise CommandFailed(done)
+        return done
+
+    def _result(
+        self, runner: _Runner, command: str, label: str, timeout_s: float, encoding: str
+    ) -> Any:
+        late = DeadlineExceeded(
+            f"{self.name}: `{_first_line(label)}` did not end within {timeout_s:g} s",
+            hint="run it again: it carries on where it ended",
+        )
+        if not self._sessions.acquire(timeout=timeout_s):
+            raise late
+        try:
+            return runner.run(
+                command,
+                hide=True,
+                warn=True,
+                in_stream=False,  # never our own standard input
+                timeout=timeout_s,
+                encoding=encoding,
+            )
+        except invoke.exceptions.CommandTimedOut as error:
+            raise late from error
+        except (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException) as e:
+            raise self._lost(label) from e
+        finally:
+            self._sessions.release()
+
+    def _lost(self, label: str) -> OakError:
+        if self._closed.is_set():
+            return Cancelled(f"{self.name}: stopped during `{_first_line(label)}`")
+        return Unreachable(
+            f"{self.name}: the connection was lost during `{_first_line(label)}`",
+            hint="run it again: it carries on where it ended",
+        )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

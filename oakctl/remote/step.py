@@ -1,0 +1,109 @@
+"""What a playbook is made of: steps, and the narrow view of a host that they see.
+
+Belongs here: the protocol and the words. Does not belong here: how a command reaches a host
+(`connection`), or in which order and under which guard steps run (`runner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from oakctl.errors import ExitCode, OakError
+from oakctl.model.config import HostLayout
+from oakctl.remote.facts import HostFacts
+
+STEP_DEADLINE_S = 60.0
+COMMAND_DEADLINE_S = 30.0
+LAST_LINES = 20
+
+
+class Cancelled(OakError):
+    """The operator stopped the run; a later run carries on where it ended."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended on a host."""
+
+    command: str
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def last_lines(self) -> tuple[str, ...]:
+        """What a user needs to see of a command that failed."""
+        return tuple((self.stdout + self.stderr).strip().splitlines()[-LAST_LINES:])
+
+
+class CommandFailed(OakError):
+    """A command ended with another code than 0; the runner adds host and step."""
+
+    def __init__(self, completed: Completed) -> None:
+        first = completed.command.strip().splitlines()[0]
+        super().__init__(
+            f"`{first}` ended with {completed.exit_code}", details=completed.last_lines()
+        )
+        self.completed = completed
+
+
+class Remote(Protocol):
+    """A host, as a step sees it. Every method raises Unreachable when the connection is gone."""
+
+    @property
+    def name(self) -> str:
+        """The host's name, for messages."""
+
+    @property
+    def facts(self) -> HostFacts:
+        """What was found out before the first step."""
+
+    @property
+    def layout(self) -> HostLayout:
+        """Where everything of ours lies there."""
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_DEADLINE_S,
+        check: bool = True,
+    ) -> Completed:
+        """Run `command` under `sh` as the login user; raises CommandFailed, DeadlineExceeded.
+
+        What is secret goes through `stdin` or `put`: the command is seen by every user there.
+        """
+
+    def root(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_DEADLINE_S,
+        check: bool = True,
+    ) -> Completed:
+        """As `run`, as the superuser; never asks for a password."""
+
+    def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        """Write a file atomically (missing directories 0700), and check that all of it arrived."""
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file, None when there is none."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to be true of a host. `check` says whether it is; `apply` makes it so.
+
+    `check` returns a word of why not ("missing", "differs") or an empty string when nothing is
+    to be done, so that a run that was cut off carries on where it ended.
+    """
+
+    title: str
+    check: Callable[[Remote], str]
+    apply: Callable[[Remote], None]
+    deadline_s: float = STEP_DEADLINE_S

@@ -1,0 +1,1 @@
+"""Screens: which widgets stand where, which key does what."""

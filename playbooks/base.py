@@ -1,0 +1,100 @@
+"""Base: the directories, the record of what is ours, and the node archive.
+
+Runs first on every host. The archive is uploaded once per version and unpacked beside itself,
+and `current` is switched to it in one atomic move.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from shlex import quote
+
+from oakctl.remote import bundle
+from oakctl.remote.manifest import ROLES, read, text
+from oakctl.remote.step import Remote, Step
+
+DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
+
+UNPACK = """
+import compileall, sys, zipfile
+archive, lib = sys.argv[1:]
+zipfile.ZipFile(archive).extractall(lib)
+compileall.compile_dir(lib, quiet=2)
+"""
+
+
+def steps(role: str) -> list[Step]:
+    """Steps for a host that gets `role` (worker, cluster)."""
+    archive = bundle.build()
+    version = bundle.version(archive.read_bytes())
+    return [
+        directories(),
+        record(role),
+        release(version, archive.read_bytes),
+        switch(version),
+    ]
+
+
+def directories() -> Step:
+    def folders(remote: Remote) -> str:
+        return " ".join(quote(str(remote.layout.prefix / name)) for name in DIRECTORIES)
+
+    def check(remote: Remote) -> str:
+        tests = f"for d in {folders(remote)}; do [ -d $d ] || exit 1; done"
+        return "" if remote.run(tests, check=False).exit_code == 0 else "missing"
+
+    def apply(remote: Remote) -> None:
+        remote.run(f"umask 077; mkdir -p {folders(remote)}")
+
+    return Step("base: directories", check, apply)
+
+
+def record(role: str) -> Step:
+    """What a removal will take away is written down before it is made."""
+
+    def check(remote: Remote) -> str:
+        return "" if read(remote).get(role) == ROLES[role] else "missing"
+
+    def apply(remote: Remote) -> None:
+        remote.put(remote.layout.manifest, text(read(remote) | {role: ROLES[role]}))
+
+    return Step(f"base: record the role {role}", check, apply)
+
+
+def release(version: str, content: Callable[[], bytes]) -> Step:
+    def complete(remote: Remote) -> str:
+        return f"{remote.layout.release(version)}/complete"
+
+    def check(remote: Remote) -> str:
+        found = remote.run(f"test -f {quote(complete(remote))}", check=False)
+        return "" if found.exit_code == 0 else "missing"
+
+    def apply(remote: Remote) -> None:
+        folder = remote.layout.release(version)
+        remote.run(f"umask 077; mkdir -p {quote(folder)}")
+        remote.put(f"{folder}/oakctl-node.pyz", content())
+        remote.run(
+            f"umask 077; rm -rf {quote(folder)}/lib && "
+            f"{quote(remote.facts.python)} - {quote(folder)}/oakctl-node.pyz {quote(folder)}/lib",
+            stdin=UNPACK.encode(),
+            timeout_s=120,
+        )
+        remote.put(complete(remote), json.dumps({"version": version}).encode())
+
+    return Step(f"base: node archive {version}", check, apply, deadline_s=300)
+
+
+def switch(version: str) -> Step:
+    def link(remote: Remote) -> str:
+        return str(remote.layout.prefix / "current")
+
+    def check(remote: Remote) -> str:
+        now = remote.run(f"readlink {quote(link(remote))}", check=False).stdout.strip()
+        return "" if now == f"releases/{version}" else (f"{now or 'nothing'} is in force")
+
+    def apply(remote: Remote) -> None:
+        current = quote(link(remote))
+        remote.run(f"ln -sfn releases/{version} {current}.new && mv -T {current}.new {current}")
+
+    return Step("base: switch to it", check, apply)

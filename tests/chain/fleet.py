@@ -1,0 +1,98 @@
+"""A small real fleet for tests of the whole chain: loopback lab, root, one cluster, workers.
+
+Belongs here: bringing it up and down, and looking at the processes it made. Does not belong
+here: what a test wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from oakctl.client.process import hosted_root
+from oakctl.client.root import RootClient
+from oakctl.lab import loopback
+from oakctl.lab.loopback import Lab, LabHost
+from oakctl.model.requests import ClusterCreate, WorkerAdd
+
+WAIT_S = 90.0
+STEP_S = 0.1
+
+HOSTS = (
+    LabHost("edge", vcpus=2, memory_mb=1024, vgpus=0, location=None),
+    LabHost("edge-w1", vcpus=2, memory_mb=1024, vgpus=0, location=None),
+    LabHost("edge-w2", vcpus=2, memory_mb=1024, vgpus=0, location=None),
+)
+
+
+async def until(
+    what: str, found: Callable[[], Awaitable[object]], *, wait_s: float = WAIT_S
+) -> None:
+    """Wait until `found` gives something true; fail with its last answer after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while not (answer := await found()):
+        assert time.monotonic() < deadline, f"waited {wait_s:.0f} s for {what}: {answer!r}"
+        await asyncio.sleep(STEP_S)
+
+
+@asynccontextmanager
+async def lab(hosts: tuple[LabHost, ...] = HOSTS) -> AsyncIterator[Lab]:
+    """A loopback lab that is gone afterwards, whatever happened to it."""
+    try:
+        yield await loopback.up("chain", hosts, lambda line: None)
+    finally:
+        await loopback.down("chain")
+
+
+@asynccontextmanager
+async def fleet() -> AsyncIterator[tuple[Lab, RootClient]]:
+    """Cluster `edge` with two workers, and a root that this process hosts."""
+    async with lab() as the_lab, hosted_root(), RootClient() as root:
+        for host in the_lab.hosts:
+            await root.put_host(host)
+        created = await root.create_cluster(ClusterCreate("edge", "edge"))
+        await root.wait_operation(created.id, WAIT_S)
+        added = [
+            await root.add_worker(WorkerAdd(name, "edge", f"edge-{name}")) for name in ("w1", "w2")
+        ]
+        for operation in added:
+            await root.wait_operation(operation.id, WAIT_S)
+        yield the_lab, root
+
+
+def processes_with(**variables: str) -> dict[int, dict[str, str]]:
+    """Process id → environment of every process that carries all of `variables`."""
+    found: dict[int, dict[str, str]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        environment = _environment(entry)
+        if variables.items() <= environment.items():
+            found[int(entry.name)] = environment
+    return found
+
+
+def _environment(entry: Path) -> dict[str, str]:
+    try:
+        raw = (entry / "environ").read_bytes()
+    except OSError:  # it ended meanwhile, or is another user's
+        return {}
+    pairs = (part.partition(b"=") for part in raw.split(b"\0") if b"=" in part)
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace") for name, _, value in pairs
+    }
+
+
+def commands(pids: Iterable[int]) -> dict[int, list[str]]:
+    """Process id → its arguments; those that ended meanwhile are left out."""
+    arguments: dict[int, list[str]] = {}
+    for pid in pids:
+        try:
+            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        arguments[pid] = [part.decode(errors="replace") for part in raw.split(b"\0") if part]
+    return arguments

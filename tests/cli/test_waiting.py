@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from oakctl.cli import waiting
+from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.model.instance import InstanceState
+from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
+from tests.tui import fleet
+
+UNKNOWN_KEY = Unreachable(
+    "host pi-1: key SHA256:abc is not known", hint="oakctl cluster create … --accept-new"
+)
+
+
+class Client:
+    """Says what a test prepared; the last answer again and again."""
+
+    def __init__(self, instances: list[list[InstanceView]] | None = None) -> None:
+        self.answers = instances or [[]]
+
+    async def instances(self, service: str) -> list[InstanceView]:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    async def follow_operation(self, number: int) -> AsyncIterator[StepEvent]:
+        yield StepEvent(1.0, "pi-1", "bus: start", "running")
+        yield StepEvent(1.0, "pi-1", "bus: start", "done", "", 4.1)
+
+    async def wait_operation(self, number: int, timeout_s: float) -> OperationView:
+        return operation("done")
+
+
+def operation(state: str = "running") -> OperationView:
+    return OperationView(7, "cluster create", "edge", state, 1.0)
+
+
+async def test_steps_of_an_operation_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    async def begin(trust: bool) -> OperationView:
+        return operation()
+
+    client: Any = Client()
+    view = await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    assert view.state == "done"
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err == "pi-1 bus: start done 4.1s\n"
+
+
+@pytest.mark.parametrize(("answer", "trusted"), [(True, [False, True]), (False, [False])])
+async def test_unknown_key_is_shown_and_asked_about_on_a_terminal(
+    answer: bool,
+    trusted: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[bool] = []
+
+    async def begin(trust: bool) -> OperationView:
+        asked.append(trust)
+        if not trust:
+            raise UNKNOWN_KEY
+        return operation()
+
+    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
+    monkeypatch.setattr(waiting, "ask", lambda question: answer)
+    client: Any = Client()
+    call = waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    if answer:
+        await call
+    else:
+        with pytest.raises(OakError, match="not trusted"):
+            await call
+    assert asked == trusted
+    assert "SHA256:abc" in capsys.readouterr().err
+
+
+async def test_changed_key_is_refused_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = Unreachable("host pi-1: the key has changed", hint="ssh-keygen …, --accept-new")
+
+    async def begin(trust: bool) -> OperationView:
+        raise changed
+
+    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
+    client: Any = Client()
+    with pytest.raises(Unreachable) as caught:
+        await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    assert caught.value is changed
+
+
+async def test_unknown_key_without_a_terminal_is_the_error_with_its_hint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def begin(trust: bool) -> OperationView:
+        raise UNKNOWN_KEY
+
+    monkeypatch.setattr(waiting, "can_prompt", lambda: False)
+    client: Any = Client()
+    with pytest.raises(Unreachable) as caught:
+        await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    assert caught.value is UNKNOWN_KEY
+
+
+async def test_each_change_of_an_instance_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(waiting, "POLL_S", 0)
+    creating = fleet.instance("Rec", 0, "edge/w1", state=InstanceState.CREATING)
+    running = replace(creating, state=InstanceState.RUNNING, ready=True)
+    client: Any = Client([[creating], [creating], [running]])
+    services = iter([*[fleet.service("Rec", state="starting", ready=0)] * 2, fleet.service("Rec")])
+
+    async def fetch() -> list[ServiceView]:
+        return [next(services)]
+
+    await waiting.until_settled(client, fetch, 5)
+    assert capsys.readouterr().err == "Rec.0 creating on edge/w1\nRec.0 running on edge/w1\n"
+
+
+async def test_timeout_says_what_there_was_last() -> None:
+    client: Any = Client()
+
+    async def fetch() -> list[ServiceView]:
+        return [fleet.service("Rec", state="pending", ready=0, reason="0 vgpus free")]
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        await waiting.until_settled(client, fetch, 0)
+    assert caught.value.details == ("Rec: pending, 0 of 1 ready (0 vgpus free)",)
+    assert caught.value.hint == "oakctl explain ar.default.Rec.default"
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "wanted", "expected"),
+    [
+        ("ready", 1, 1, True),
+        ("ready", 2, 1, False),
+        ("starting", 0, 1, False),
+        ("stopped", 0, 0, True),
+        ("stopped", 0, 1, False),
+    ],
+)
+def test_settled(state: str, running: int, wanted: int, expected: bool) -> None:
+    view = replace(fleet.service("Rec", state=state, wanted=wanted), running=running)
+    assert waiting.settled(view) is expected
