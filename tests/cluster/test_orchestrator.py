@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import replace
 
 import pytest
 from nats.errors import Error as NatsError
@@ -106,6 +107,7 @@ async def test_a_lower_revision_of_a_share_is_late(rig: Rig) -> None:
     assert (await rig.root.offer(web, 0, epoch=2)).accepted
 
 
+@pytest.mark.slow
 async def test_a_dead_workers_instances_are_placed_anew_and_it_is_told_to_stop_them(
     rig: Rig,
 ) -> None:
@@ -138,6 +140,7 @@ async def test_a_dead_workers_instances_are_placed_anew_and_it_is_told_to_stop_t
     assert place.worker == "w2"
 
 
+@pytest.mark.slow
 async def test_without_another_place_a_lost_instance_waits_and_comes_back_with_its_worker(
     rig: Rig,
 ) -> None:
@@ -156,6 +159,7 @@ async def test_without_another_place_a_lost_instance_waits_and_comes_back_with_i
     assert returned.desired.instances[0].epoch == place.observed.epoch
 
 
+@pytest.mark.slow
 async def test_a_new_worker_takes_what_waits(rig: Rig) -> None:
     first = await rig.join("w1")
     web = spec(memory_mb=400)
@@ -166,6 +170,7 @@ async def test_a_new_worker_takes_what_waits(rig: Rig) -> None:
     assert (await rig.running(web)).worker == "w2"
 
 
+@pytest.mark.slow
 async def test_an_instance_that_does_not_get_on_is_placed_elsewhere(rig: Rig) -> None:
     deaf = await rig.join("w1")
     deaf.obeys = False
@@ -274,6 +279,21 @@ async def test_late_reports_are_ignored(rig: Rig) -> None:
     assert (await ask(worker.client, subject, earlier, m.ReportAnswer, timeout_s=5)).seq
     state = await rig.root.full_state()
     assert state.instances[0].observed.state == S.NODE_SCHEDULED
+
+
+async def test_what_a_worker_takes_down_unasked_is_placed_anew(rig: Rig) -> None:
+    worker = await rig.join("w1")
+    web = spec()
+    (place,) = await rig.deployed(web)
+    seen = worker.instances[web.job_name, 0]
+    worker.instances[web.job_name, 0] = replace(seen, state=S.UNDEPLOYED, ready=False)
+    worker.changed()
+    await until(
+        "another placement runs",
+        lambda: (
+            rig.root.is_running(web) and rig.root.place(web).observed.epoch > place.observed.epoch
+        ),  # type: ignore[union-attr]
+    )
 
 
 async def test_tables_go_to_those_who_need_them(rig: Rig) -> None:

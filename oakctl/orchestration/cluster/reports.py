@@ -14,6 +14,7 @@ from oakctl.model.documents import Report
 from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.resources import Resources
 from oakctl.orchestration.cluster.clock import Now
+from oakctl.orchestration.cluster.placement import unplaced
 from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
 from oakctl.overlay import addressing
 
@@ -38,7 +39,7 @@ def merge(state: State, report: Report, desired_revision: int, now: Now) -> Stat
     for record in tuple(state.on(report.worker)):
         observed = seen.get(record.key)
         if observed is not None and observed.epoch == record.epoch:
-            state = _seen(state, record, observed)
+            state = _seen(state, record, observed, now)
         else:
             current = report.desired_revision >= desired_revision
             state = _missing(state, record, current=current, now=now)
@@ -62,11 +63,14 @@ def leftovers(state: State, report: Report) -> Resources:
     return total
 
 
-def _seen(state: State, record: InstanceRecord, observed: ObservedInstance) -> State:
+def _seen(state: State, record: InstanceRecord, observed: ObservedInstance, now: Now) -> State:
     if record.stopping:
         if observed.state == InstanceState.UNDEPLOYED:
             return state.without_instance(record.key)
         after = replace(record, observed=observed)
+    elif observed.state == InstanceState.UNDEPLOYED:
+        # It ended this placement, though nobody asked for that; only another can run again.
+        after = unplaced(record, now, f"{record.worker} has taken it down unasked")
     else:
         after = replace(
             record,
