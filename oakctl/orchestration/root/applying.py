@@ -6,7 +6,7 @@ descriptors (`oakctl.sla`), and what follows from the change (`root.driver`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlite_utils import Database
@@ -69,8 +69,12 @@ def apply(
     """
     new = [application for application in applications if not _is_there(db, application)]
     _check_connectivity(db, applications)
+    filled = _with_addresses(db, [spec for app in new for spec in app.services], now)
+    known = {row.spec.job_name: row.spec.addresses for row in wanted.services(db)}
+    known |= {spec.job_name: spec.addresses for spec in filled}
     for application in new:
-        _add(db, application, now)
+        own = [spec for spec in filled if spec.application == application.name]
+        _add(db, application, [_reaching(spec, known) for spec in own], now)
     return ApplyResult(
         tuple(application.name for application in applications),
         tuple(application.name for application in new),
@@ -133,10 +137,10 @@ def _check_connectivity(db: Database, applications: Sequence[Application]) -> No
         )
 
 
-def _add(db: Database, application: Application, now: float) -> None:
+def _add(db: Database, application: Application, specs: Sequence[ServiceSpec], now: float) -> None:
     row = wanted.ApplicationRow(application.name, application.description, now)
     wanted.add_application(db, row)
-    for spec in _with_addresses(db, application.services, now):
+    for spec in specs:
         asked = next(s for s in application.services if s.job_name == spec.job_name)
         wanted.add_service(db, wanted.ServiceRow(spec.replicas, asked, spec))
         for number in range(spec.replicas):
@@ -166,6 +170,14 @@ def _with_addresses(
         filled.append(replace(spec, addresses=ServiceAddresses(rr, closest)))
     addresses.put_leases(db, leases)
     return filled
+
+
+def _reaching(spec: ServiceSpec, known: Mapping[str, ServiceAddresses]) -> ServiceSpec:
+    """`spec` with the addresses of what it talks to: an instance has them from its first start."""
+    connectivity = tuple(
+        replace(connection, addresses=known[connection.target]) for connection in spec.connectivity
+    )
+    return replace(spec, connectivity=connectivity)
 
 
 def _pinned(spec: ServiceSpec) -> dict[str, str]:
