@@ -115,7 +115,12 @@ def test_process_is_named_by_more_than_its_pid() -> None:
 
 def test_launch_order(tmp_path: Path) -> None:
     desired = DesiredInstance(
-        spec("x", cmd=("--fast",), args=("{artifact}/data",), environment=("A=b=c", "broken")),
+        spec(
+            "x",
+            cmd=("--fast",),
+            args=("{artifact}/data",),
+            environment=("A=b=c", "broken", "OAKCTL_LAB=x"),
+        ),
         0,
         1,
         "10.18.0.2",
@@ -133,7 +138,7 @@ def test_launch_order(tmp_path: Path) -> None:
     )
     assert variables["A"] == "b=c"
     assert variables["OAKCTL_ADDR_REC"] == "local 10.30.0.1"
-    assert variables["OAKCTL_LAB"] == "l"
+    assert variables["OAKCTL_LAB"] == "l"  # whatever the descriptor says
     assert "SECRET" not in variables
     assert "broken" not in variables
 

@@ -18,7 +18,9 @@ from oakctl.model.instance import DesiredInstance
 MANIFEST = "oakctl-artifact.json"
 INTERPRETER = "{python}"
 ARTIFACT = "{artifact}"
-INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "OAKCTL_LAB")
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
+# By these a lab finds what it has to end, and what a host of it takes along when it fails.
+LAB_MARKS = ("OAKCTL_LAB", "OAKCTL_HOST")
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -86,6 +88,7 @@ def environment(
         if separator and name
     )
     variables.update(HOME=str(directory), TMPDIR=str(directory))
+    variables.update((name, inherited[name]) for name in LAB_MARKS if name in inherited)
     variables.update(OAKCTL_BIND=bind, OAKCTL_INSTANCE=desired.name)
     variables.update((name, local_address(address)) for name, address in desired.reach.items())
     return variables

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from oakctl.orchestration.worker import procfs, storage
+from oakctl.orchestration.worker.launch import LAB_MARKS
 from oakctl.orchestration.worker.launcher import CANNOT_RUN, LOCK_DESCRIPTOR
 
 SHELL = "/bin/sh"
@@ -118,8 +119,7 @@ def _spawn(directory: str, launcher: str, lock: int, log: Path) -> int:
 
 
 def _shim_environment() -> dict[str, str]:
-    # The lab finds what it has to end by this variable.
-    return {name: os.environ[name] for name in ("PATH", "OAKCTL_LAB") if name in os.environ}
+    return {name: os.environ[name] for name in ("PATH", *LAB_MARKS) if name in os.environ}
 
 
 def read(run: Path, attempt: int, boot: str) -> Attempt:
