@@ -44,7 +44,7 @@ def _capacity(view: WorkerView, now: float) -> str:
     facts = _facts(view)
     if view.summary is None or facts is None:
         return "-"
-    return words.used_of(view.summary.reserved, facts.capacity)
+    return words.used_of(view.summary.reserved, facts.capacity, facts.declared)
 
 
 def _seen(view: WorkerView, now: float) -> str:
