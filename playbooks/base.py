@@ -82,7 +82,7 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         )
         remote.put(complete(remote), json.dumps({"version": version}).encode())
 
-    return Step(f"base: node archive {version}", check, apply, deadline_s=300)
+    return Step(f"base: node archive {version}", check, apply)
 
 
 def switch(version: str) -> Step:

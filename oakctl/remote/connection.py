@@ -257,6 +257,18 @@ class FabricRemote:
             raise CommandFailed(done)
         return done.stdout.encode("latin-1")
 
+    def attend(self, command: str) -> Any:
+        """Start a command that lives as long as its channel (paramiko's), which is returned.
+
+        Raises Unreachable when the connection is gone.
+        """
+        try:
+            channel = self._connection.transport.open_session(timeout=COMMAND_DEADLINE_S)
+            channel.exec_command(f"sh -c {shlex.quote(command)}")
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(command) from error
+        return channel
+
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
