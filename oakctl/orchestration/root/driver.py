@@ -27,6 +27,7 @@ from oakctl.orchestration.root.delegation import (
     Attempt,
     Effect,
     ForgetService,
+    GiveUp,
     Gone,
     Key,
     OfferTo,
@@ -157,6 +158,10 @@ class Driver:
             seat, above = effect.seat, effect.above
             await self._store.run(lambda db: wanted.raise_share(db, seat, above=above))
             self.wake()
+        elif isinstance(effect, GiveUp):
+            key, cluster = effect.key, effect.cluster
+            await self._store.run(lambda db: placing.give_up_offer(db, key, cluster, now))
+            self._changed()
         elif isinstance(effect, Gone):
             key = effect.key
             await self._store.run(lambda db: placing.gone(db, key, now))

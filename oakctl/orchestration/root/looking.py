@@ -68,7 +68,10 @@ def sight(row: fleet.ClusterRow, link: Link | None) -> Sight:
         return Sight(row.name, False, "its bootstrap is not complete", accepts_offers=False)
     state = link.state
     if state is None:
-        return Sight(row.name, False, link.reason, accepts_offers=row.state == "ready")
+        accepts = row.state == "ready"
+        return Sight(
+            row.name, False, link.reason, accepts_offers=accepts, last_seen=link.last_seen
+        )
     return Sight(
         row.name,
         link.reachable,
@@ -82,6 +85,7 @@ def sight(row: fleet.ClusterRow, link: Link | None) -> Sight:
         ),
         state.shares,
         dict(link.confirmed),
+        link.last_seen,
     )
 
 
