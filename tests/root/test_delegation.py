@@ -258,9 +258,7 @@ class World:
         """The cluster's newest state arrives."""
         cluster = self.clusters[name]
         present, in_force = frozenset(cluster.instances), dict(cluster.revisions)
-        self.seen[name] = Sight(
-            name, True, present=present, in_force=in_force, last_seen=self.now
-        )
+        self.seen[name] = Sight(name, True, present=present, in_force=in_force, last_seen=self.now)
 
     def picture(self) -> Picture:
         sights = {
