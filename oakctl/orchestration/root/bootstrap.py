@@ -8,15 +8,16 @@ Does not belong here: single steps on a host (`oakctl.remote`), running operatio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, DeadlineExceeded, NotFound
+from oakctl.errors import Conflict, DeadlineExceeded, NotFound, UsageError
 from oakctl.model import subjects
 from oakctl.model.messages import Enrolment, WorkerChange, WorkerSummary
 from oakctl.model.requests import ClusterCreate, WorkerAdd
+from oakctl.model.resources import Resources
 from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root import credentials, names, placing
@@ -158,6 +159,7 @@ class Bootstrap:
     async def add_worker(self, request: WorkerAdd) -> OperationView:
         """Make a host a worker of a cluster, or carry on with that."""
         bus_server.check_worker_name(names.check(request.name, "worker"))
+        _check_declared(request.declared)
 
         def prepare(db: Database) -> None:
             fleet.put_worker(db, _new_worker(db, request))
@@ -177,7 +179,7 @@ class Bootstrap:
         if access is None:
             raise NotFound(
                 f"cluster {request.cluster} is not complete",
-                hint=f"oakctl cluster create {request.cluster} --host HOST",
+                hint=f"oakctl cluster create {request.cluster} --on HOST",
             )
         secret = credentials.worker_secret(request.cluster, request.name)
         enrolment = Enrolment(request.name, await progress.in_thread(lambda: _hash(secret)))
@@ -314,7 +316,7 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
     if cluster.state != "ready":
         raise Conflict(
             f"cluster {request.cluster} is {cluster.state}",
-            hint=f"oakctl cluster create {request.cluster} --host {cluster.host}",
+            hint=f"oakctl cluster create {request.cluster} --on {cluster.host}",
         )
     known = fleet.worker(db, request.cluster, request.name)
     if known is not None:
@@ -330,6 +332,16 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
             f"host {request.host} is worker {other.cluster}/{other.name}", hint="oakctl host ls"
         )
     return fleet.WorkerRow(request, "joining")
+
+
+def _check_declared(declared: Sequence[str]) -> None:
+    known = [field.name for field in fields(Resources)]
+    for name in declared:
+        if name not in known:
+            raise UsageError(
+                f"{name!r} is no resource that can be declared",
+                hint=f"one of {', '.join(known)}",
+            )
 
 
 def _known_host(db: Database, name: str) -> HostView:
