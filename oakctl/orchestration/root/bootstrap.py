@@ -68,7 +68,9 @@ class Bootstrap:
             await self._install_cluster(row, host, request.accept_new, progress)
 
         subject = f"cluster {request.name}"
-        return await self._operations.start("cluster create", subject, prepare, work)
+        return await self._operations.start(
+            "cluster create", subject, prepare, work, _asked(request)
+        )
 
     async def _install_cluster(
         self, row: fleet.ClusterRow, host: HostView, accept_new: bool, progress: Progress
@@ -134,7 +136,9 @@ class Bootstrap:
             credentials.forget_cluster(name)
             await self._store.run(lambda db: _forget_cluster(db, name))
 
-        return await self._operations.start("cluster remove", f"cluster {name}", prepare, work)
+        return await self._operations.start(
+            "cluster remove", f"cluster {name}", prepare, work, name
+        )
 
     async def _drained(self, name: str) -> None:
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
@@ -171,7 +175,7 @@ class Bootstrap:
             await self._install_worker(request, host, progress)
 
         subject = f"worker {request.cluster}/{request.name}"
-        return await self._operations.start("worker add", subject, prepare, work)
+        return await self._operations.start("worker add", subject, prepare, work, _asked(request))
 
     async def _install_worker(self, request: WorkerAdd, host: HostView, progress: Progress) -> None:
         link = self._clusters.link(request.cluster)
@@ -244,6 +248,7 @@ class Bootstrap:
             f"worker {cluster}/{name}",
             lambda db: fleet.set_worker(db, cluster, name, "removing"),
             work,
+            (cluster, name),
         )
 
     async def _drain(self, link: Link, worker: str) -> None:
@@ -332,6 +337,11 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
             f"host {request.host} is worker {other.cluster}/{other.name}", hint="oakctl host ls"
         )
     return fleet.WorkerRow(request, "joining")
+
+
+def _asked(request: ClusterCreate | WorkerAdd) -> ClusterCreate | WorkerAdd:
+    """What is asked for; whether a new key may be believed makes no other work of it."""
+    return replace(request, accept_new=False)
 
 
 def _check_declared(declared: Sequence[str]) -> None:
