@@ -5,12 +5,14 @@ Belongs here: the one place where exceptions become exit codes. Does not belong 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from oakctl.errors import ExitCode, OakError, UsageError
 
+DEBUG = "OAKCTL_DEBUG"  # set: a fault of our own ends in a traceback
 COMPLETE = "_OAKCTL_COMPLETE"  # set by the script that `oakctl completion` writes
 
 
@@ -36,6 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         _silence()
+        return int(ExitCode.FAILED)
+    except OSError as error:  # a full disk, a directory that may not be written
+        _silence()
+        diagnostics.report(_of_the_system(error))
+        return int(ExitCode.FAILED)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        text = f"this is a fault of oakctl: {type(error).__name__}: {error}"
+        diagnostics.report(OakError(text, hint=f"{DEBUG}=1 shows where it comes from"))
         return int(ExitCode.FAILED)
     return code
 
@@ -67,7 +79,14 @@ def _run(arguments: list[str]) -> int:
 
 def _sentence(error: Exception) -> str:
     text = str(getattr(error, "format_message", error.__str__)()).strip()
+    text = text.replace("Value error, ", "")  # how Typer's own parser introduces a reason
     return text[:1].lower() + text[1:].removesuffix(".")
+
+
+def _of_the_system(error: OSError) -> OakError:
+    where = f"{error.filename}: " if error.filename else ""
+    hint = "make room on its file system" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return OakError(f"{where}{error.strerror or error}", hint=hint)
 
 
 def _silence() -> None:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from oakctl import paths
 from oakctl.client.connection import Connection
-from oakctl.errors import DeadlineExceeded, error_for
+from oakctl.errors import DeadlineExceeded, UsageError, error_for
 from oakctl.model import wire
 from oakctl.model.events import Event
 from oakctl.model.requests import (
@@ -52,6 +52,9 @@ FOLLOW_PAUSE_S = 0.2
 
 
 def _part(name: str) -> str:
+    """`name` as one part of a path; raises UsageError for what would be none, or two."""
+    if not name.strip(".") or "/" in name:
+        raise UsageError(f"{name!r} is not a name", hint="`ls` of each noun shows the names")
     return quote(name, safe="")
 
 
