@@ -104,7 +104,7 @@ def down(lab: LabName = "", name: Name = DEFAULT_LAB) -> None:
         from oakctl.lab import loopback
 
         # Where no root ever was, none has to be told, and none is started for it.
-        if not paths.database().exists():
+        if not paths.database().exists() or not await _root_starts():
             await loopback.down(which, diagnostics.say)
             return
         async with session.root() as client:
@@ -175,6 +175,18 @@ def _power(name: str, host: str, action: Callable[[Lab], Coroutine[Any, Any, Non
     from oakctl.lab import loopback
 
     session.run(action(loopback.load(name)))
+
+
+async def _root_starts() -> bool:
+    """Whether there is a root to tell; a lab goes also when it cannot be told."""
+    from oakctl.client.process import ensure_root
+
+    try:
+        await ensure_root(timeout_s=session.ROOT_START_S)
+    except OakError as error:
+        diagnostics.warn(f"the root is not told: {error.message} ({error.hint})")
+        return False
+    return True
 
 
 async def _register(client: RootClient, host: HostView) -> None:

@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
 app = noun("worker", "Workers: machines that run instances.")
 
+# What no machine has: beyond it a number is a slip of the hand, and `inf` is none.
+MOST_CORES = 100_000
+MOST_MIB = 1 << 40
+
 Name = Annotated[str, typer.Argument(help="The worker: NAME or CLUSTER/NAME.")]
 Cluster = Annotated[str | None, typer.Option("--cluster", help="Its cluster.")]
-Gpus = Annotated[int, typer.Option(min=0, help="GPUs to contribute (0: none).")]
+Gpus = Annotated[int, typer.Option(min=0, max=MOST_CORES, help="GPUs to contribute (0: none).")]
 
 
 def _facts(view: WorkerView) -> NodeFacts | None:
@@ -81,11 +85,17 @@ def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     cluster: Annotated[str, typer.Option("--cluster", help="The cluster it joins.")],
     on: Annotated[str, typer.Option("--on", metavar="HOST", help="The host it is.")],
-    vcpus: Annotated[float, typer.Option(min=0, help="Cores to contribute (0: all).")] = 0,
-    memory: Annotated[int, typer.Option(min=0, help="MiB to contribute (0: all).")] = 0,
-    storage: Annotated[int, typer.Option(min=0, help="MiB of disk (0: all).")] = 0,
+    vcpus: Annotated[
+        float, typer.Option(min=0, max=MOST_CORES, help="Cores to contribute (0: all).")
+    ] = 0,
+    memory: Annotated[
+        int, typer.Option(min=0, max=MOST_MIB, help="MiB to contribute (0: all).")
+    ] = 0,
+    storage: Annotated[int, typer.Option(min=0, max=MOST_MIB, help="MiB of disk (0: all).")] = 0,
     vgpus: Gpus = 0,
-    vtpus: Annotated[int, typer.Option(min=0, help="TPUs to contribute (0: none).")] = 0,
+    vtpus: Annotated[
+        int, typer.Option(min=0, max=MOST_CORES, help="TPUs to contribute (0: none).")
+    ] = 0,
     declared: Annotated[
         list[str] | None,
         typer.Option(help="A contributed resource that is not really there, for trying things."),

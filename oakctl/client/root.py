@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from oakctl import paths
 from oakctl.client.connection import Connection
-from oakctl.errors import DeadlineExceeded, error_for
+from oakctl.errors import DeadlineExceeded, UsageError, error_for
 from oakctl.model import wire
 from oakctl.model.events import Event
 from oakctl.model.requests import (
@@ -52,6 +52,12 @@ FOLLOW_PAUSE_S = 0.2
 
 
 def _part(name: str) -> str:
+    """One part of a path; raises UsageError for what no name looks like.
+
+    Servers decode `%2F` before they split, so a slash would ask for something else.
+    """
+    if not name or "/" in name:
+        raise UsageError(f"{name!r} is not a name", hint="use 1 to 30 of a-z, 0-9 and -")
     return quote(name, safe="")
 
 

@@ -75,8 +75,10 @@ async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: St
         begun = await root.create_cluster(ClusterCreate("edge", "h1"))
         with pytest.raises(DeadlineExceeded, match="has not ended"):
             await root.wait_operation(begun.id, 0.2)
+        # The same call follows the same work; another one is refused.
+        assert (await root.create_cluster(ClusterCreate("edge", "h1"))).id == begun.id
         with pytest.raises(Conflict, match="under way"):
-            await root.create_cluster(ClusterCreate("edge", "h1"))
+            await root.create_cluster(ClusterCreate("edge", "h1", policy="spread"))
     stage.installer.hold.set()
     async with stage.root() as root:
         view = await root.operation(begun.id)

@@ -8,14 +8,16 @@ running operations (`root.operations`).
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, NotFound
+from oakctl.errors import Conflict, NotFound, UsageError
 from oakctl.model import subjects
 from oakctl.model.messages import Enrolment
 from oakctl.model.requests import ClusterCreate, WorkerAdd
+from oakctl.model.resources import Resources
 from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root import credentials, names
@@ -65,7 +67,9 @@ class Bootstrap:
             await self._install_cluster(row, host, request.accept_new, progress)
 
         subject = f"cluster {request.name}"
-        return await self._operations.start("cluster create", subject, prepare, work)
+        return await self._operations.start(
+            "cluster create", subject, prepare, work, _asked(request)
+        )
 
     async def _install_cluster(
         self, row: fleet.ClusterRow, host: HostView, accept_new: bool, progress: Progress
@@ -112,6 +116,7 @@ class Bootstrap:
     async def add_worker(self, request: WorkerAdd) -> OperationView:
         """Make a host a worker of a cluster, or carry on with that."""
         bus_server.check_worker_name(names.check(request.name, "worker"))
+        _check_declared(request.declared)
 
         def prepare(db: Database) -> None:
             fleet.put_worker(db, _new_worker(db, request))
@@ -123,7 +128,7 @@ class Bootstrap:
             await self._install_worker(request, host, progress)
 
         subject = f"worker {request.cluster}/{request.name}"
-        return await self._operations.start("worker add", subject, prepare, work)
+        return await self._operations.start("worker add", subject, prepare, work, _asked(request))
 
     async def _install_worker(self, request: WorkerAdd, host: HostView, progress: Progress) -> None:
         link = self._clusters.link(request.cluster)
@@ -131,7 +136,7 @@ class Bootstrap:
         if access is None:
             raise NotFound(
                 f"cluster {request.cluster} is not complete",
-                hint=f"oakctl cluster create {request.cluster} --host HOST",
+                hint=f"oakctl cluster create {request.cluster} --on HOST",
             )
         secret = credentials.worker_secret(request.cluster, request.name)
         enrolment = Enrolment(request.name, await progress.in_thread(lambda: _hash(secret)))
@@ -212,7 +217,7 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
     if cluster.state != "ready":
         raise Conflict(
             f"cluster {request.cluster} is {cluster.state}",
-            hint=f"oakctl cluster create {request.cluster} --host {cluster.host}",
+            hint=f"oakctl cluster create {request.cluster} --on {cluster.host}",
         )
     known = fleet.worker(db, request.cluster, request.name)
     if known is not None:
@@ -228,3 +233,18 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
             f"host {request.host} is worker {other.cluster}/{other.name}", hint="oakctl host ls"
         )
     return fleet.WorkerRow(request, "joining")
+
+
+def _asked(request: ClusterCreate | WorkerAdd) -> ClusterCreate | WorkerAdd:
+    """What is asked for; whether a new key may be believed makes no other work of it."""
+    return replace(request, accept_new=False)
+
+
+def _check_declared(declared: Sequence[str]) -> None:
+    known = [field.name for field in fields(Resources)]
+    for name in declared:
+        if name not in known:
+            raise UsageError(
+                f"{name!r} is no resource that can be declared",
+                hint=f"one of {', '.join(known)}",
+            )

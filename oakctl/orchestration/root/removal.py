@@ -80,7 +80,9 @@ class Removal:
             credentials.forget_cluster(name)
             await self._store.run(lambda db: _forget_cluster(db, name, CLEAN))
 
-        return await self._operations.start("cluster remove", f"cluster {name}", prepare, work)
+        return await self._operations.start(
+            "cluster remove", f"cluster {name}", prepare, work, (name, force)
+        )
 
     async def _abandon_cluster(self, name: str, host: HostView, progress: Progress) -> None:
         link = self._clusters.links.get(name)
@@ -149,6 +151,7 @@ class Removal:
             f"worker {cluster}/{name}",
             lambda db: fleet.set_worker(db, cluster, name, "removing"),
             abandon if force else in_order,
+            (cluster, name, force),
         )
 
     async def _forget_worker(self, cluster: str, name: str, message: str) -> None:
