@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ app = noun("lab", "Hosts on this machine to try it on: SSH servers, no root need
 
 DEFAULT_LAB = "demo"
 MOST_HOSTS = 100
-REMOVAL_S = 60.0
+REMOVAL_S = 150.0  # longer than a drain may take
 
 
 class Kind(str, Enum):
@@ -212,28 +213,41 @@ async def _turn_on(name: str) -> None:
 
 
 async def _take_apart(client: RootClient, hosts: set[str]) -> None:
-    """Remove the workers and clusters on `hosts`; what cannot be removed is told and left."""
+    """Remove the workers and clusters on `hosts`; what cannot be removed is told and forgotten."""
     workers = [view for view in await client.workers() if view.host in hosts]
     await asyncio.gather(
         *(
             _removed(
-                client, f"{view.cluster}/{view.name}", client.remove_worker(view.cluster, view.name)
+                client,
+                f"{view.cluster}/{view.name}",
+                partial(client.remove_worker, view.cluster, view.name),
             )
             for view in workers
         )
     )
     clusters = [view for view in await client.clusters() if view.host in hosts]
     await asyncio.gather(
-        *(_removed(client, view.name, client.remove_cluster(view.name)) for view in clusters)
+        *(
+            _removed(client, view.name, partial(client.remove_cluster, view.name))
+            for view in clusters
+        )
     )
 
 
 async def _removed(
-    client: RootClient, what: str, begin: Coroutine[Any, Any, OperationView]
+    client: RootClient, what: str, begin: Callable[..., Coroutine[Any, Any, OperationView]]
 ) -> None:
+    """In order; by force when its host does not answer, as the lab takes the host away anyway."""
     try:
-        view = await begin
+        view = await begin()
         diagnostics.say(f"removing {what}")
+        await client.wait_operation(view.id, REMOVAL_S)
+    except OakError as error:
+        diagnostics.warn(f"{what}: {error.message}; it is forgotten by force")
+    else:
+        return
+    try:
+        view = await begin(force=True)
         await client.wait_operation(view.id, REMOVAL_S)
     except OakError as error:
         diagnostics.warn(f"{what}: {error.message}")

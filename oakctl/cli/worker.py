@@ -10,6 +10,7 @@ from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    Force,
     Output,
     Timeout,
     Wait,
@@ -174,19 +175,30 @@ def uncordon(name: Name, cluster: Cluster = None) -> None:
     diagnostics.say(f"worker {_set_cordon(name, cluster, cordoned=False)} takes instances again")
 
 
-@app.command(epilog=examples("oakctl worker remove edge/w1 --yes"))
+@app.command(
+    epilog=examples(
+        "oakctl worker remove edge/w1 --yes", "oakctl worker remove edge/w1 --force --yes"
+    )
+)
 def remove(
     name: Name,
     cluster: Cluster = None,
+    force: Force = False,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Move a worker's instances elsewhere and take everything of ours from its host."""
+    """Move a worker's instances elsewhere and take everything of ours from its host.
+
+    With --force it is forgotten, and its host is not touched.
+    """
+    question = f"Remove worker {name} and everything of it on its host?"
+    if force:
+        question = f"Forget worker {name}, whatever still runs on its host?"
     diagnostics.confirm(
-        f"Remove worker {name} and everything of it on its host?",
+        question,
         yes=yes,
-        command=f"oakctl worker remove {name} --yes",
+        command=f"oakctl worker remove {name}{' --force' * force} --yes",
     )
 
     async def main() -> None:
@@ -194,7 +206,7 @@ def remove(
             where = await _resolved(client, name, cluster)
             await waiting.operation(
                 client,
-                lambda trust: client.remove_worker(*where),
+                lambda trust: client.remove_worker(*where, force=force),
                 accept_new=True,
                 wait=wait,
                 timeout_s=timeout,

@@ -32,14 +32,18 @@ CLOSE_TIMEOUT_S = 5.0
 class Progress:
     """What the work is given: where to report, whether to stop, and a thread for what blocks."""
 
-    def __init__(self, note: Callable[[StepEvent], None]) -> None:
+    def __init__(self, told: Callable[[StepEvent], None]) -> None:
         self.cancelled = threading.Event()
-        self._note = note
+        self._told = told
         self._loop = asyncio.get_running_loop()
 
     def report(self, step: StepEvent) -> None:
         """One line of progress; from any thread."""
-        self._loop.call_soon_threadsafe(self._note, step)
+        self._loop.call_soon_threadsafe(self._told, step)
+
+    def note(self, host: str, title: str, message: str) -> None:
+        """A step that is over as soon as it is told."""
+        self.report(StepEvent(time.time(), host, title, "done", message))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks, in a thread of its own.
