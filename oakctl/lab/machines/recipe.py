@@ -15,10 +15,10 @@ USER = "oak"
 USER_ID = 1000
 
 _PACKAGES = (
-    "systemd systemd-sysv dbus libpam-systemd openssh-server sudo python3 ca-certificates "
-    "iproute2 iputils-ping nftables procps"
-).split()
-_DOCKER_PACKAGES = "docker.io iptables".split()
+    *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo", "python3"),
+    *("ca-certificates", "iproute2", "iputils-ping", "nftables", "procps"),
+)
+_DOCKER_PACKAGES = ("docker.io", "iptables")
 
 # systemd-networkd would take away the addresses that the lab gave; what debootstrap copies from
 # the machine (resolv.conf, hostname) and what must differ from host to host goes.
@@ -34,8 +34,7 @@ rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id /etc/resolv.c
 : > /etc/machine-id
 : > /etc/resolv.conf
 printf 'LANG=C.UTF-8\\n' > /etc/default/locale
-mkdir -p /etc/systemd/journald.conf.d
-printf '[Journal]\\nStorage=persistent\\nSystemMaxUse=64M\\n' > /etc/systemd/journald.conf.d/lab.conf
+mkdir -p /var/log/journal
 rm -rf /var/cache/apt/archives/*.deb /var/log/bootstrap.log
 """
 
@@ -43,10 +42,16 @@ rm -rf /var/cache/apt/archives/*.deb /var/log/bootstrap.log
 _DOCKER_FINISH = f"""
 usermod --append --groups docker {USER}
 mkdir -p /etc/systemd/system/docker.service.d
-cat > /etc/systemd/system/docker.service.d/lab.conf <<'END'
-[Service]
-ExecStartPre=-/bin/sh -c 'mount -o remount,rw /proc/sys; for c in /sys/fs/cgroup/*/; do mount -o remount,rw "$c"; done'
+cat > /usr/local/sbin/lab-docker-prepare <<'END'
+#!/bin/sh
+mount -o remount,rw /proc/sys
+for controller in /sys/fs/cgroup/*/; do
+    mount -o remount,rw "$controller" || true
+done
 END
+chmod 0755 /usr/local/sbin/lab-docker-prepare
+printf '[Service]\\nExecStartPre=-/usr/local/sbin/lab-docker-prepare\\n' \\
+    > /etc/systemd/system/docker.service.d/lab.conf
 """
 
 

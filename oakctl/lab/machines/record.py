@@ -37,7 +37,7 @@ class MachineLab:
     @property
     def tag(self) -> str:
         """Six letters that tell this lab's interfaces and cgroups from others'."""
-        return hashlib.sha256(self.id.encode()).hexdigest()[:6]
+        return tag(self.id)
 
     @property
     def topology(self) -> Topology:
@@ -58,7 +58,7 @@ class MachineLab:
 
     def unit(self, host: str) -> str:
         """The host's name as a machine, and of its cgroup."""
-        return f"oakl-{self.tag}-{host}"
+        return unit(self.id, host)
 
 
 class MachineFiles:
@@ -116,6 +116,16 @@ def identity(name: str) -> str:
     """
     digest = hashlib.sha256(str(paths.state_directory()).encode()).hexdigest()[:12]
     return f"machines-{name}-{digest}"
+
+
+def tag(lab: str) -> str:
+    """Six letters that tell the lab's interfaces and cgroups from others'."""
+    return hashlib.sha256(lab.encode()).hexdigest()[:6]
+
+
+def unit(lab: str, host: str) -> str:
+    """A host's name as a machine, and of its cgroup; with `*` a pattern for all of the lab."""
+    return f"oakl-{tag(lab)}-{host}"
 
 
 def view(files: MachineFiles, lab: MachineLab, host: str) -> HostView:

@@ -44,9 +44,7 @@ def missing_packages(has: Callable[[str], bool], keyring: bool) -> tuple[str, ..
 def check_machine() -> None:
     """Raises OakError where no machine lab can be: not Linux, not root."""
     if sys.platform != "linux":
-        raise OakError(
-            "real hosts are made on Linux only", hint="oakctl lab up --kind loopback"
-        )
+        raise OakError("real hosts are made on Linux only", hint="oakctl lab up --kind loopback")
     if os.geteuid() != 0:
         raise OakError(
             "real hosts are made by root only",

@@ -153,9 +153,7 @@ def plan_network(plan: LabPlan, block: str, tag: str) -> Topology:
         reach[host.name] = _at(management if host.site else public, index)
     routers = (HUB, *(site_node(site.name) for site in plan.sites))
     hosts = tuple(host_node(host.name) for host in plan.hosts)
-    return Topology(
-        (*routers, *hosts), routers, tuple(bridges), tuple(links), tuple(routes), reach
-    )
+    return Topology((*routers, *hosts), routers, tuple(bridges), tuple(links), tuple(routes), reach)
 
 
 def _host_links(
@@ -172,10 +170,13 @@ def _host_links(
     return links
 
 
-def missing(topology: Topology, present: Mapping[str, Collection[str]]) -> list[Command]:
+def missing(
+    topology: Topology, present: Mapping[str, Collection[str]], cut: Collection[str] = ()
+) -> list[Command]:
     """What makes the network whole, given the interfaces that each node has by now.
 
-    Running all of it again changes nothing. The namespaces themselves are there already.
+    The cables of the hosts in `cut` are not plugged in. Running all of it again changes
+    nothing. The namespaces themselves are there already.
     Links are named by `@node` where a command takes the path of a namespace.
     """
     commands = [
@@ -187,11 +188,12 @@ def missing(topology: Topology, present: Mapping[str, Collection[str]]) -> list[
         if bridge.name not in present.get(bridge.node, ()):
             commands.append(_ip(bridge.node, "link", "add", bridge.name, "type", "bridge"))
         commands += _configured(Port(bridge.node, bridge.name, address=bridge.address))
+    pulled = {port for host in cut for port in cables_of(topology, host)}
     for link in topology.links:
         if link.b.name not in present.get(link.b.node, ()):
             commands.append(_cable(link))
         for port in (link.a, link.b):
-            commands += _configured(port)
+            commands += _configured(port, up=port not in pulled)
     commands += [
         _ip(route.node, "route", "replace", route.to, "via", route.via) for route in topology.routes
     ]
@@ -213,9 +215,7 @@ def cables_of(topology: Topology, host: str) -> tuple[Port, ...]:
 def switched(topology: Topology, host: str, on: bool) -> list[Command]:
     """Pull the host's cables, or plug them in."""
     state = "up" if on else "down"
-    return [
-        _ip(port.node, "link", "set", port.name, state) for port in cables_of(topology, host)
-    ]
+    return [_ip(port.node, "link", "set", port.name, state) for port in cables_of(topology, host)]
 
 
 def _cable(link: Link) -> Command:
@@ -227,7 +227,7 @@ def _cable(link: Link) -> Command:
     )
 
 
-def _configured(port: Port) -> list[Command]:
+def _configured(port: Port, *, up: bool = True) -> list[Command]:
     commands = []
     if port.bridge:
         commands.append(_ip(port.node, "link", "set", port.name, "master", port.bridge))
@@ -236,7 +236,8 @@ def _configured(port: Port) -> list[Command]:
         commands.append(Command(port.node, set_isolated))
     if port.address:
         commands.append(_ip(port.node, "addr", "replace", port.address, "dev", port.name))
-    commands.append(_ip(port.node, "link", "set", port.name, "up"))
+    if up:
+        commands.append(_ip(port.node, "link", "set", port.name, "up"))
     return commands
 
 
