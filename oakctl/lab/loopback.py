@@ -66,6 +66,7 @@ class Lab:
     hosts: tuple[HostView, ...]
     on: tuple[str, ...]
     keeper: int
+    cut: tuple[str, ...] = ()  # hosts whose cables are pulled: these have none
 
     @property
     def ssh_log(self) -> Path:
@@ -105,6 +106,11 @@ async def up(name: str, hosts: Sequence[LabHost], progress: Progress = lambda _:
     files = LabFiles(name)
     async with locking.lock():
         record = description.read(files)
+        if record is None and files.directory.exists() and any(files.directory.glob("*.json")):
+            raise Conflict(
+                f"lab {name} is there, of another kind",
+                hint=f"oakctl lab down {name}, or another --name",
+            )
         if record is not None and tuple(host.host for host in record.hosts) != tuple(hosts):
             raise Conflict(
                 f"lab {name} is there with other hosts",

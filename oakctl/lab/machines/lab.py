@@ -21,7 +21,7 @@ from typing import Any
 
 from oakctl import paths
 from oakctl.errors import Conflict, NotFound
-from oakctl.lab import description, keys, locking
+from oakctl.lab import description, keys, locking, processes
 from oakctl.lab.machines import image, network, record, tools, topology, traces
 from oakctl.lab.machines.lab_file import LabPlan
 from oakctl.lab.machines.machine import Machine
@@ -29,6 +29,8 @@ from oakctl.lab.machines.recipe import Recipe, recipe
 from oakctl.lab.machines.record import MachineFiles, MachineLab
 from oakctl.lab.machines.shell import Shell, mounts_below, unmount_below
 from oakctl.model.views import HostView
+
+RECORD = record.RECORD
 
 Progress = Callable[[str], None]
 
@@ -116,6 +118,7 @@ async def up(name: str, plan: LabPlan, progress: Progress = lambda _: None) -> L
         _same(lab, plan)
         lab = dataclasses.replace(lab, cut=())
         record.write(files, lab)
+        paths.private_directory(files.user_key.parent)
         keys.make_key(files.user_key, f"{keys.MARK}{lab.id}")
         description.write_atomically(files.sudo_password, f"{lab.sudo_password}\n".encode())
         progress(f"network {lab.block}")
@@ -151,7 +154,20 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
             raise Conflict(f"something is mounted below {files.directory}", hint="findmnt")
         if files.directory.exists():
             shutil.rmtree(files.directory)
-    locking.remove_if_empty(paths.labs_directory())
+    locking.remove_if_empty(paths.labs_directory(), paths.state_directory())
+
+
+def is_there(name: str) -> bool:
+    """Whether anything of such a lab is there, be it what an accident left."""
+    lab = record.identity(name)
+    links = topology.operator_links(record.tag(lab))
+    return (
+        MachineFiles(name).record.exists()
+        or bool(mounts_below(MachineFiles(name).directory))
+        or any(Path("/sys/class/net", link).exists() for link in links)
+        or bool(traces.cgroups(record.unit(lab, "*")))
+        or bool(processes.of_lab(lab))
+    )
 
 
 def load(name: str) -> Lab:

@@ -21,11 +21,13 @@ _PACKAGES = (
 _DOCKER_PACKAGES = ("docker.io", "iptables")
 
 # systemd-networkd would take away the addresses that the lab gave; what debootstrap copies from
-# the machine (resolv.conf, hostname) and what must differ from host to host goes.
+# the machine (resolv.conf, hostname) and what must differ from host to host goes. A
+# host can load no kernel modules, and a unit that always fails would make it `degraded`.
 _FINISH = f"""
 set -eu
 for unit in systemd-networkd.service systemd-networkd.socket \\
-        systemd-networkd-wait-online.service console-getty.service; do
+        systemd-networkd-wait-online.service systemd-modules-load.service \\
+        console-getty.service; do
     ln -sf /dev/null "/etc/systemd/system/$unit"
 done
 useradd --create-home --shell /bin/bash --uid {USER_ID} {USER}

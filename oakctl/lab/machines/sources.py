@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 from oakctl.errors import OakError
 
 RELEASES = frozenset(
-    ["stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "bullseye", "bookworm", "trixie", "forky"]
+    (
+        *("stable", "oldstable", "oldoldstable", "testing", "unstable", "sid"),
+        *("bullseye", "bookworm", "trixie", "forky"),
+    )
 )
 _ONE_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)")
 

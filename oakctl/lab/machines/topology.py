@@ -184,6 +184,9 @@ def missing(
         for router in topology.routers
         for key in ("ip_forward=1", "conf.all.send_redirects=0", "conf.default.send_redirects=0")
     ]
+    # As on any Debian machine, everybody may ping.
+    everybody = "net.ipv4.ping_group_range=0 2147483647"
+    commands += [Command(node, ("sysctl", "-qw", everybody)) for node in topology.nodes]
     for bridge in topology.bridges:
         if bridge.name not in present.get(bridge.node, ()):
             commands.append(_ip(bridge.node, "link", "add", bridge.name, "type", "bridge"))
