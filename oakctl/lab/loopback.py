@@ -146,7 +146,7 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         if files.directory.exists():
             shutil.rmtree(files.directory)
     _reap()
-    locking.remove_if_empty(files.socket.parent, paths.labs_directory())
+    locking.remove_if_empty(files.socket.parent, paths.labs_directory(), paths.state_directory())
 
 
 def load(name: str) -> Lab:

@@ -25,7 +25,7 @@ from oakctl.cli import ssh
 from oakctl.errors import Conflict, NotFound
 from oakctl.lab import labs, processes
 from oakctl.lab.machines import lab as machines
-from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat, Site, Sudo, Udp
+from oakctl.lab.machines.lab_file import DEFAULT, LabPlan, MachineHost, Nat, Site, Sudo, Udp
 
 
 def _why_not() -> str:
@@ -67,11 +67,20 @@ REMOTE_S = 60
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory of its own; the cache is the user's."""
+    """A state directory and a home for the whole module; the cache is the user's."""
     directory = tmp_path_factory.mktemp("machines")
+    cache = paths.cache_directory().parent
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setenv("XDG_STATE_HOME", str(directory))
         yield directory
+
+
+@pytest.fixture(autouse=True)
+def own_directories(state: Path) -> Path:
+    """In place of directories for each test: the lab is one for all of them."""
+    return state
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +295,6 @@ def test_a_firewall_drops_udp_and_nothing_else(lab: machines.Lab, servers: tuple
     found = json.loads(done.stdout)
 
     assert found["seen"] == [None, None]
-    remote(lab, "office", f"exec 3<>/dev/tcp/{servers[0]}/22", check=False)
     tcp = f"import socket; socket.create_connection(('{servers[0]}', 22), 10).close()"
     remote(lab, "office", f'python3 -c "{tcp}"')
 
@@ -312,8 +320,11 @@ def test_what_was_written_survives_a_power_cut_and_a_shutdown(lab: machines.Lab)
     timed("start", lambda: asyncio.run(lab.start_host("home")))
     assert remote(lab, "home", "cat kept").stdout == "kept\n"
 
+    console = lab.directory / "hosts" / "home" / "console.log"
+    shutdowns = console.read_text(errors="replace").count("Halting system")
     timed("stop", lambda: asyncio.run(lab.stop_host("home")))
     assert "home" not in machines.load(NAME).on
+    assert console.read_text(errors="replace").count("Halting system") == shutdowns + 1
     asyncio.run(lab.start_host("home"))
     assert remote(lab, "home", "cat kept").stdout == "kept\n"
     assert machines.load(NAME).on == lab.on
@@ -404,9 +415,7 @@ def test_a_killed_up_is_gone_on_with_or_taken_away(
     running.communicate()
     try:
         if host_is_on:
-            from oakctl.lab.machines import lab_file
-
-            again = asyncio.run(machines.up(NAME, lab_file.DEFAULT, print))
+                again = asyncio.run(machines.up(NAME, DEFAULT, print))
             assert again.on == tuple(host.name for host in again.hosts)
             # Even with its record gone, the lab is found by names that follow from its own.
             (again.directory / machines.RECORD).unlink()
