@@ -415,7 +415,7 @@ def test_a_killed_up_is_gone_on_with_or_taken_away(
     running.communicate()
     try:
         if host_is_on:
-                again = asyncio.run(machines.up(NAME, DEFAULT, print))
+            again = asyncio.run(machines.up(NAME, DEFAULT, print))
             assert again.on == tuple(host.name for host in again.hosts)
             # Even with its record gone, the lab is found by names that follow from its own.
             (again.directory / machines.RECORD).unlink()

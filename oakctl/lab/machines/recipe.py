@@ -40,21 +40,19 @@ mkdir -p /var/log/journal
 rm -rf /var/cache/apt/archives/*.deb /var/log/bootstrap.log
 """
 
-# At boot the hosts' /proc/sys and version 1 controllers are read-only; an engine writes them.
 _DOCKER_FINISH = f"""
 usermod --append --groups docker {USER}
-mkdir -p /etc/systemd/system/docker.service.d
-cat > /usr/local/sbin/lab-docker-prepare <<'END'
-#!/bin/sh
-mount -o remount,rw /proc/sys
-for controller in /sys/fs/cgroup/*/; do
-    mount -o remount,rw "$controller" || true
-done
-END
-chmod 0755 /usr/local/sbin/lab-docker-prepare
-printf '[Service]\\nExecStartPre=-/usr/local/sbin/lab-docker-prepare\\n' \\
-    > /etc/systemd/system/docker.service.d/lab.conf
 """
+
+# At boot the hosts' /proc/sys and version 1 controllers are read-only; an engine writes them.
+# Each mount is changed alone (`bind`): the controllers are the whole machine's, and in use.
+_DOCKER_PREPARE = b"""#!/bin/sh
+mount -o remount,rw,bind /proc/sys
+for controller in /sys/fs/cgroup/*/; do
+    mount -o remount,rw,bind "$controller" || true
+done
+"""
+_DOCKER_DROP_IN = b"[Service]\nExecStartPre=-/usr/local/sbin/lab-docker-prepare\n"
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,12 @@ def host_files(host: MachineHost, identity: Identity) -> tuple[HostFile, ...]:
     asks = "" if host.sudo is Sudo.PASSWORD else "NOPASSWD: "
     hosts = f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n::1 localhost\n"
     key = "etc/ssh/ssh_host_ed25519_key"
+    engine = (
+        HostFile("usr/local/sbin/lab-docker-prepare", _DOCKER_PREPARE, 0o755),
+        HostFile("etc/systemd/system/docker.service.d/lab.conf", _DOCKER_DROP_IN),
+    )
     return (
+        *(engine if host.docker else ()),
         HostFile("etc/hostname", f"{host.name}\n".encode()),
         HostFile("etc/hosts", hosts.encode()),
         HostFile("etc/machine-id", f"{identity.machine_id}\n".encode(), 0o444),
