@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from oakctl.cli import ssh
 from oakctl.errors import Conflict, NotFound
 from oakctl.lab import labs, processes
 from oakctl.lab.machines import lab as machines
+from oakctl.lab.machines import record
 from oakctl.lab.machines.lab_file import DEFAULT, LabPlan, MachineHost, Nat, Site, Sudo, Udp
 
 
@@ -115,31 +117,50 @@ def remote(
 
 
 def picture() -> dict[str, set[str]]:
-    """What this machine looks like to those who have nothing to do with labs."""
+    """What this machine looks like to those who have nothing to do with labs.
+
+    Other labs, of other users or tests, may come and go meanwhile; what is theirs by its name
+    is left out.
+    """
 
     def out(*argv: str) -> str:
         return subprocess.run(argv, capture_output=True, text=True).stdout
 
     nspawn = Path("/run/systemd/nspawn")
-    namespaces = set()
-    for link in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            namespaces.add(str(link.readlink()))
-        except OSError:
-            continue
-    links = json.loads(out("ip", "-j", "link"))
     mountinfo = Path("/proc/self/mountinfo").read_text().splitlines()
-    return {
-        "links": {link["ifname"] for link in links},
+    seen = {
+        "links": {link["ifname"] for link in json.loads(out("ip", "-j", "link"))},
         "routes": set(out("ip", "route", "show", "table", "all").splitlines()),
         "mounts": {line.split()[4] for line in mountinfo},
-        "network namespaces": namespaces,
+        "network namespaces": network_namespaces(),
         "packet rules": set(out("nft", "list", "ruleset").splitlines()),
         "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/oakl-*")},
-        "nspawn": {str(path) for path in nspawn.rglob("*")} if nspawn.exists() else set(),
+        "nspawn": {str(path) for path in nspawn.glob("*/*") if path.parent.name != "locks"},
         "binfmt": {str(path) for path in Path("/proc/sys/fs/binfmt_misc").glob("*")},
         "netns": {str(path) for path in Path("/run/netns").glob("*")},
     }
+    return {what: {item for item in items if is_ours(item)} for what, items in seen.items()}
+
+
+def network_namespaces() -> set[str]:
+    """Namespaces of processes, but for those that run in the cgroup of another lab."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if is_ours((process / "cgroup").read_text()):
+                found.add(str((process / "ns/net").readlink()))
+        except OSError:  # gone meanwhile
+            continue
+    return found
+
+
+def is_ours(text: str) -> bool:
+    """Whether `text` names no lab but the one of this module."""
+    tags = set(re.findall(r"oakl-?([0-9a-f]{6})", text)) - {record.tag(record.identity(NAME))}
+    directory = str(paths.state_directory())
+    cache = str(paths.cache_directory())
+    elsewhere = re.search(r"/oakctl/lab(s)?/", text) and not text.startswith((directory, cache))
+    return not tags and not elsewhere
 
 
 def assert_nothing_left(state: Path, before: dict[str, set[str]]) -> None:
