@@ -60,7 +60,11 @@ def _at(remote: Remote, step: Step, error: OakError) -> OakError:
     if isinstance(error, Cancelled):
         return Cancelled(f"{remote.name}: stopped in `{step.title}`", hint=error.hint)
     message = f"{remote.name}: {step.title}: {error.message.removeprefix(remote.name + ': ')}"
-    return error_for(int(error.exit_code), message, error.hint, error.details)
+    hint = error.hint or (
+        f"look at the host (oakctl host ssh {remote.name}), then run the same command again: "
+        "it carries on"
+    )
+    return error_for(int(error.exit_code), message, hint, error.details)
 
 
 @contextmanager
