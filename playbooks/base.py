@@ -19,7 +19,10 @@ DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
 UNPACK = """
 import compileall, sys, zipfile
 archive, lib = sys.argv[1:]
-zipfile.ZipFile(archive).extractall(lib)
+try:
+    zipfile.ZipFile(archive).extractall(lib)
+except OSError as error:
+    sys.exit("%s: %s" % (error.filename or lib, error.strerror or error))
 compileall.compile_dir(lib, quiet=2)
 """
 
@@ -82,7 +85,7 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         )
         remote.put(complete(remote), json.dumps({"version": version}).encode())
 
-    return Step(f"base: node archive {version}", check, apply, deadline_s=300)
+    return Step(f"base: node archive {version}", check, apply)
 
 
 def switch(version: str) -> Step:

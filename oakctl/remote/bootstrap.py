@@ -14,6 +14,7 @@ from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.remote import connection, facts, playbook, runner
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.hostlock import host_lock
 from oakctl.remote.runner import Report
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
@@ -83,7 +84,7 @@ def bootstrap_cluster(
     """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
     with connection.open_fabric(target) as remote:
         facts.require_usable(target.name, remote.facts)
-        with runner.host_lock(remote):
+        with runner.ended_by(cancelled, remote), host_lock(remote):
             runner.run(cluster_plan(inputs), remote, report, cancelled)
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
@@ -103,15 +104,17 @@ def bootstrap_worker(
     """Make the host a worker; raises the OakError of the step that failed."""
     with connection.open_fabric(target) as remote:
         facts.require_usable(target.name, remote.facts)
-        with runner.host_lock(remote):
+        with runner.ended_by(cancelled, remote), host_lock(remote):
             runner.run(worker_plan(inputs), remote, report, cancelled)
         return remote.facts
 
 
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
-    with connection.open_fabric(target) as remote:
-        runner.run(removal_plan(role), remote, report, cancelled)
+    with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
+        facts.require_usable(target.name, remote.facts)
+        with host_lock(remote):
+            runner.run(removal_plan(role), remote, report, cancelled)
 
 
 def bus_address(remote: Remote) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from oakctl.client.process import running_root
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 90.0
@@ -48,6 +52,15 @@ def oakctl() -> Oakctl:
     return Oakctl()
 
 
+async def answers(serving: subprocess.Popen[bytes]) -> None:
+    """Wait until this very process is the root."""
+    deadline = time.monotonic() + DEADLINE_S
+    while (status := await running_root()) is None or status.pid != serving.pid:
+        assert serving.poll() is None, "the root ended at once"
+        assert time.monotonic() < deadline, "the root does not answer"
+        await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 def with_root(oakctl: Oakctl, own_directories: Path) -> Iterator[Oakctl]:
     """`oakctl` with a root process of this test's directories, ended afterwards."""
@@ -60,6 +73,8 @@ def with_root(oakctl: Oakctl, own_directories: Path) -> Iterator[Oakctl]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
+        # A command that finds no root starts one of its own, which would be in this one's way.
+        asyncio.run(answers(serving))
         yield oakctl
     finally:
         serving.terminate()

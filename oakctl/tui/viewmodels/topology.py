@@ -87,7 +87,7 @@ def _cluster_node(
     capacity = ""
     if view.aggregate is not None:
         total = view.aggregate.capacity
-        capacity = words.used_of(total - view.aggregate.free, total)
+        capacity = words.used_of(total - view.aggregate.free, total, _declared(view.name, workers))
     note = view.status_reason or f"{view.workers_ready}/{view.workers_total} workers, {view.policy}"
     node = _Node(
         f"cluster:{view.name}",
@@ -101,6 +101,12 @@ def _cluster_node(
     )
     node.children = _worker_nodes(view.name, workers, placed, now)
     return node
+
+
+def _declared(cluster: str, workers: tuple[WorkerView, ...]) -> set[str]:
+    """What any worker of the cluster only declares to have."""
+    facts = [w.summary.facts for w in workers if w.cluster == cluster and w.summary is not None]
+    return {name for found in facts if found is not None for name in found.declared}
 
 
 def _worker_nodes(
@@ -126,10 +132,10 @@ def _worker_node(view: WorkerView, now: float) -> _Node:
     if summary is not None:
         seen = _age_cell(summary.last_heartbeat, now)
         if summary.facts is not None:
-            capacity = words.used_of(summary.reserved, summary.facts.capacity)
+            capacity = words.used_of(
+                summary.reserved, summary.facts.capacity, summary.facts.declared
+            )
             note = f"{summary.facts.architecture}  cpu {summary.usage.cpu_percent:.0f}%"
-            if summary.facts.declared:
-                note += f"  {', '.join(summary.facts.declared)} declared"
     return _Node(
         f"worker:{view.cluster}/{view.name}",
         view.name,

@@ -7,6 +7,7 @@ here: which of them are shown together.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
 
 from oakctl.model.resources import Location, Resources
 
@@ -95,16 +96,19 @@ def amounts(resources: Resources) -> str:
     return ", ".join(parts) or "-"
 
 
-def used_of(used: Resources, capacity: Resources) -> str:
-    """What is taken of a capacity: "cpu 0.5/2  mem 64/512  gpu 1/1"."""
+def used_of(used: Resources, capacity: Resources, declared: Collection[str] = ()) -> str:
+    """What is taken of a capacity: "cpu 0.5/2  mem 64/512  gpu 1/1 declared".
+
+    `declared` names fields of Resources that are not really there; of a device that is said.
+    """
     parts = [
         f"cpu {number(used.vcpus)}/{number(capacity.vcpus)}",
         f"mem {used.memory_mb}/{capacity.memory_mb}",
     ]
-    if capacity.vgpus or used.vgpus:
-        parts.append(f"gpu {used.vgpus}/{capacity.vgpus}")
-    if capacity.vtpus or used.vtpus:
-        parts.append(f"tpu {used.vtpus}/{capacity.vtpus}")
+    for name, word in (("vgpus", "gpu"), ("vtpus", "tpu")):
+        taken, there = getattr(used, name), getattr(capacity, name)
+        if taken or there:
+            parts.append(f"{word} {taken}/{there}" + " declared" * (name in declared))
     return "  ".join(parts)
 
 

@@ -1,0 +1,94 @@
+"""Running steps on a real SSH server: order, resumption, failures in words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from oakctl.errors import ExitCode, OakError
+from oakctl.model.views import StepEvent
+from oakctl.remote import runner
+from oakctl.remote.connection import FabricRemote, open_fabric
+from oakctl.remote.step import Cancelled, Remote, Step
+from tests.remote.servers import Machines
+
+
+@pytest.fixture
+def remote(machines: Machines) -> Iterator[FabricRemote]:
+    machine = machines.make()
+    with open_fabric(machine.target(accept_new=True)) as opened:
+        yield opened
+
+
+def file_step(name: str, *, command: str = "touch") -> Step:
+    """True when the file is there."""
+
+    def check(remote: Remote) -> str:
+        found = remote.run(f"test -e {name}", check=False)
+        return "" if found.exit_code == 0 else "missing"
+
+    return Step(f"make {name}", check, lambda remote: remote.run(f"{command} {name}") and None)
+
+
+def run(remote: Remote, *steps: Step, cancelled: threading.Event | None = None) -> list[StepEvent]:
+    told: list[StepEvent] = []
+    try:
+        runner.run(steps, remote, told.append, cancelled or threading.Event())
+    finally:
+        remote.told = told  # type: ignore[attr-defined]
+    return told
+
+
+def test_a_second_run_skips_what_holds(remote: FabricRemote) -> None:
+    steps = [file_step("a"), file_step("b")]
+    first = [(event.step, event.state) for event in run(remote, *steps)]
+    assert first == [
+        ("make a", "running"),
+        ("make a", "done"),
+        ("make b", "running"),
+        ("make b", "done"),
+    ]
+    assert {event.state for event in run(remote, *steps)} == {"skipped"}
+
+
+def test_a_failure_names_host_step_command_and_last_lines(remote: FabricRemote) -> None:
+    broken = file_step("b", command="echo no room >&2; false")
+    with pytest.raises(OakError) as failed:
+        run(remote, file_step("a"), broken, file_step("c"))
+    assert failed.value.message.startswith(f"{remote.name}: make b: ")
+    assert "ended with 1" in failed.value.message
+    assert failed.value.details == ("no room",)
+    assert remote.run("ls", check=False).stdout.split() == ["a"]
+
+
+def test_a_step_that_changes_nothing_is_a_failure(remote: FabricRemote) -> None:
+    with pytest.raises(OakError, match="done, and still missing"):
+        run(remote, file_step("a", command="true"))
+
+
+def test_stopped_between_steps_and_carried_on(remote: FabricRemote) -> None:
+    cancelled = threading.Event()
+
+    def stop(remote: Remote) -> None:
+        remote.run("touch a")
+        cancelled.set()
+
+    first = Step("make a", file_step("a").check, stop)
+    with pytest.raises(Cancelled, match="stopped before `make b`") as stopped:
+        run(remote, first, file_step("b"), cancelled=cancelled)
+    assert stopped.value.exit_code is ExitCode.INTERRUPTED
+    states = [event.state for event in run(remote, first, file_step("b"))]
+    assert states == ["skipped", "running", "done"]
+
+
+def test_stopped_inside_a_long_command(remote: FabricRemote) -> None:
+    cancelled = threading.Event()
+    slow = Step(
+        "sleep",
+        lambda remote: "not yet",
+        lambda remote: cancelled.set() or (remote.run("sleep 100", timeout_s=100) and None),
+    )
+    with runner.ended_by(cancelled, remote), pytest.raises(Cancelled, match="stopped in `sleep`"):
+        run(remote, slow, cancelled=cancelled)
