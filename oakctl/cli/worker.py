@@ -260,7 +260,7 @@ def _fields(view: WorkerView) -> list[tuple[str, str]]:
             ("runtimes", ", ".join(facts.runtimes)),
             ("location", words.place(facts.location)),
             ("address", facts.address or "-"),
-            ("overlay", facts.overlay_driver),
+            ("overlay", ": ".join(filter(None, (facts.overlay_driver, facts.overlay_reason)))),
             ("limits", "enforced" if facts.limits_enforced else f"not: {facts.limits_reason}"),
         ]
     return fields
