@@ -11,6 +11,7 @@ from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
     Output,
+    SudoPasswordFile,
     Timeout,
     Wait,
     Where,
@@ -60,6 +61,7 @@ def create(
     policy: Annotated[str, typer.Option(help="Scheduling policy.")] = "rom",
     location: Where = None,
     accept_new: AcceptNew = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -67,6 +69,7 @@ def create(
 
     async def main() -> None:
         async with session.root() as client:
+            await session.give_password(client, [on], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.create_cluster(
@@ -139,6 +142,7 @@ def set_policy(
 def remove(
     name: Name,
     yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -151,6 +155,8 @@ def remove(
 
     async def main() -> None:
         async with session.root() as client:
+            host = (await client.cluster(name)).host
+            await session.give_password(client, [host], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.remove_cluster(name),

@@ -11,6 +11,7 @@ from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
     Output,
+    SudoPasswordFile,
     Timeout,
     Wait,
     Where,
@@ -94,6 +95,7 @@ def add(
     ] = None,
     location: Where = None,
     accept_new: AcceptNew = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -105,6 +107,7 @@ def add(
 
     async def main() -> None:
         async with session.root() as client:
+            await session.give_password(client, [on], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.add_worker(
@@ -169,6 +172,7 @@ def remove(
     name: Name,
     cluster: Cluster = None,
     yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -182,6 +186,8 @@ def remove(
     async def main() -> None:
         async with session.root() as client:
             where = await _resolved(client, name, cluster)
+            host = (await client.worker(*where)).host
+            await session.give_password(client, [host], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.remove_worker(*where),

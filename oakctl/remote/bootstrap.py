@@ -112,6 +112,17 @@ def bootstrap_worker(
         return remote.facts
 
 
+def look(target: Target) -> HostFacts:
+    """What is to be known of a host; nothing is changed there.
+
+    A password that was given for sudo is tried, once: raises WrongPassword.
+    """
+    with connection.open_fabric(target) as remote:
+        if target.sudo_password:
+            remote.require_rights()
+        return remote.facts
+
+
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):

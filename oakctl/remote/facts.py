@@ -350,6 +350,8 @@ def choose_python(candidates: Iterable[str]) -> tuple[str, str, str]:
 
 
 def _architecture(dpkg: str, elf: str, kernel: str) -> str:
+    if kernel == "armv6l":  # what Debian calls armhf needs more; Raspbian's runs on it
+        return kernel
     if dpkg:
         return DEBIAN.get(dpkg, dpkg)
     if re.fullmatch("7f454c46[0-9a-f]{32}", elf):
