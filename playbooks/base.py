@@ -68,6 +68,7 @@ def lingering() -> Step:
         remote.put(lingering_mark(remote), b"")
         done = remote.run("loginctl enable-linger", check=False)
         if done.exit_code != 0:
+            remote.run(f"rm -f {quote(lingering_mark(remote))}")
             raise OakError(
                 f"{remote.facts.user} may not let processes run without a session",
                 hint=f"on the host, as root: loginctl enable-linger {remote.facts.user}",

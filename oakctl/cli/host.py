@@ -86,7 +86,7 @@ FINDINGS = (
     Column[HostFinding]("Host", lambda found, now: found.host),
     Column[HostFinding]("Severity", lambda found, now: found.severity),
     Column[HostFinding]("About", lambda found, now: found.topic),
-    Column[HostFinding]("HostFinding", lambda found, now: found.message),
+    Column[HostFinding]("Finding", lambda found, now: found.message),
     Column[HostFinding]("Remedy", lambda found, now: found.remedy or "-"),
 )
 

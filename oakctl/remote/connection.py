@@ -11,6 +11,7 @@ import logging
 import secrets
 import shlex
 import threading
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -32,7 +33,8 @@ from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
 from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, LOGIN_DEADLINE_S, Target
 
-SESSIONS = 8  # at a time; sshd grants 10 by default
+SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
+SESSION_RETRY_S = 0.2
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
 CHUNK = 32768  # bytes
 TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
@@ -133,15 +135,17 @@ def _close(chain: list[fabric.Connection]) -> None:
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
-    def __init__(self, connection: fabric.Connection, stdin: bytes, progress: Progress) -> None:
+    def __init__(
+        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+    ) -> None:
         super().__init__(context=connection)
+        self.channel = channel
         self._stdin = stdin
         self._progress = progress
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""
-        self.channel = self.context.transport.open_session(timeout=LOGIN_DEADLINE_S)
         self.channel.exec_command(command)
         self._feeder.start()
 
@@ -170,6 +174,8 @@ class FabricRemote:
         self._chain = chain
         self._connection = chain[-1]
         self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._opening = threading.Lock()
+        self._ended = threading.Condition()
         self._closed = threading.Event()
         self._trying = threading.Lock()
         self._believed = False
@@ -336,7 +342,7 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._connection.transport.open_session(timeout=COMMAND_DEADLINE_S)
+            channel = self._session(COMMAND_DEADLINE_S)
             channel.exec_command(wrapped.command)
             channel.sendall(wrapped.preamble)
         except (OSError, EOFError, paramiko.SSHException) as error:
@@ -365,8 +371,8 @@ class FabricRemote:
         mark = secrets.token_hex(8)
         script = f"echo {mark}; echo {mark} >&2\n{command}"
         wrapped = self._wrapped(script, root)
-        runner = _Runner(self._connection, wrapped.preamble + stdin, progress)
-        result = self._result(runner, wrapped.command, label, timeout_s, encoding)
+        given = wrapped.preamble + stdin
+        result = self._result(wrapped.command, given, progress, label, timeout_s, encoding)
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exited, stdout if reached else result.stdout, stderr)
@@ -394,8 +400,27 @@ class FabricRemote:
         except OakError as error:
             raise error if error.message.startswith(self.name) else self._named(error) from error
 
+    def _session(self, timeout_s: float) -> Any:
+        """A channel; where the server grants fewer than we use, once another has ended."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                with self._opening:  # paramiko has one place for all refusals
+                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+            except paramiko.ChannelException:
+                if time.monotonic() >= deadline:
+                    raise
+                with self._ended:
+                    self._ended.wait(SESSION_RETRY_S)
+
     def _result(
-        self, runner: _Runner, command: str, label: str, timeout_s: float, encoding: str
+        self,
+        command: str,
+        stdin: bytes,
+        progress: Progress,
+        label: str,
+        timeout_s: float,
+        encoding: str,
     ) -> Any:
         late = DeadlineExceeded(
             f"{self.name}: `{_first_line(label)}` did not end within {timeout_s:g} s",
@@ -404,7 +429,8 @@ class FabricRemote:
         if not self._sessions.acquire(timeout=timeout_s):
             raise late
         try:
-            return runner.run(
+            channel = self._session(timeout_s)
+            return _Runner(self._connection, channel, stdin, progress).run(
                 command,
                 hide=True,
                 warn=True,
@@ -418,6 +444,8 @@ class FabricRemote:
             raise self._lost(label) from e
         finally:
             self._sessions.release()
+            with self._ended:
+                self._ended.notify_all()
 
     def _lost(self, label: str) -> OakError:
         if self._closed.is_set():

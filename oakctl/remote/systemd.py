@@ -100,6 +100,9 @@ class SystemdSupervisor:
             return
         self._systemctl(f"disable --now {service(name)}")
         self._remote.run(f"rm -f {file}")
+        if self._user:  # directories that may have been made for our unit
+            quoted = quote(self._directory)
+            self._remote.run(f"rmdir -p {quoted} 2>/dev/null", check=False)
         self._systemctl("daemon-reload")
         self._systemctl(f"reset-failed {service(name)}", check=False)  # where it has not failed
 
