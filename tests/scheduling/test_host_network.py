@@ -11,7 +11,7 @@ from tests.scheduling import samples
 
 
 def test_a_port_is_taken_once_where_there_is_no_overlay() -> None:
-    spec = samples.service(ports=(Port(container=8080, host=0, protocol="tcp"),))
+    spec = samples.service(listen=(Port(container=8080, host=0, protocol="tcp"),))
     free = samples.worker("w1")
     taken = replace(free, host_ports={("tcp", 8080): samples.JOB})
     alone = replace(taken, facts=replace(taken.facts, overlay_driver="host"))

@@ -83,7 +83,7 @@ def _published(state: State, worker: str, spec: ServiceSpec) -> list[tuple[str, 
     found = [(port.protocol, port.host) for port in spec.ports if port.host]
     facts = state.workers[worker].facts if worker in state.workers else None
     if facts is not None and facts.overlay_driver == "host":
-        found += [(port.protocol, port.container) for port in spec.ports]
+        found += [(port.protocol, port.container) for port in spec.all_ports()]
     return found
 
 

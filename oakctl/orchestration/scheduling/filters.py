@@ -102,7 +102,7 @@ def host_network(spec: ServiceSpec, candidate: Candidate, _around: Surroundings)
     """Without an overlay all instances of a worker listen on one address."""
     if candidate.facts.overlay_driver != "host":
         return ""
-    for port in spec.ports:
+    for port in spec.all_ports():
         holder = candidate.host_ports.get((port.protocol, port.container))
         if holder:
             place = f"port {port.container}/{port.protocol} of the host"
