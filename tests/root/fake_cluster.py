@@ -52,6 +52,7 @@ from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root.installer import Report
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.facts import HostFacts
 from tests.bus_fixture import Bus, hashed
 
 CAPACITY = Resources(vcpus=8, memory_mb=8192, storage_mb=8192)
@@ -310,6 +311,12 @@ class FakeInstaller:
     ) -> None:
         self._begin("worker", host, report, cancelled)
         self.clusters[inputs.cluster].workers[inputs.worker] = False
+
+    def facts(self, host: HostView, accept_new: bool) -> HostFacts:
+        self.calls.append(("facts", host.name))
+        if self.fail is not None:
+            raise self.fail
+        return HostFacts(hostname=host.name, uid=0, privilege="root", init="systemd", home="/root")
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         self._begin(f"remove {role}", host, report, cancelled)
