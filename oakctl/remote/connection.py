@@ -391,9 +391,9 @@ class FabricRemote:
         script = f"echo {mark}; echo {mark} >&2\n{command}"
         wrapped = self._wrapped(script, root)
         given = wrapped.preamble + stdin
-        result = self._result(wrapped.command, given, progress, label, timeout_s, encoding)
+        result, late = self._result(wrapped.command, given, progress, label, timeout_s, encoding)
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
-        if runner.is_late:
+        if late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
@@ -443,12 +443,14 @@ class FabricRemote:
         label: str,
         timeout_s: float,
         encoding: str,
-    ) -> Any:
+    ) -> tuple[Any, bool]:
+        """What came of a command, and whether it was too late."""
         if not self._sessions.acquire(timeout=timeout_s):
             raise _too_late(self.name, label, timeout_s)
         try:
             channel = self._session(timeout_s)
-            return _Runner(self._connection, channel, stdin, progress).run(
+            runner = _Runner(self._connection, channel, stdin, progress)
+            result = runner.run(
                 command,
                 hide=True,
                 warn=True,
@@ -456,8 +458,9 @@ class FabricRemote:
                 timeout=timeout_s,
                 encoding=encoding,
             )
+            return result, runner.is_late
         except invoke.exceptions.CommandTimedOut as error:
-            return error.result
+            return error.result, True
         except (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException) as e:
             raise self._lost(label) from e
         finally:
@@ -469,8 +472,7 @@ class FabricRemote:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
         command = f"sh -c {shlex.quote(END_SESSION)} sh {mark}"
         try:
-            runner = _Runner(self._connection, b"", _no_progress)
-            self._result(runner, command, "kill", COMMAND_DEADLINE_S, "utf-8")
+            self._result(command, b"", _no_progress, "kill", COMMAND_DEADLINE_S, "utf-8")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 
