@@ -140,7 +140,7 @@ def admit(remote: FabricRemote, report: Report) -> None:
     if found.as_root:
         remote.require_rights()
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
-    report(StepEvent(time.time(), remote.name, "host: how it is used", "planned", choice))
+    report(StepEvent(time.time(), remote.name, "host: found", "skipped", choice))
 
 
 def bus_address(remote: Remote) -> str:
