@@ -90,6 +90,8 @@ def _of_the_system(error: OSError) -> OakError:
 
 
 def _silence() -> None:
+    if sys.stdout is None:
+        return
     # What is still buffered would raise once more when the interpreter flushes at exit.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())

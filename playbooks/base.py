@@ -19,7 +19,10 @@ DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
 UNPACK = """
 import compileall, sys, zipfile
 archive, lib = sys.argv[1:]
-zipfile.ZipFile(archive).extractall(lib)
+try:
+    zipfile.ZipFile(archive).extractall(lib)
+except OSError as error:
+    sys.exit(str(error))
 compileall.compile_dir(lib, quiet=2)
 """
 

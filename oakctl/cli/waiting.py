@@ -70,6 +70,9 @@ async def _followed(client: RootClient, view: OperationView, timeout_s: float) -
             hint="it goes on; the same command follows it again",
             details=(f"last: {steps.last}",),
         ) from None
+    except asyncio.CancelledError:
+        say(f"{view.kind} {view.subject} goes on; the same command follows it again")
+        raise
     finally:
         steps.close()
     return await client.wait_operation(view.id, max(1.0, deadline - time.monotonic()))

@@ -85,7 +85,7 @@ def down_leaves_nothing() -> None:
     assert remains(lab.id, [host.address for host in lab.hosts]) == []
     assert not lab.directory.exists()
     assert list(paths.state_directory().rglob(f"*{LAB}*")) == []
-    assert json.loads(done("cluster", "ls", "-o", "json"))["items"] == []
+    assert json.loads(done("cluster", "ls", "-o", "json")) == []
     assert [path for path in before if path.exists() and lab.id in path.name] == []
 
 
@@ -131,7 +131,7 @@ def create(host: str, *more: str) -> tuple[str, ...]:
 def with_python(folder: Path, script: str) -> dict[str, str]:
     """The environment of a host with this `python3`, or with none."""
     folder.mkdir()
-    for tool in ("id", "uname", "tr", "od", "cat", "nproc", "awk", "df", "date", "env", "sed"):
+    for tool in ("id", "uname", "tr", "od", "cat", "nproc", "awk", "df", "date", "env", "sed", "tail", "mkdir"):
         (folder / tool).symlink_to(shutil.which(tool) or "/bin/false")
     for name, text in (("sh", SHELL), ("python3", script)):
         if text:
@@ -249,7 +249,7 @@ def test_interrupted_in_every_step(rng: random.Random, tmp_path: Path) -> None:
             down_leaves_nothing()
     finally:
         done("lab", "down", LAB)
-    assert json.loads(done("host", "ls", "-o", "json"))["items"] == []
+    assert json.loads(done("host", "ls", "-o", "json")) == []
 
 
 # --- a full disk --------------------------------------------------------------------------------
@@ -281,10 +281,9 @@ def test_full_disk(lab: Lab, small_disk: Path, tmp_path: Path) -> None:
     filler.unlink()
     done(*worker)
 
-    with filler.open("wb") as file, pytest.raises(OSError, match="space"):
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
         while True:
-            file.write(b"x" * 4096)
-            file.flush()
+            file.write(b"x" * 65536)
     file_name = application(tmp_path, "fetched")
     refused(
         5, "app", "apply", "-f", file_name, "--timeout", "6s", words=("edge/w1", "space", "explain")

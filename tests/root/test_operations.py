@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,29 @@ async def test_a_failure_is_kept_raised_and_carried_on_with_the_same_secret(stag
         assert (await root.cluster("edge")).status == "ready"
 
 
+async def test_a_host_that_was_never_reached_holds_no_name(stage: Stage) -> None:
+    await stage.cluster("edge")
+    async with stage.root() as root:
+        for name in ("h1", "h2", "h3"):
+            await root.put_host(replace(EDGE, name=name))
+        stage.installer.unreached = Unreachable("it does not answer")
+        begun = await root.create_cluster(ClusterCreate("edge", "h1"))
+        with pytest.raises(Unreachable):
+            await root.wait_operation(begun.id, 30)
+        assert await root.clusters() == ()
+        stage.installer.unreached = None
+        again = await root.create_cluster(ClusterCreate("edge", "h2"))
+        await root.wait_operation(again.id, 30)
+        stage.installer.unreached = Unreachable("it does not answer")
+        begun = await root.add_worker(WorkerAdd("w1", "edge", "h1"))
+        with pytest.raises(Unreachable):
+            await root.wait_operation(begun.id, 30)
+        assert await root.workers() == ()
+        stage.installer.unreached = None
+        again = await root.add_worker(WorkerAdd("w1", "edge", "h3"))
+        assert again.id != begun.id
+
+
 async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: Stage) -> None:
     await stage.cluster("edge")
     stage.installer.hold = threading.Event()
@@ -75,8 +99,9 @@ async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: St
         begun = await root.create_cluster(ClusterCreate("edge", "h1"))
         with pytest.raises(DeadlineExceeded, match="has not ended"):
             await root.wait_operation(begun.id, 0.2)
+        assert (await root.create_cluster(ClusterCreate("edge", "h1"))).id == begun.id
         with pytest.raises(Conflict, match="under way"):
-            await root.create_cluster(ClusterCreate("edge", "h1"))
+            await root.create_cluster(ClusterCreate("edge", "h1", policy="spread"))
     stage.installer.hold.set()
     async with stage.root() as root:
         view = await root.operation(begun.id)

@@ -7,13 +7,14 @@ Does not belong here: single steps on a host (`oakctl.remote`), running operatio
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, DeadlineExceeded, NotFound
+from oakctl.errors import Conflict, DeadlineExceeded, NotFound, OakError
 from oakctl.model import subjects
 from oakctl.model.messages import Enrolment, WorkerChange, WorkerSummary
 from oakctl.model.requests import ClusterCreate, WorkerAdd
@@ -30,6 +31,8 @@ from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.scheduling import policies
 from oakctl.overlay import addressing
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+
+log = logging.getLogger("oakctl.root.bootstrap")
 
 READY_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 60.0
@@ -59,15 +62,27 @@ class Bootstrap:
         names.check(request.name, "cluster")
         policies.named(request.policy)
 
+        fresh = False
+
         def prepare(db: Database) -> None:
+            nonlocal fresh
+            fresh = fleet.cluster(db, request.name) is None
             fleet.put_cluster(db, _new_cluster(db, request, time.time()))
 
         async def work(progress: Progress) -> None:
             row, host = await self._store.run(lambda db: _cluster_and_host(db, request.name))
-            await self._install_cluster(row, host, request.accept_new, progress)
+            try:
+                await self._install_cluster(row, host, request.accept_new, progress)
+            except OakError:
+                # A host that was never reached does not hold the name.
+                if fresh and not progress.touched:
+                    credentials.forget_cluster(request.name)
+                    await self._store.run(lambda db: fleet.forget_cluster(db, request.name))
+                raise
 
         subject = f"cluster {request.name}"
-        return await self._operations.start("cluster create", subject, prepare, work)
+        same = replace(request, accept_new=False)
+        return await self._operations.start("cluster create", subject, prepare, work, same)
 
     async def _install_cluster(
         self, row: fleet.ClusterRow, host: HostView, accept_new: bool, progress: Progress
@@ -159,17 +174,39 @@ class Bootstrap:
         """Make a host a worker of a cluster, or carry on with that."""
         bus_server.check_worker_name(names.check(request.name, "worker"))
 
+        fresh = False
+
         def prepare(db: Database) -> None:
+            nonlocal fresh
+            fresh = fleet.worker(db, request.cluster, request.name) is None
             fleet.put_worker(db, _new_worker(db, request))
 
         async def work(progress: Progress) -> None:
             _, host = await self._store.run(
                 lambda db: _worker_and_host(db, request.cluster, request.name)
             )
-            await self._install_worker(request, host, progress)
+            try:
+                await self._install_worker(request, host, progress)
+            except OakError:
+                if fresh and not progress.touched:
+                    await self._unlearn_worker(request)
+                raise
 
         subject = f"worker {request.cluster}/{request.name}"
-        return await self._operations.start("worker add", subject, prepare, work)
+        same = replace(request, accept_new=False)
+        return await self._operations.start("worker add", subject, prepare, work, same)
+
+    async def _unlearn_worker(self, request: WorkerAdd) -> None:
+        """A worker whose host was never reached holds neither its name nor a credential."""
+        cluster, name = request.cluster, request.name
+        try:
+            order = WorkerChange(name, remove=True)
+            await self._clusters.link(cluster).order(subjects.CTL_WORKER, order)
+        except OakError as error:
+            log.warning("worker %s/%s stays half made: %s", cluster, name, error.message)
+            return
+        credentials.forget_worker(cluster, name)
+        await self._store.run(lambda db: fleet.forget_worker(db, cluster, name))
 
     async def _install_worker(self, request: WorkerAdd, host: HostView, progress: Progress) -> None:
         link = self._clusters.link(request.cluster)
@@ -177,7 +214,7 @@ class Bootstrap:
         if access is None:
             raise NotFound(
                 f"cluster {request.cluster} is not complete",
-                hint=f"oakctl cluster create {request.cluster} --host HOST",
+                hint=f"oakctl cluster create {request.cluster} --on HOST",
             )
         secret = credentials.worker_secret(request.cluster, request.name)
         enrolment = Enrolment(request.name, await progress.in_thread(lambda: _hash(secret)))
@@ -314,7 +351,7 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
     if cluster.state != "ready":
         raise Conflict(
             f"cluster {request.cluster} is {cluster.state}",
-            hint=f"oakctl cluster create {request.cluster} --host {cluster.host}",
+            hint=f"oakctl cluster create {request.cluster} --on {cluster.host}",
         )
     known = fleet.worker(db, request.cluster, request.name)
     if known is not None:

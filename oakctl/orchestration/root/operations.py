@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlite_utils import Database
@@ -33,11 +34,16 @@ class Progress:
 
     def __init__(self, note: Callable[[StepEvent], None]) -> None:
         self.cancelled = threading.Event()
+        self.touched = False  # whether anything was begun on the host itself
         self._note = note
         self._loop = asyncio.get_running_loop()
 
     def report(self, step: StepEvent) -> None:
-        """One line of progress; from any thread."""
+        """One line of progress of what is done on a host; from any thread."""
+        self.touched = True
+        self._tell(step)
+
+    def _tell(self, step: StepEvent) -> None:
         self._loop.call_soon_threadsafe(self._note, step)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -61,18 +67,26 @@ class Progress:
     async def step(self, host: str, title: str, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, told as a step of its own."""
         begun = time.time()
-        self.report(StepEvent(begun, host, title, "running"))
+        self._tell(StepEvent(begun, host, title, "running"))
         try:
             result = await work
         except OakError as error:
             took = time.time() - begun
-            self.report(StepEvent(time.time(), host, title, "failed", error.message, took))
+            self._tell(StepEvent(time.time(), host, title, "failed", error.message, took))
             raise
-        self.report(StepEvent(time.time(), host, title, "done", "", time.time() - begun))
+        self._tell(StepEvent(time.time(), host, title, "done", "", time.time() - begun))
         return result
 
 
 Work = Callable[[Progress], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    view: OperationView
+    request: object
+    task: asyncio.Task[None]
+    progress: Progress
 
 
 class Operations:
@@ -81,7 +95,7 @@ class Operations:
     def __init__(self, store: Store, bell: Bell) -> None:
         self._store = store
         self._bell = bell
-        self._running: dict[str, tuple[asyncio.Task[None], Progress]] = {}
+        self._running: dict[str, _UnderWay] = {}
         self._subjects: set[str] = set()  # of these, and of those being begun
 
     @property
@@ -115,9 +129,20 @@ class Operations:
             )
 
     async def start(
-        self, kind: str, subject: str, prepare: Callable[[Database], None], work: Work
+        self,
+        kind: str,
+        subject: str,
+        prepare: Callable[[Database], None],
+        work: Work,
+        request: object = None,
     ) -> OperationView:
-        """Store what `prepare` does and that the work was begun, in one; then begin it."""
+        """Store what `prepare` does and that the work was begun, in one; then begin it.
+
+        What is under way for an equal `request` is given back, to be followed once more.
+        """
+        known = self._running.get(subject)
+        if known is not None and (known.view.kind, known.request) == (kind, request):
+            return known.view
         self.check_free(subject)
         self._subjects.add(subject)
 
@@ -139,16 +164,16 @@ class Operations:
 
         progress = Progress(note)
         task = asyncio.create_task(self._run(view, work, progress, pending))
-        self._running[subject] = (task, progress)
+        self._running[subject] = _UnderWay(view, request, task, progress)
         return view
 
     async def close(self) -> None:
         """Interrupt what is under way: it is shown as failed, and can be run again."""
         tasks = []
-        for task, progress in self._running.values():
-            progress.cancelled.set()
-            task.cancel()
-            tasks.append(task)
+        for one in self._running.values():
+            one.progress.cancelled.set()
+            one.task.cancel()
+            tasks.append(one.task)
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
 
