@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from oakctl.errors import ExitCode, OakError, UsageError
 
-DEBUG = "OAKCTL_DEBUG"  # set: a fault of our own ends in a traceback
+FULL = (errno.ENOSPC, errno.EDQUOT)
 COMPLETE = "_OAKCTL_COMPLETE"  # set by the script that `oakctl completion` writes
 
 
@@ -39,17 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence()
         return int(ExitCode.FAILED)
-    except OSError as error:  # a full disk, a directory that may not be written
-        _silence()
-        diagnostics.report(_of_the_system(error))
-        return int(ExitCode.FAILED)
-    except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
-        text = f"this is a fault of oakctl: {type(error).__name__}: {error}"
-        diagnostics.report(OakError(text, hint=f"{DEBUG}=1 shows where it comes from"))
+    except OSError as error:  # this machine says no: a full disk, a file that is not ours
+        diagnostics.report(_of_this_machine(error))
         return int(ExitCode.FAILED)
     return code
+
+
+def _of_this_machine(error: OSError) -> OakError:
+    where = f"{error.filename}: " if error.filename else ""
+    hint = "free some space, and try again" if error.errno in FULL else ""
+    return OakError(f"this machine: {where}{error.strerror or error}", hint=hint)
 
 
 def _run(arguments: list[str]) -> int:
@@ -79,19 +78,10 @@ def _run(arguments: list[str]) -> int:
 
 def _sentence(error: Exception) -> str:
     text = str(getattr(error, "format_message", error.__str__)()).strip()
-    text = text.replace("Value error, ", "")  # how Typer's own parser introduces a reason
     return text[:1].lower() + text[1:].removesuffix(".")
 
 
-def _of_the_system(error: OSError) -> OakError:
-    where = f"{error.filename}: " if error.filename else ""
-    hint = "make room on its file system" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return OakError(f"{where}{error.strerror or error}", hint=hint)
-
-
 def _silence() -> None:
-    if sys.stdout is None:
-        return
     # What is still buffered would raise once more when the interpreter flushes at exit.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())

@@ -63,20 +63,20 @@ def labs_directory() -> Path:
 def private_directory(path: Path) -> Path:
     """`path`, made with mode 0700 where it was missing.
 
-    Raises OakError when it is another user's or cannot be made.
+    Raises OakError when it is another's, or cannot be made.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-        if status.st_uid != os.getuid():
-            raise OakError(f"{path} belongs to another user", hint=f"remove {path}")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            path.chmod(0o700)
     except OSError as error:
         raise OakError(
-            f"{path} cannot be made: {error.strerror}",
-            hint="set HOME or XDG_STATE_HOME to a directory that you can write to",
+            f"the directory {path} cannot be made: {error.strerror}",
+            hint="HOME and the XDG_* variables say where oakctl keeps its files",
         ) from error
+    status = path.stat()
+    if status.st_uid != os.getuid():
+        raise OakError(f"{path} belongs to another user", hint=f"remove {path}")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        path.chmod(0o700)
     return path
 
 

@@ -22,7 +22,7 @@ archive, lib = sys.argv[1:]
 try:
     zipfile.ZipFile(archive).extractall(lib)
 except OSError as error:
-    sys.exit(str(error))
+    sys.exit("%s: %s" % (error.filename or lib, error.strerror or error))
 compileall.compile_dir(lib, quiet=2)
 """
 

@@ -64,15 +64,15 @@ async def _followed(client: RootClient, view: OperationView, timeout_s: float) -
         async with asyncio.timeout(timeout_s):
             async for step in client.follow_operation(view.id):
                 steps.tell(step)
+    except asyncio.CancelledError:  # Ctrl-C: the root does not stop for it
+        say(f"{view.kind} {view.subject} goes on in the root; the same command follows it again")
+        raise
     except TimeoutError:
         raise DeadlineExceeded(
             f"{view.kind} {view.subject} is not done after {words.duration(timeout_s)}",
             hint="it goes on; the same command follows it again",
             details=(f"last: {steps.last}",),
         ) from None
-    except asyncio.CancelledError:
-        say(f"{view.kind} {view.subject} goes on; the same command follows it again")
-        raise
     finally:
         steps.close()
     return await client.wait_operation(view.id, max(1.0, deadline - time.monotonic()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import secrets
 import shlex
 import threading
@@ -290,7 +291,7 @@ class FabricRemote:
         mark = secrets.token_hex(8)
         script = f"echo {mark}; echo {mark} >&2\n{command}"
         runner = _Runner(self._connection, stdin, progress)
-        result = self._result(runner, f"sh -c {shlex.quote(script)}", label, timeout_s, encoding)
+        result = self._result(runner, _bounded(script, timeout_s), label, timeout_s, encoding)
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exited, stdout if reached else result.stdout, stderr)
@@ -339,6 +340,19 @@ class FabricRemote:
             f"{self.name}: the connection was lost during `{_first_line(label)}`",
             hint="run it again: it carries on where it ended",
         )
+
+
+def _bounded(script: str, timeout_s: float) -> str:
+    """The command that runs `script` and ends it on the host a little after nobody waits for it.
+
+    An SSH server leaves what it started to itself when the channel is closed. Where the host's
+    `timeout` is missing or does not know `-k` (old busybox) the script is not ended.
+    """
+    last = math.ceil(timeout_s) + 1
+    choose = (
+        f'timeout -k 5 1 true 2>/dev/null && exec timeout -k 5 {last} sh -c "$1"; exec sh -c "$1"'
+    )
+    return f"sh -c {shlex.quote(choose)} sh {shlex.quote(script)}"
 
 
 def _first_line(text: str) -> str:

@@ -19,7 +19,6 @@ from oakctl.remote.step import Cancelled, Remote, Step
 Report = Callable[[StepEvent], None]
 
 LOOK_EVERY_S = 0.5
-NO_SPACE = "No space left on device"
 
 
 def run(plan: Sequence[Step], remote: Remote, report: Report, cancelled: threading.Event) -> None:
@@ -61,15 +60,11 @@ def _at(remote: Remote, step: Step, error: OakError) -> OakError:
     if isinstance(error, Cancelled):
         return Cancelled(f"{remote.name}: stopped in `{step.title}`", hint=error.hint)
     message = f"{remote.name}: {step.title}: {error.message.removeprefix(remote.name + ': ')}"
-    hint = error.hint or _next(remote, error)
+    hint = error.hint or (
+        f"look at the host (oakctl host ssh {remote.name}), then run the same command again: "
+        "it carries on"
+    )
     return error_for(int(error.exit_code), message, hint, error.details)
-
-
-def _next(remote: Remote, error: OakError) -> str:
-    """What to do about a failure that says nothing of that itself."""
-    if any(NO_SPACE in line for line in (error.message, *error.details)):
-        return f"make room on {remote.name} (oakctl host run {remote.name} -- df -h .), run it again"
-    return "put that right and run it again: it carries on"
 
 
 @contextmanager

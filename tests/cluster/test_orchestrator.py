@@ -211,6 +211,30 @@ async def test_a_removed_worker_is_cut_off_and_its_instances_move(rig: Rig) -> N
     await until("it is not listed", lambda: rig.root.worker("w1") is None)
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_drained_worker_stops_what_it_has_and_keeps_its_credential(
+    rig: Rig, elsewhere: bool
+) -> None:
+    first = await rig.join("w1")
+    web = spec()
+    await rig.deployed(web)
+    if elsewhere:
+        await rig.join("w2")
+    drain = m.WorkerChange("w1", drain=True)
+    assert (await rig.root.ask(subjects.CTL_WORKER, drain, m.Answer)).ok
+    rig.root.adopt(await rig.root.full_state())
+    await until("w1 says that it has nothing", lambda: _is_empty(rig, "w1"))
+    assert first.instances == {}
+    assert first.client.is_connected
+    if elsewhere:
+        assert (await rig.running(web)).worker == "w2"
+    else:
+        place = rig.root.place(web)
+        assert place is not None
+        assert place.worker == ""
+        assert "w1: worker is cordoned" in place.observed.reason
+
+
 async def test_enrolment_is_idempotent_and_refuses_what_it_must(rig: Rig) -> None:
     value = hashed("secret")
     for _ in range(2):
@@ -442,3 +466,8 @@ def _emptied(document: TablesDocument, job_name: str) -> ServiceTable | None:
         if (table.job_name, table.cluster) == (job_name, "edge") and not table.targets:
             return table
     return None
+
+
+def _is_empty(rig: Rig, name: str) -> bool:
+    summary = rig.root.worker(name)
+    return summary is not None and summary.is_current and summary.holds == 0

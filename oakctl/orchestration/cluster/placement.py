@@ -31,11 +31,12 @@ class Fleet:
     """What is known of the workers right now besides their records.
 
     `leftovers` are resources of instances that a worker still has and should not: they are in
-    use until it has stopped them.
+    use until it has stopped them. `holds` is how many instances a worker has by its last report.
     """
 
     presences: Presences
     leftovers: Mapping[str, Resources] = field(default_factory=dict)
+    holds: Mapping[str, int] = field(default_factory=dict)
 
 
 def candidates(

@@ -32,10 +32,10 @@ CLOSE_TIMEOUT_S = 5.0
 class Progress:
     """What the work is given: where to report, whether to stop, and a thread for what blocks."""
 
-    def __init__(self, note: Callable[[StepEvent], None]) -> None:
+    def __init__(self, told: Callable[[StepEvent], None]) -> None:
         self.cancelled = threading.Event()
         self.touched = False  # whether anything was begun on the host itself
-        self._note = note
+        self._told = told
         self._loop = asyncio.get_running_loop()
 
     def report(self, step: StepEvent) -> None:
@@ -44,7 +44,11 @@ class Progress:
         self._tell(step)
 
     def _tell(self, step: StepEvent) -> None:
-        self._loop.call_soon_threadsafe(self._note, step)
+        self._loop.call_soon_threadsafe(self._told, step)
+
+    def note(self, host: str, title: str, message: str) -> None:
+        """A step that is over as soon as it is told."""
+        self._tell(StepEvent(time.time(), host, title, "done", message))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks, in a thread of its own.
@@ -82,11 +86,13 @@ Work = Callable[[Progress], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
-class _UnderWay:
-    view: OperationView
-    request: object
+class _Running:
+    """Work that is under way, and what it was asked with."""
+
     task: asyncio.Task[None]
     progress: Progress
+    view: OperationView
+    request: object
 
 
 class Operations:
@@ -95,7 +101,7 @@ class Operations:
     def __init__(self, store: Store, bell: Bell) -> None:
         self._store = store
         self._bell = bell
-        self._running: dict[str, _UnderWay] = {}
+        self._running: dict[str, _Running] = {}
         self._subjects: set[str] = set()  # of these, and of those being begun
 
     @property
@@ -134,15 +140,16 @@ class Operations:
         subject: str,
         prepare: Callable[[Database], None],
         work: Work,
-        request: object = None,
+        request: object,
     ) -> OperationView:
         """Store what `prepare` does and that the work was begun, in one; then begin it.
 
-        What is under way for an equal `request` is given back, to be followed once more.
+        Asked once more with the same `request` while it is under way, it is that same work:
+        whoever was interrupted follows it again.
         """
-        known = self._running.get(subject)
-        if known is not None and (known.view.kind, known.request) == (kind, request):
-            return known.view
+        running = self._running.get(subject)
+        if running is not None and (running.view.kind, running.request) == (kind, request):
+            return running.view
         self.check_free(subject)
         self._subjects.add(subject)
 
@@ -164,16 +171,16 @@ class Operations:
 
         progress = Progress(note)
         task = asyncio.create_task(self._run(view, work, progress, pending))
-        self._running[subject] = _UnderWay(view, request, task, progress)
+        self._running[subject] = _Running(task, progress, view, request)
         return view
 
     async def close(self) -> None:
         """Interrupt what is under way: it is shown as failed, and can be run again."""
         tasks = []
-        for one in self._running.values():
-            one.progress.cancelled.set()
-            one.task.cancel()
-            tasks.append(one.task)
+        for running in self._running.values():
+            running.progress.cancelled.set()
+            running.task.cancel()
+            tasks.append(running.task)
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
 
