@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain.fleet import processes_with
+from tests.chain.fleet import commands, processes_with
 from tests.chain.test_faults import (
     LAB,
     WORKER_HOST,
@@ -70,10 +70,9 @@ def instances() -> list[str]:
     home = os.environ["HOME"]
     found = []
     for pid, environment in processes_with().items():
-        command = Path(f"/proc/{pid}/comm")
-        if environment.get("HOME", "").startswith(home) and "OAKCTL_INSTANCE" in environment:
-            if command.exists() and command.read_text().strip() == "sleep":
-                found.append(environment["OAKCTL_INSTANCE"])
+        ours = environment.get("HOME", "").startswith(home) and "OAKCTL_INSTANCE" in environment
+        if ours and commands([pid]).get(pid, [""])[0].endswith("sleep"):
+            found.append(environment["OAKCTL_INSTANCE"])
     return found
 
 
@@ -84,7 +83,9 @@ def cut(after_s: float, *arguments: str) -> int:
         call.wait(after_s)
     except subprocess.TimeoutExpired:
         call.send_signal(signal.SIGINT)
-    return ended(call).code
+    code = ended(call).code
+    # Before the interpreter is there the signal itself ends it, which a shell calls 130 too.
+    return 130 if code == -signal.SIGINT else code
 
 
 def test_interrupted_changes_take_effect_once(
