@@ -63,7 +63,7 @@ def test_validate_tells_every_fault_and_says_nothing_on_stdout(oakctl: Oakctl) -
     assert ended.out == ""
     faults = [line for line in ended.err.splitlines() if line.startswith("error: applications[0]")]
     assert len(faults) > 1
-    assert ended.err.splitlines()[-1].startswith("error: - is refused: ")
+    assert ended.err.splitlines()[-1].startswith("error: standard input is refused: ")
 
 
 def test_convert_writes_what_validate_reads(oakctl: Oakctl) -> None:

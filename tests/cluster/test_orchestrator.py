@@ -120,8 +120,9 @@ async def test_a_dead_workers_instances_are_placed_anew_and_it_is_told_to_stop_t
     await until("suspected", lambda: rig.root.worker("w1").status == "suspect")  # type: ignore[union-attr]
     await until("given up", lambda: rig.root.worker("w1").status == "dead")  # type: ignore[union-attr]
     await until("placed anew", lambda: second.instances)
+    # The state that shows it comes after the document that brings it about.
+    await until("it runs on w2", lambda: _runs_on(rig, web, "w2"))
     after = await rig.running(web)
-    assert after.worker == "w2"
     assert after.observed.epoch > before.observed.epoch
     assert root_epoch(after.observed.epoch) == root_epoch(before.observed.epoch)
     name = f"{web.job_name}.instance.0"
@@ -253,6 +254,7 @@ async def test_a_worker_gets_answers_in_its_own_inbox_only(rig: Rig) -> None:
     first, second = await rig.join("w1"), await rig.join("w2")
     web = spec()
     await rig.deployed(web)
+    await until("w2 has its first document", lambda: second.desired.revision)
     before = second.desired
     body = wire.encode(m.DocumentRequest("w1", 0))
     for reply in ("cmd.w2.desired", "_INBOX_w2.x", "_INBOX_w1x.y", "$KV.instances.x", "hb.w2"):

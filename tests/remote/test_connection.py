@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import threading
 import time
@@ -166,7 +165,6 @@ def test_a_command_that_takes_too_long(remote: FabricRemote) -> None:
     assert remote.run("echo still here").stdout == "still here\n"
 
 
-@pytest.mark.skipif(shutil.which("timeout") is None, reason="no timeout")
 def test_a_command_that_takes_too_long_is_ended_on_the_host(
     remote: FabricRemote, machine: Machine
 ) -> None:

@@ -33,8 +33,10 @@ class Bell:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.add(future)
             try:
-                await asyncio.wait_for(future, timeout_s)
-            except TimeoutError:
+                # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together
+                # with the ring, and who is told once to end would go on for ever.
+                await asyncio.wait([future], timeout=timeout_s)
+            finally:
                 self._waiting.discard(future)
         return self.count
 
