@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import random
-import shlex
 import shutil
 import signal
 import socket
@@ -78,7 +77,7 @@ def ended(call: subprocess.Popen[str]) -> Ended:
             call.kill()
             raise
     assert "Traceback" not in text, text
-    return Ended(shlex.join(map(str, call.args)), call.returncode, text)
+    return Ended(str(call.args), call.returncode, text)
 
 
 def oakctl(*arguments: str) -> Ended:
