@@ -39,11 +39,16 @@ class Completed:
         return tuple((self.stdout + self.stderr).strip().splitlines()[-LAST_LINES:])
 
 
+LONGEST_COMMAND = 100  # characters of it that an error shows
+
+
 class CommandFailed(OakError):
     """A command ended with another code than 0; the runner adds host and step."""
 
     def __init__(self, completed: Completed) -> None:
         first = completed.command.strip().splitlines()[0]
+        if len(first) > LONGEST_COMMAND:
+            first = f"{first[: LONGEST_COMMAND - 1]}…"
         super().__init__(
             f"`{first}` ended with {completed.exit_code}", details=completed.last_lines()
         )

@@ -274,10 +274,13 @@ class FakeInstaller:
     clusters: dict[str, FakeCluster] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     fail: Exception | None = None
+    unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
 
     def _begin(self, what: str, host: HostView, report: Report, cancelled: threading.Event) -> None:
         self.calls.append((what, host.name))
+        if self.unreached is not None:
+            raise self.unreached
         report(StepEvent(time.time(), host.name, f"{what}: install", "running"))
         while self.hold is not None and not self.hold.wait(0.02):
             if cancelled.is_set():
