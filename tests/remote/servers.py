@@ -124,7 +124,8 @@ class Machine:
     async def _stop(self) -> None:
         for process in self.processes:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ends at this very moment
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         self.processes.clear()
         if self._acceptor is not None:
