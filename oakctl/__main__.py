@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,18 @@ COMPLETE = "_OAKCTL_COMPLETE"  # set by the script that `oakctl completion` writ
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns what the shell gets."""
+    try:
+        code = _reported(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:  # also while modules are still being loaded
+        code = int(ExitCode.INTERRUPTED)
+    if arguments is None:
+        # It is over: Ctrl-C while the interpreter takes itself apart changes nothing any more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def _reported(arguments: list[str]) -> int:
+    """Run, and say what went wrong; KeyboardInterrupt alone is left."""
     from oakctl.cli import diagnostics
 
     for stream in (sys.stdout, sys.stderr):
@@ -26,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if reconfigure is not None:
             reconfigure(errors="replace")
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OakError as error:
@@ -34,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(error.exit_code)
     except diagnostics.Terminated:
         return int(ExitCode.TERMINATED)
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         _silence()
         return int(ExitCode.FAILED)

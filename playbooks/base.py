@@ -10,8 +10,10 @@ import json
 from collections.abc import Callable
 from shlex import quote
 
+from oakctl.errors import OakError
 from oakctl.remote import bundle
-from oakctl.remote.manifest import ROLES, read, text
+from oakctl.remote.manifest import ROLES, lingering_mark, read, text
+from oakctl.remote.residence import USER, Homeless
 from oakctl.remote.step import Remote, Step
 
 DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
@@ -33,6 +35,7 @@ def steps(role: str) -> list[Step]:
     version = bundle.version(archive.read_bytes())
     return [
         directories(),
+        lingering(),
         record(role),
         release(version, archive.read_bytes),
         switch(version),
@@ -51,6 +54,31 @@ def directories() -> Step:
         remote.run(f"umask 077; mkdir -p {folders(remote)}")
 
     return Step("base: directories", check, apply)
+
+
+def lingering() -> Step:
+    """The user's own systemd runs from boot on, and does not end with the last session."""
+
+    def check(remote: Remote) -> str:
+        if isinstance(remote.residence, Homeless) or remote.residence.supervisor != USER:
+            return ""
+        file = quote(f"/var/lib/systemd/linger/{remote.facts.user}")
+        lingers = remote.run(f"test -e {file}", check=False).exit_code == 0
+        return "" if lingers else "our processes would end with the session"
+
+    def apply(remote: Remote) -> None:
+        # Noted first, so that a removal takes it back.
+        remote.put(lingering_mark(remote), b"")
+        done = remote.run("loginctl enable-linger", check=False)
+        if done.exit_code != 0:
+            remote.run(f"rm -f {quote(lingering_mark(remote))}")
+            raise OakError(
+                f"{remote.facts.user} may not let processes run without a session",
+                hint=f"on the host, as root: loginctl enable-linger {remote.facts.user}",
+                details=done.last_lines(),
+            )
+
+    return Step("base: run without a session", check, apply)
 
 
 def record(role: str) -> Step:

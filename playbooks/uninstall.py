@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import join, quote
 
-from oakctl.remote.manifest import ROLES, read, text
+from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import supervisor_of
 
@@ -79,6 +79,8 @@ def rest() -> Step:
         return "no role left" if there.exit_code == 0 and not read(remote) else ""
 
     def apply(remote: Remote) -> None:
+        mark = quote(lingering_mark(remote))
+        remote.run(f"if [ -e {mark} ]; then loginctl disable-linger; fi")
         remote.run(f"rm -rf {quote(str(remote.layout.prefix))}")
 
     return Step("uninstall: all that is left", check, apply)

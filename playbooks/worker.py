@@ -7,7 +7,7 @@ from dataclasses import fields
 from oakctl.model import wire
 from oakctl.model.config import BusAccess, Unit, WorkerConfig
 from oakctl.model.resources import Resources
-from oakctl.remote.bootstrap import WorkerInputs
+from oakctl.remote.bootstrap import WorkerInputs, bus_address
 from oakctl.remote.declared import declared_location, declared_resources
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import supervisor_of
@@ -76,7 +76,9 @@ def config(remote: Remote, inputs: WorkerInputs) -> WorkerConfig:
         declared=tuple(sorted({*inputs.declared, *names})),
         location=inputs.location or declared_location(remote.facts),
         labels=inputs.labels,
-        address=remote.facts.environment.get("OAKCTL_HOST_ADDRESS", ""),
+        # The address our connection came to is one of the host's own, whatever lies between.
+        address=bus_address(remote) or remote.facts.reached_address,
+        overlay_driver="host" if number(remote) is None else "loopback",
         loopback_number=number(remote),
     )
 

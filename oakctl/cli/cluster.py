@@ -12,6 +12,7 @@ from oakctl.cli.grammar import (
     AcceptNew,
     Force,
     Output,
+    SudoPasswordFile,
     Timeout,
     Wait,
     Where,
@@ -61,6 +62,7 @@ def create(
     policy: Annotated[str, typer.Option(help="Scheduling policy.")] = "rom",
     location: Where = None,
     accept_new: AcceptNew = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -68,6 +70,7 @@ def create(
 
     async def main() -> None:
         async with session.root() as client:
+            await session.give_password(client, [on], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.create_cluster(
@@ -143,6 +146,7 @@ def remove(
     name: Name,
     force: Force = False,
     yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -161,6 +165,8 @@ def remove(
 
     async def main() -> None:
         async with session.root() as client:
+            host = (await client.cluster(name)).host
+            await session.give_password(client, [host], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.remove_cluster(name, force=force),

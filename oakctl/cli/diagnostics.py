@@ -5,6 +5,7 @@ Belongs here: all talk with the user. Does not belong here: data (`output`).
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 
@@ -73,6 +74,14 @@ def ask(question: str) -> bool:
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
+
+
+def ask_password(host: str) -> str:
+    """A password for sudo, typed unseen; raises OakError when nothing is typed."""
+    password = getpass.getpass(f"Password for sudo on {clean(host)}: ", sys.stderr)
+    if not password:
+        raise OakError(f"{host}: no password given, nothing was changed")
+    return password
 
 
 def _is_tty(stream: object) -> bool:

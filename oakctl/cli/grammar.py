@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -101,6 +102,14 @@ Force = Annotated[
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is so.")]
 AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Trust a host key that is not known yet.")
+]
+SudoPasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sudo-password-file",
+        metavar="FILE",
+        help="Where the password for sudo stands; without it, it is asked for when needed.",
+    ),
 ]
 Timeout = Annotated[
     float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,11 @@ from typing import Annotated
 import typer
 
 from oakctl.cli import diagnostics, session, ssh
-from oakctl.cli.grammar import Output, Yes, examples, noun
+from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing
-from oakctl.errors import NotFound
-from oakctl.model.views import HostView
+from oakctl.errors import ExitCode, NotFound
+from oakctl.model.requests import HostCheckRequest
+from oakctl.model.views import HostCheck, HostFinding, HostView
 
 app = noun("host", "Machines that answer SSH, by name.")
 
@@ -82,6 +84,50 @@ def add(
 def ls(output: Output = Format.TABLE) -> None:
     """List the machines that are known."""
     listing(session.run(_hosts()), output, COLUMNS, lambda host: host.name)
+
+
+FINDINGS = (
+    Column[HostFinding]("Host", lambda found, now: found.host),
+    Column[HostFinding]("Severity", lambda found, now: found.severity),
+    Column[HostFinding]("About", lambda found, now: found.topic),
+    Column[HostFinding]("Finding", lambda found, now: found.message),
+    Column[HostFinding]("Remedy", lambda found, now: found.remedy or "-"),
+)
+
+
+@app.command(epilog=examples("oakctl host check", "oakctl host check pi-1 pi-2 -o json"))
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="HOST…", help="Which; without any, all.")
+    ] = None,
+    accept_new: AcceptNew = False,
+    sudo_password_file: SudoPasswordFile = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Look at machines and tell all that stands in the way; nothing is changed on them.
+
+    Ends with 1 when there is something that blocks one of them.
+    """
+    request = HostCheckRequest(tuple(names or ()), accept_new)
+
+    async def main() -> HostCheck:
+        async with session.root() as client:
+            hosts = request.hosts or [host.name for host in await client.hosts()]
+            await session.give_password(client, hosts, sudo_password_file)
+            found = await client.check_hosts(request)
+            if found.asks_password and diagnostics.can_prompt():
+                # One for all of them: a fleet's hosts are usually set up alike.
+                first = found.asks_password[0]
+                password = await asyncio.to_thread(diagnostics.ask_password, first)
+                for host in found.asks_password:
+                    await client.give_password(host, password)
+                found = await client.check_hosts(request)
+            return found
+
+    found = session.run(main())
+    listing(found.findings, output, FINDINGS, lambda each: each.host)
+    if any(each.severity == "block" for each in found.findings):
+        raise typer.Exit(int(ExitCode.FAILED))
 
 
 @app.command("ssh", epilog=examples("oakctl host ssh pi-1"))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from oakctl.cli.diagnostics import Terminated
+from oakctl.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -45,6 +47,25 @@ async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def give_password(client: RootClient, hosts: Sequence[str], file: Path | None) -> None:
+    """Let the root use the password in `file` for sudo on `hosts`; no file: nothing.
+
+    Raises NotFound when it cannot be read, UsageError when it is empty.
+    """
+    if file is None:
+        return
+    try:
+        password = file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise NotFound(
+            f"the password file {file} cannot be read: {error.strerror}", hint=f"ls -l {file}"
+        ) from error
+    if not password:
+        raise UsageError(f"the password file {file} is empty")
+    for host in hosts:
+        await client.give_password(host, password)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oakctl.cli.diagnostics import ask, can_prompt, say
+from oakctl.cli.diagnostics import ask, ask_password, can_prompt, say
 from oakctl.errors import DeadlineExceeded, NotFound, OakError, Unreachable
 from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
 from oakctl.tui.viewmodels import status, words
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 POLL_S = 0.3
 LONG_STEP_S = 2.0
 UNKNOWN_KEY = "is not known"  # how `remote.hostkeys` says it
+SUDO_ASKS = "sudo asks for a password"  # how `remote.privilege` says it
 
 
 async def operation(
@@ -35,9 +36,11 @@ async def operation(
 ) -> OperationView:
     """Begin work on a host and see it through; `begin` gets whether to trust a new host key.
 
-    On a terminal an unknown key is shown and asked about, then the work begins once more.
+    On a terminal an unknown key is shown and asked about, and a password for sudo where one is
+    needed; then the work begins once more.
     Raises what the operation failed with.
     """
+    asked = False
     while True:
         try:
             view = await begin(accept_new)
@@ -55,6 +58,14 @@ async def operation(
             if not await asyncio.to_thread(ask, "Trust this host from now on?"):
                 raise OakError(f"{error.message}: not trusted, nothing was changed") from error
             accept_new = True
+        except OakError as error:
+            # The host's name stands first in what is said of a host.
+            host, _, _ = error.message.partition(":")
+            if asked or SUDO_ASKS not in error.message or not can_prompt():
+                raise
+            asked = True
+            say(error.message)
+            await client.give_password(host, await asyncio.to_thread(ask_password, host))
 
 
 async def _followed(client: RootClient, view: OperationView, timeout_s: float) -> OperationView:

@@ -12,6 +12,7 @@ from oakctl.cli.grammar import (
     AcceptNew,
     Force,
     Output,
+    SudoPasswordFile,
     Timeout,
     Wait,
     Where,
@@ -105,6 +106,7 @@ def add(
     ] = None,
     location: Where = None,
     accept_new: AcceptNew = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -116,6 +118,7 @@ def add(
 
     async def main() -> None:
         async with session.root() as client:
+            await session.give_password(client, [on], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.add_worker(
@@ -185,6 +188,7 @@ def remove(
     cluster: Cluster = None,
     force: Force = False,
     yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -204,6 +208,8 @@ def remove(
     async def main() -> None:
         async with session.root() as client:
             where = await _resolved(client, name, cluster)
+            host = (await client.worker(*where)).host
+            await session.give_password(client, [host], sudo_password_file)
             await waiting.operation(
                 client,
                 lambda trust: client.remove_worker(*where, force=force),
@@ -282,7 +288,7 @@ def _fields(view: WorkerView) -> list[tuple[str, str]]:
             ("runtimes", ", ".join(facts.runtimes)),
             ("location", words.place(facts.location)),
             ("address", facts.address or "-"),
-            ("overlay", facts.overlay_driver),
+            ("overlay", ": ".join(filter(None, (facts.overlay_driver, facts.overlay_reason)))),
             ("limits", "enforced" if facts.limits_enforced else f"not: {facts.limits_reason}"),
         ]
     return fields

@@ -26,7 +26,9 @@ from oakctl.model.requests import (
     ApplyRequest,
     ClusterChange,
     ClusterCreate,
+    HostCheckRequest,
     ServiceChange,
+    SudoPassword,
     WorkerAdd,
     WorkerCordon,
 )
@@ -35,6 +37,7 @@ from oakctl.model.views import (
     ApplyResult,
     ClusterView,
     Explanation,
+    HostCheck,
     HostView,
     InstanceView,
     OperationView,
@@ -45,6 +48,7 @@ from oakctl.model.views import (
 )
 
 T = TypeVar("T")
+CHECK_TIMEOUT_S = 180.0  # a slow host takes a minute to answer, and not all are asked at once
 
 # Removing waits for instances to end and for steps over SSH; a bootstrap pushes archives.
 OPERATION_TIMEOUT_S = 600.0
@@ -112,6 +116,18 @@ class RootClient:
     async def forget_host(self, name: str) -> None:
         """Forget a host; Conflict while it has a role."""
         await self._connection.call("DELETE", f"/v1/hosts/{_part(name)}")
+
+    async def give_password(self, host: str, password: str) -> None:
+        """Let the root use sudo on a host; kept in its memory alone, for a while."""
+        path = f"/v1/hosts/{_part(host)}/sudo"
+        await self._connection.call("PUT", path, SudoPassword(password))
+
+    async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
+        """Look at hosts, and change nothing; NotFound for one that is not known."""
+        body = await self._connection.call(
+            "POST", "/v1/host-checks", request, timeout_s=CHECK_TIMEOUT_S
+        )
+        return wire.decode(body, HostCheck)
 
     # --- clusters and workers ---
 

@@ -21,13 +21,13 @@ NUMBERS = range(2, 253, 2)
 DYING_S = 2.0  # a killed keeper holds its addresses a little longer than it is to be seen
 
 
-def hold(number: int) -> socket.socket:
+def hold(number: int, ports: Sequence[int] = (SSH_PORT, BUS_PORT)) -> socket.socket:
     """Hold 127.N.0.1 for a host, on or off; raises OSError when somebody else has it.
 
     A UDP socket on the SSH port: nobody wants that one, and every lab, of any user, asks for it
-    first. It is inherited by the keeper and lives as long.
+    first. It is inherited by the keeper and lives as long. `ports` have to be free as well.
     """
-    for port in (SSH_PORT, BUS_PORT):
+    for port in ports:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((f"127.{number}.0.1", port))
@@ -63,14 +63,18 @@ def hold_free(count: int, taken: Container[int]) -> list[tuple[int, socket.socke
     return held
 
 
-def hold_all(numbers: Sequence[int]) -> list[socket.socket]:
-    """Hold exactly these numbers; raises Conflict naming the first that is taken."""
+def hold_all(numbers: Sequence[int], *, ours: bool = False) -> list[socket.socket]:
+    """Hold exactly these numbers; raises Conflict naming the first that is taken.
+
+    `ours`: what runs on these hosts outlived its keeper, so their bus may be listening.
+    """
+    ports = (SSH_PORT,) if ours else (SSH_PORT, BUS_PORT)
     held: list[socket.socket] = []
     deadline = time.monotonic() + DYING_S
     for number in numbers:
         while True:
             try:
-                held.append(hold(number))
+                held.append(hold(number, ports))
                 break
             except OSError as error:
                 if time.monotonic() < deadline:

@@ -196,7 +196,7 @@ async def _bring_up(
         record = LabRecord(files.name, lab, made)
     else:
         await _end_keeper(files, lab)
-        holders = addresses.hold_all([host.number for host in record.hosts])
+        holders = addresses.hold_all([host.number for host in record.hosts], ours=True)
     try:
         record = dataclasses.replace(
             record, hosts=tuple(dataclasses.replace(host, on=True) for host in record.hosts)

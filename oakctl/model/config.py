@@ -40,7 +40,7 @@ class WorkerConfig:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     address: str = ""  # underlay address of this host
-    overlay_driver: str = "loopback"
+    overlay_driver: str = "loopback"  # or "host": none
     loopback_number: int | None = None
     cgroup_root: str = ""  # where limits may be set; empty: probe
     heartbeat_s: float = 1.0
@@ -82,7 +82,9 @@ class Unit:
 
 
 class HostLayout:
-    """Where everything of ours lies on a host, below one prefix (rootless: `~/.oakctl`).
+    """Where everything of ours lies on a host, below one prefix.
+
+    `/opt/oakctl` where we are the superuser, `~/.oakctl` where not.
 
     releases/<version>/oakctl-node.pyz   one directory per node archive
     current -> releases/<version>        switched atomically

@@ -30,6 +30,7 @@ class NodeFacts:
     overlay_driver: str = "loopback"
     loopback_number: int | None = None  # even N: services on 127.N.x.y, instances on 127.N+1.x.y
     agent_version: str = ""
+    overlay_reason: str = ""  # what the overlay cannot do here, in words
 
 
 @dataclass(frozen=True)

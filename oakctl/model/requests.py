@@ -20,6 +20,21 @@ class ApplyRequest:
 
 
 @dataclass(frozen=True)
+class HostCheckRequest:
+    """Look at these hosts; none named: at all."""
+
+    hosts: tuple[str, ...] = ()
+    accept_new: bool = False
+
+
+@dataclass(frozen=True)
+class SudoPassword:
+    """A host's password for sudo, for the root's memory alone; empty: forget it."""
+
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ClusterCreate:
     """Make `host` the orchestrator of a new cluster."""
 

@@ -43,6 +43,26 @@ class HostView:
 
 
 @dataclass(frozen=True)
+class HostFinding:
+    """Something about a host that one should know before it is used."""
+
+    host: str
+    severity: str  # block, fixable, note
+    topic: str  # "sudo", "clock", "docker"
+    message: str
+    remedy: str = ""  # what to type; empty: nothing has to be done
+
+
+@dataclass(frozen=True)
+class HostCheck:
+    """What looking at hosts has shown; nothing was changed on them."""
+
+    looked_at: tuple[str, ...]
+    findings: tuple[HostFinding, ...]  # worst first
+    asks_password: tuple[str, ...] = ()  # hosts whose sudo wants one that was not given
+
+
+@dataclass(frozen=True)
 class StepEvent:
     """One line of progress of an operation."""
 

@@ -8,11 +8,14 @@ Does not belong here: single steps (`playbooks/`), and when a role is wanted
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
-from oakctl.remote import connection, facts, playbook, runner
+from oakctl.model.views import StepEvent
+from oakctl.remote import connection, playbook, residence, runner
+from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
 from oakctl.remote.runner import Report
@@ -83,7 +86,7 @@ def bootstrap_cluster(
 ) -> ClusterAccess:
     """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
     with connection.open_fabric(target) as remote:
-        facts.require_usable(target.name, remote.facts)
+        admit(remote, report)
         with runner.ended_by(cancelled, remote), host_lock(remote):
             runner.run(cluster_plan(inputs), remote, report, cancelled)
         address = bus_address(remote)
@@ -103,18 +106,41 @@ def bootstrap_worker(
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
     with connection.open_fabric(target) as remote:
-        facts.require_usable(target.name, remote.facts)
+        admit(remote, report)
         with runner.ended_by(cancelled, remote), host_lock(remote):
             runner.run(worker_plan(inputs), remote, report, cancelled)
+        return remote.facts
+
+
+def look(target: Target) -> HostFacts:
+    """What is to be known of a host; nothing is changed there.
+
+    A password that was given for sudo is tried, once: raises WrongPassword.
+    """
+    with connection.open_fabric(target) as remote:
+        if target.sudo_password:
+            remote.require_rights()
         return remote.facts
 
 
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
-        facts.require_usable(target.name, remote.facts)
+        admit(remote, report)
         with host_lock(remote):
             runner.run(removal_plan(role), remote, report, cancelled)
+
+
+def admit(remote: FabricRemote, report: Report) -> None:
+    """Return when the host can be made ours, and tell how; raises OakError with what is missing.
+
+    A password is tried here, once, before anything is done.
+    """
+    found = residence.require_usable(remote.name, remote.facts, remote.residence)
+    if found.as_root:
+        remote.require_rights()
+    choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
+    report(StepEvent(time.time(), remote.name, "host: found", "skipped", choice))
 
 
 def bus_address(remote: Remote) -> str:

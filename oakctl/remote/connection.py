@@ -11,6 +11,7 @@ import logging
 import secrets
 import shlex
 import threading
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -25,15 +26,18 @@ import paramiko
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts
+from oakctl.remote import facts, privilege, residence
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.privilege import Wrapped
+from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
 from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, LOGIN_DEADLINE_S, Target
 
-PREFIX = ".oakctl"  # below the home directory
-SESSIONS = 8  # at a time; sshd grants 10 by default
+SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
+SESSION_RETRY_S = 0.2
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
 CHUNK = 32768  # bytes
+TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
 MISSING = 44  # our own exit code for a file that is not there
 
 # Ends the sessions of the commands that carry a mark, where the server gave them their own.
@@ -143,8 +147,11 @@ def _close(chain: list[fabric.Connection]) -> None:
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
-    def __init__(self, connection: fabric.Connection, stdin: bytes, progress: Progress) -> None:
+    def __init__(
+        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+    ) -> None:
         super().__init__(context=connection)
+        self.channel = channel
         self._stdin = stdin
         self._progress = progress
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
@@ -152,7 +159,6 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""
-        self.channel = self.context.transport.open_session(timeout=LOGIN_DEADLINE_S)
         self.channel.exec_command(command)
         self._feeder.start()
 
@@ -187,7 +193,12 @@ class FabricRemote:
         self._chain = chain
         self._connection = chain[-1]
         self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._opening = threading.Lock()
+        self._ended = threading.Condition()
         self._closed = threading.Event()
+        self._trying = threading.Lock()
+        self._believed = False
+        self._wrong: OakError | None = None
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -210,10 +221,22 @@ class FabricRemote:
         """What was found out when the connection was made."""
         return facts.probe(self)
 
+    @property
+    def address(self) -> str:
+        """Where the host is reached from here."""
+        return self._target.address
+
+    @cached_property
+    def residence(self) -> Residence | Homeless:
+        """Where we live there, or why we cannot."""
+        return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
     @cached_property
     def layout(self) -> HostLayout:
-        """Where everything of ours lies there."""
-        return HostLayout(f"{self.facts.home}/{PREFIX}")
+        """Where everything of ours lies there; raises OakError where nothing can."""
+        if isinstance(self.residence, Homeless):
+            raise OakError(f"{self.name}: {self.residence.reason}", hint=self.residence.remedy)
+        return HostLayout(self.residence.prefix)
 
     def run(
         self,
@@ -224,6 +247,17 @@ class FabricRemote:
         check: bool = True,
     ) -> Completed:
         """See `Remote`. What a login shell prints before the command is left out."""
+        return self._execute(command, stdin, timeout_s, root=self._owner_is_root, check=check)
+
+    def as_login(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_DEADLINE_S,
+        check: bool = True,
+    ) -> Completed:
+        """See `Remote`."""
         return self._execute(command, stdin, timeout_s, check=check)
 
     def root(
@@ -234,13 +268,49 @@ class FabricRemote:
         timeout_s: float = COMMAND_DEADLINE_S,
         check: bool = True,
     ) -> Completed:
-        """See `Remote`. Possible where the login user is the superuser."""
-        if self.facts.uid != 0:
-            raise OakError(
-                f"{self.name}: this needs the superuser, and {self.facts.user} is not",
-                hint=f"name the host anew with the user root: {self.name}",
-            )
-        return self.run(command, stdin=stdin, timeout_s=timeout_s, check=check)
+        """See `Remote`."""
+        return self._execute(command, stdin, timeout_s, root=True, check=check)
+
+    def require_rights(self) -> None:
+        """Try the password where one is needed, once for this connection.
+
+        Raises OakError when there is none, WrongPassword when sudo does not believe it. Called
+        before the first step, so that a wrong one is found before anything is done.
+        """
+        if self.facts.privilege != "sudo-password":
+            return
+        with self._trying:
+            if self._believed:
+                return
+            if self._wrong is not None:
+                raise self._wrong
+            self._try_password()
+            self._believed = True
+
+    def _try_password(self) -> None:
+        if not self._target.sudo_password:
+            raise self._named(privilege.missing(self.facts))
+        trial = privilege.trial(self._target.sudo_password)
+        done = self._execute(
+            trial.command, trial.preamble, TRIAL_DEADLINE_S, label="sudo true", check=False
+        )
+        if done.exit_code != 0:
+            self._wrong = self._named(privilege.refusal(self.facts, done.stderr))
+            raise self._wrong
+
+    @property
+    def _owner_is_root(self) -> bool:
+        return (
+            self._facts_known and isinstance(self.residence, Residence) and self.residence.as_root
+        )
+
+    @property
+    def _facts_known(self) -> bool:
+        return "facts" in self.__dict__
+
+    def _named(self, error: OakError) -> OakError:
+        kind = type(error)
+        return kind(f"{self.name}: {error.message}", hint=error.hint, details=error.details)
 
     def put(
         self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = _no_progress
@@ -257,7 +327,14 @@ class FabricRemote:
             f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
         )
         timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        self._execute(command, content, timeout_s, label=f"put {path}", progress=progress)
+        self._execute(
+            command,
+            content,
+            timeout_s,
+            root=self._owner_is_root,
+            label=f"put {path}",
+            progress=progress,
+        )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
@@ -266,6 +343,7 @@ class FabricRemote:
             f"[ -e {quoted} ] || exit {MISSING}; exec cat -- {quoted}",
             b"",
             COMMAND_DEADLINE_S,
+            root=self._owner_is_root,
             label=f"read {path}",
             encoding="latin-1",  # bytes as they are
             check=False,
@@ -281,9 +359,11 @@ class FabricRemote:
 
         Raises Unreachable when the connection is gone.
         """
+        wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._connection.transport.open_session(timeout=COMMAND_DEADLINE_S)
-            channel.exec_command(f"sh -c {shlex.quote(command)}")
+            channel = self._session(COMMAND_DEADLINE_S)
+            channel.exec_command(wrapped.command)
+            channel.sendall(wrapped.preamble)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise self._lost(command) from error
         return channel
@@ -299,6 +379,7 @@ class FabricRemote:
         stdin: bytes,
         timeout_s: float,
         *,
+        root: bool = False,
         label: str = "",
         encoding: str = "utf-8",
         check: bool = True,
@@ -308,10 +389,11 @@ class FabricRemote:
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
         script = f"echo {mark}; echo {mark} >&2\n{command}"
-        runner = _Runner(self._connection, stdin, progress)
-        result = self._result(runner, f"sh -c {shlex.quote(script)}", label, timeout_s, encoding)
+        wrapped = self._wrapped(script, root)
+        given = wrapped.preamble + stdin
+        result, late = self._result(wrapped.command, given, progress, label, timeout_s, encoding)
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
-        if runner.is_late:
+        if late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
@@ -319,6 +401,8 @@ class FabricRemote:
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
         if cut_off and (self._closed.is_set() or not self._connection.transport.is_active()):
             raise self._lost(label)
+        if not reached and root and self.facts.privilege != "root":
+            raise self._named(privilege.refusal(self.facts, result.stderr))
         if not reached:
             raise Unreachable(
                 f"{self.name}: the login shell of {self._target.login} runs no commands",
@@ -329,13 +413,44 @@ class FabricRemote:
             raise CommandFailed(done)
         return done
 
+    def _wrapped(self, script: str, root: bool) -> Wrapped:
+        if not root:
+            return Wrapped(f"sh -c {shlex.quote(script)}")
+        try:
+            self.require_rights()
+            return privilege.wrap(self.facts, script, self._target.sudo_password)
+        except OakError as error:
+            raise error if error.message.startswith(self.name) else self._named(error) from error
+
+    def _session(self, timeout_s: float) -> Any:
+        """A channel; where the server grants fewer than we use, once another has ended."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                with self._opening:  # paramiko has one place for all refusals
+                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+            except paramiko.ChannelException:
+                if time.monotonic() >= deadline:
+                    raise
+                with self._ended:
+                    self._ended.wait(SESSION_RETRY_S)
+
     def _result(
-        self, runner: _Runner, command: str, label: str, timeout_s: float, encoding: str
-    ) -> Any:
+        self,
+        command: str,
+        stdin: bytes,
+        progress: Progress,
+        label: str,
+        timeout_s: float,
+        encoding: str,
+    ) -> tuple[Any, bool]:
+        """What came of a command, and whether it was too late."""
         if not self._sessions.acquire(timeout=timeout_s):
             raise _too_late(self.name, label, timeout_s)
         try:
-            return runner.run(
+            channel = self._session(timeout_s)
+            runner = _Runner(self._connection, channel, stdin, progress)
+            result = runner.run(
                 command,
                 hide=True,
                 warn=True,
@@ -343,19 +458,21 @@ class FabricRemote:
                 timeout=timeout_s,
                 encoding=encoding,
             )
+            return result, runner.is_late
         except invoke.exceptions.CommandTimedOut as error:
-            return error.result
+            return error.result, True
         except (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException) as e:
             raise self._lost(label) from e
         finally:
             self._sessions.release()
+            with self._ended:
+                self._ended.notify_all()
 
     def _end(self, mark: str) -> None:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
         command = f"sh -c {shlex.quote(END_SESSION)} sh {mark}"
         try:
-            runner = _Runner(self._connection, b"", _no_progress)
-            self._result(runner, command, "kill", COMMAND_DEADLINE_S, "utf-8")
+            self._result(command, b"", _no_progress, "kill", COMMAND_DEADLINE_S, "utf-8")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 

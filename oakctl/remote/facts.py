@@ -1,7 +1,8 @@
 """What is found out about a host before anything is done to it: one script, one answer.
 
-Belongs here: the script, how its answer is read (pure), and whether the host can be used at all.
-Does not belong here: what follows from the facts (the playbooks).
+Belongs here: how the answer is read (pure), and whether the host can be used at all. Does not
+belong here: the questions (`questions`), and what follows from the answers (`residence`,
+`preflight`, the playbooks).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oakctl.errors import OakError
+from oakctl.remote.questions import SCRIPT
 
 if TYPE_CHECKING:
     from oakctl.remote.step import Remote
@@ -25,60 +28,13 @@ PYTHONS = (  # where one may be, best first
     "/usr/bin/python3",
     "/usr/local/bin/python3",
 )
-LEAST_DISK_MB = 100
 PROBE_DEADLINE_S = 60.0  # a Pi with a slow card takes seconds for its first Python
 
 # What `dpkg --print-architecture` and the machine field of an ELF header call a userland: a
 # 64-bit kernel often runs a 32-bit one, so that `uname -m` is the last resort.
 DEBIAN = {"amd64": "x86_64", "arm64": "aarch64", "armhf": "armv7l", "i386": "i686"}
+SIGNALS = ("kernel", "dpkg", "elf", "long_bit")
 ELF = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-
-SCRIPT = r"""
-LC_ALL=C; export LC_ALL
-say() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; }
-printf '\nbegin %s\n' "$1"
-say user "$(id -un)"
-say uid "$(id -u)"
-say home "$HOME"
-say hostname "$(uname -n)"
-say dpkg "$(dpkg --print-architecture 2>/dev/null)"
-say elf "$(od -An -v -tx1 -N20 /bin/sh 2>/dev/null | tr -d ' \n')"
-say kernel "$(uname -m)"
-say system "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$PRETTY_NAME" )"
-say init "$(cat /proc/1/comm 2>/dev/null)"
-say cpus "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null)"
-say memory_kb "$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo 2>/dev/null)"
-say disk_kb "$(df -Pk "$HOME" 2>/dev/null | awk 'NR == 2 { print $4 }')"
-say writable "$( [ -w "$HOME" ] && echo yes )"
-say clock "$(date +%s)"
-env | sed -n 's/^OAKCTL_/env.OAKCTL_/p'
-ask='
-import sys
-reason = ""
-try:
-    import asyncio, ssl, zlib
-except ImportError as error:
-    reason = "minimal: %s" % error
-print("\t".join([sys.executable, ".".join(map(str, sys.version_info[:3])), reason]))
-'
-nonce=$1
-shift
-for name in "$@"; do
-    path=$(command -v "$name" 2>/dev/null) || continue
-    case " $seen " in *" $path "*) continue ;; esac
-    seen="$seen $path"
-    say python "$path	$("$path" -I -c "$ask" </dev/null 2>&1 | tail -n 1)"
-done
-awk '$4 == "0A" && $2 ~ /:107E$/ { print $2, $10 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-while read -r address inode; do
-    pid=$(ls -l /proc/[0-9]*/fd/ 2>/dev/null | awk -v wanted="socket:[$inode]" '
-        /^\/proc\// { split($1, part, "/"); pid = part[3] }
-        index($0, wanted) { print pid; exit }')
-    command=$([ -n "$pid" ] && tr '\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null)
-    say listen "$address	$pid	$command"
-done
-printf '\nend %s\n' "$nonce"
-"""
 
 
 @dataclass(frozen=True)
@@ -88,6 +44,72 @@ class Listener:
     address: str  # "0.0.0.0", "::", "127.4.0.1"
     pid: int = 0
     command: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file system that we would live on. -1: it does not say."""
+
+    free_mb: int = 0  # MiB
+    inodes: int = -1  # in all; 0: this kind has no fixed number
+    inodes_free: int = -1
+    kind: str = ""  # "ext4", "overlay", "nfs4"
+    options: tuple[str, ...] = ()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written there."""
+        return "ro" in self.options
+
+    @property
+    def no_exec(self) -> bool:
+        """Whether programs there do not start."""
+        return "noexec" in self.options
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The engine's answer, where there is an engine."""
+
+    installed: bool = False
+    version: str = ""  # empty: it does not answer us
+    architecture: str = ""  # of the engine: amd64, arm64, arm
+    runtimes: tuple[str, ...] = ()
+    storage_driver: str = ""
+    root_directory: str = ""
+    engine_id: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the kernel and its tools can do; empty: it could not be found out without rights."""
+
+    wireguard: str = ""  # "kernel", "missing"
+    wireguard_userspace: bool = False  # a program for it, and /dev/net/tun
+    nftables: str = ""  # "yes", "missing", "does not work"
+    iptables: str = ""  # "nf_tables", "legacy"
+    forward_policy: str = ""  # of iptables' FORWARD: "ACCEPT", "DROP"
+    legacy_rules: int = 0
+    nft_rules: int = 0
+    firewalls: tuple[str, ...] = ()  # that are active: "ufw", "firewalld"
+    iptable_raw: str = ""  # "yes", "no"
+
+
+@dataclass(frozen=True)
+class Control:
+    """Control groups, for limits."""
+
+    version: str = ""  # "v1", "v2", "hybrid"
+    memory: bool = False
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The kernel's command line of a Raspberry Pi, which is one line in a file."""
+
+    file: str = ""
+    lines: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +133,36 @@ class HostFacts:
     home_writable: bool = False
     listeners: tuple[Listener, ...] = ()  # on the bus's port
     clock: float = 0.0  # the host's seconds since the epoch
+    asked_at: float = 0.0  # the operator's clock when the answer came
+    groups: tuple[str, ...] = ()
+    machine_id: str = ""
+    host_keys: tuple[str, ...] = ()  # "type base64", of the SSH server
+    reached_address: str = ""  # the address of this host that our connection came to
+    signals: tuple[str, ...] = ()  # of what the architecture was concluded from
+    kernel: str = ""  # machine: "aarch64"
+    kernel_release: str = ""  # "5.10.104-tegra"
+    distribution: str = ""  # "debian", "raspbian", "ubuntu"
+    version: str = ""  # "12", "22.04"
+    raspberry_pi_os: bool = False
+    device: str = ""  # "Raspberry Pi 5 Model B Rev 1.0", "NVIDIA Jetson Orin Nano"
+    l4t: str = ""  # "35.3.1" on a Jetson
+    init: str = ""  # the name of process 1
+    systemd_version: int = 0
+    user_manager: bool = False  # `systemctl --user` answers
+    lingers: bool = False  # the user's units run without a session
+    privilege: str = ""  # root, sudo (asks nothing), sudo-password, doas, doas-password, or none
+    sudo_version: str = ""
+    sudo_refusal: str = ""  # what sudo said when it was not to ask
+    opt: Place = Place()  # where /opt/oakctl is or would be
+    home_place: Place = Place()
+    root_place: Place = Place()
+    docker: Docker = Docker()
+    network: Network = Network()
+    control: Control = Control()
+    command_line: CommandLine = CommandLine()
+    gpus: tuple[str, ...] = ()  # "NVIDIA GeForce RTX 3080, 10240 MiB", "Jetson integrated"
+    tpus: tuple[str, ...] = ()
+    package_lock: str = ""  # "1234 unattended-upgr": who holds dpkg's lock
 
     def listener_on(self, address: str) -> Listener | None:
         """Who has the bus's port on `address` or on all addresses; empty: on any."""
@@ -123,36 +175,16 @@ class HostFacts:
 def probe(remote: Remote) -> HostFacts:
     """Ask the host; raises OakError when its answer is cut off, Unreachable when it is gone."""
     nonce = secrets.token_hex(8)
-    answer = remote.run(
+    answer = remote.as_login(
         f"sh -s {nonce} {' '.join(PYTHONS)}",
         stdin=SCRIPT.encode(),
         timeout_s=PROBE_DEADLINE_S,
         check=False,
     )
     try:
-        return parse(answer.stdout, nonce)
+        return replace(parse(answer.stdout, nonce), asked_at=time.time())
     except OakError as error:
         raise OakError(f"{remote.name}: {error.message}", details=answer.last_lines()) from error
-
-
-def require_usable(host: str, facts: HostFacts) -> None:
-    """Return when a host can be made ours; raises OakError with what is missing there."""
-    if not facts.python:
-        raise OakError(
-            f"{host}: no usable Python there: {facts.python_reason}",
-            hint="install Python 3.10 or newer on it: sudo apt-get install python3",
-        )
-    if not facts.home_writable:
-        raise OakError(
-            f"{host}: {facts.user} cannot write to {facts.home}",
-            hint="log in as a user with a writable home directory",
-        )
-    if facts.disk_free_mb < LEAST_DISK_MB:
-        raise OakError(
-            f"{host}: {facts.disk_free_mb} MiB are free in {facts.home}, "
-            f"{LEAST_DISK_MB} MiB are needed",
-            hint=f"make room on the file system of {facts.home}",
-        )
 
 
 def parse(text: str, nonce: str) -> HostFacts:
@@ -183,22 +215,118 @@ def _facts(values: Mapping[str, list[str]]) -> HostFacts:
         hostname=one("hostname"),
         user=one("user"),
         uid=_number(one("uid"), -1),
+        groups=tuple(one("groups").split()),
         home=one("home"),
+        machine_id=one("machine_id"),
+        host_keys=tuple(values.get("host_key", ())),
+        reached_address=one("reached"),
         architecture=_architecture(one("dpkg"), one("elf"), one("kernel")),
+        signals=tuple(f"{key} {one(key)}" for key in SIGNALS if one(key)),
+        kernel=one("kernel"),
+        kernel_release=one("kernel_release"),
         system=one("system"),
+        distribution=one("distribution"),
+        version=one("version"),
+        raspberry_pi_os=one("raspbian") == "yes",
+        device=one("device"),
+        l4t=_l4t(one("l4t")),
         python=python,
         python_version=version,
         python_reason=reason,
         supervisor=environment.get("OAKCTL_SUPERVISOR", "")
         or ("systemd" if one("init") == "systemd" else ""),
+        init=one("init"),
+        systemd_version=_number(re.sub(r"\D.*", "", one("systemd_version"))),
+        user_manager=one("user_manager") == "yes",
+        lingers=one("lingers") == "yes",
+        privilege=one("privilege") or one("privilege_other"),
+        sudo_version=one("sudo_version"),
+        sudo_refusal=one("sudo_refusal"),
         environment=environment,
         cpus=_number(one("cpus")),
         memory_mb=_number(one("memory_kb")) // 1024,
         disk_free_mb=_number(one("disk_kb")) // 1024,
         home_writable=one("writable") == "yes",
+        home_place=_place(one, "disk"),
+        opt=_place(one, "opt"),
+        root_place=_place(one, "root"),
+        docker=_docker(one("docker"), one("docker_info")),
+        network=_network(one, tuple(values.get("firewall", ()))),
+        control=_control(one),
+        command_line=_command_line(one("cmdline")),
+        gpus=_gpus(one("nvidia"), one),
+        tpus=tuple(one("coral").split()),
+        package_lock=one("package_lock"),
         listeners=tuple(_listener(line) for line in values.get("listen", ())),
         clock=float(_number(one("clock"))),
     )
+
+
+def _place(one: Callable[[str], str], key: str) -> Place:
+    total, _, free = one(f"{key}_inodes").partition(" ")
+    kind, _, options = one(f"{key}_mount").partition(" ")
+    return Place(
+        _number(one(f"{key}_kb")) // 1024,
+        _number(total, -1),
+        _number(free, -1),
+        kind,
+        tuple(option for option in options.split(",") if option),
+    )
+
+
+def _docker(answer: str, info: str) -> Docker:
+    if not answer:
+        return Docker()
+    version, architecture = [*answer.split("\t"), ""][:2]
+    if not re.match(r"\d+\.", version):
+        return Docker(installed=True)
+    runtimes, driver, root, engine = [*info.split("\t"), "", "", "", ""][:4]
+    names = tuple(name for name in runtimes.split(",") if name)
+    return Docker(True, version, architecture, names, driver, root, engine)
+
+
+def _network(one: Callable[[str], str], firewalls: tuple[str, ...]) -> Network:
+    flavour = re.search(r"\((nf_tables|legacy)\)", one("iptables"))
+    policy = re.fullmatch(r"-P FORWARD (\w+)", one("forward"))
+    legacy = "legacy" if one("iptables") else ""  # before 1.8 there was no other
+    return Network(
+        wireguard=one("wireguard"),
+        wireguard_userspace=one("wireguard_userspace") == "yes" and one("tun") == "yes",
+        nftables=one("nftables"),
+        iptables=flavour.group(1) if flavour else legacy,
+        forward_policy=policy.group(1) if policy else "",
+        legacy_rules=_number(one("legacy_rules")),
+        nft_rules=_number(one("nft_rules")),
+        firewalls=firewalls,
+        iptable_raw="yes" if _number(one("raw_table")) else one("iptable_raw"),
+    )
+
+
+def _control(one: Callable[[str], str]) -> Control:
+    first, second = bool(one("cgroup1")), bool(one("cgroup2"))
+    version = "hybrid" if first and second else "v2" if second else "v1" if first else ""
+    # Version 2 says it in cgroup.controllers, version 1 in /proc/cgroups; either may have it.
+    memory = "memory" in one("controllers").split() or (first and one("memory_cgroup") == "1")
+    return Control(version, memory)
+
+
+def _command_line(line: str) -> CommandLine:
+    file, lines, text = [*line.split("\t"), "", ""][:3]
+    return CommandLine(file, _number(lines), text)
+
+
+def _gpus(nvidia: str, one: Callable[[str], str]) -> tuple[str, ...]:
+    tegra = one("l4t") or "nvidia,tegra" in one("compatible") or "Jetson" in one("device")
+    if tegra or one("tegra_gpu") == "yes":
+        # nvidia-smi is absent on JetPack 5 and says "Not Supported" on 6; memory is the system's.
+        return ("Jetson integrated",)
+    rows = [row.split(",") for row in nvidia.split(";")]
+    return tuple(f"{row[0].strip()}, {row[1].strip()}" for row in rows if len(row) >= 3)
+
+
+def _l4t(line: str) -> str:
+    found = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", line)
+    return f"{found.group(1)}.{found.group(2)}" if found else ""
 
 
 def choose_python(candidates: Iterable[str]) -> tuple[str, str, str]:
@@ -222,6 +350,8 @@ def choose_python(candidates: Iterable[str]) -> tuple[str, str, str]:
 
 
 def _architecture(dpkg: str, elf: str, kernel: str) -> str:
+    if kernel == "armv6l":  # what Debian calls armhf needs more; Raspbian's runs on it
+        return kernel
     if dpkg:
         return DEBIAN.get(dpkg, dpkg)
     if re.fullmatch("7f454c46[0-9a-f]{32}", elf):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from oakctl.errors import Conflict, DeadlineExceeded
+from oakctl.errors import Conflict, DeadlineExceeded, OakError
 from oakctl.remote.connection import FabricRemote
 
 LEASE_S = 60  # seconds of silence after which a link is taken for dead, on the host's side
@@ -28,20 +28,25 @@ ANSWER_S = 30.0
 HOLD = """
 import fcntl, os, select, sys
 path, who, lease, mark = sys.argv[1:]
-os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-with open(path, "a+") as file:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        print(mark, "taken", file.read(200).strip(), flush=True)
-        sys.exit(1)
-    file.truncate(0)
-    file.write(who)
-    file.flush()
-    print(mark, "held", flush=True)
-    while select.select([0], [], [], float(lease))[0] and os.read(0, 64):
-        pass
+try:
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+except OSError as error:
+    print(mark, "broken", error, flush=True)
+    sys.exit(1)
+try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    print(mark, "taken", os.pread(file, 200, 0).decode(errors="replace").strip(), flush=True)
+    sys.exit(1)
+try:
+    os.ftruncate(file, 0)
+    os.pwrite(file, who.encode(), 0)
+except OSError:
+    pass  # a full disk: held all the same, by somebody unnamed
+print(mark, "held", flush=True)
+while select.select([0], [], [], float(lease))[0] and os.read(0, 64):
+    pass
 """
 
 
@@ -85,10 +90,15 @@ def _await_answer(host: str, channel: Any, mark: str) -> None:
             hint="run it again",
         ) from error
     word, _, holder = text.partition(mark)[2].strip().partition(" ")
-    if word != "held":
+    if word == "taken":
         raise Conflict(
             f"{host}: another run works on this host ({holder or 'holder not known'})",
             hint="wait for it, or end it",
+        )
+    if word != "held":
+        raise OakError(
+            f"{host}: it cannot be held for this run: {holder or 'no answer'}",
+            hint=f"oakctl host run {host} -- df -h .",
         )
 
 

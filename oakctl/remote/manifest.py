@@ -54,6 +54,11 @@ def read(remote: Remote) -> dict[str, Role]:
     return roles
 
 
+def lingering_mark(remote: Remote) -> str:
+    """The file that says that we let the user's processes run without a session."""
+    return remote.layout.state("lingering-by-us")
+
+
 def text(roles: dict[str, Role]) -> bytes:
     """The manifest with these roles."""
     return (json.dumps({"roles": roles}, indent=1, sort_keys=True) + "\n").encode()

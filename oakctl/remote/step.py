@@ -13,6 +13,7 @@ from typing import Protocol
 from oakctl.errors import ExitCode, OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.residence import Homeless, Residence
 
 COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
@@ -38,11 +39,16 @@ class Completed:
         return tuple((self.stdout + self.stderr).strip().splitlines()[-LAST_LINES:])
 
 
+LONGEST_COMMAND = 100  # characters of it that an error shows
+
+
 class CommandFailed(OakError):
     """A command ended with another code than 0; the runner adds host and step."""
 
     def __init__(self, completed: Completed) -> None:
         first = completed.command.strip().splitlines()[0]
+        if len(first) > LONGEST_COMMAND:
+            first = f"{first[: LONGEST_COMMAND - 1]}…"
         super().__init__(
             f"`{first}` ended with {completed.exit_code}", details=completed.last_lines()
         )
@@ -61,6 +67,14 @@ class Remote(Protocol):
         """What was found out before the first step."""
 
     @property
+    def residence(self) -> Residence | Homeless:
+        """Where we live there and who keeps our processes running, or why we cannot."""
+
+    @property
+    def address(self) -> str:
+        """Where the host is reached from here."""
+
+    @property
     def layout(self) -> HostLayout:
         """Where everything of ours lies there."""
 
@@ -72,9 +86,12 @@ class Remote(Protocol):
         timeout_s: float = COMMAND_DEADLINE_S,
         check: bool = True,
     ) -> Completed:
-        """Run `command` under `sh` as the login user; raises CommandFailed, DeadlineExceeded.
+        """Run `command` under `sh` as the owner of the prefix; raises CommandFailed,
+        DeadlineExceeded.
 
-        What is secret goes through `stdin` or `put`: the command is seen by every user there.
+        That is the superuser where our prefix is the system's, else the login user; `put` and
+        `read` are theirs too. What is secret goes through `stdin` or `put`: the command is seen
+        by every user there.
         """
 
     def root(
@@ -85,7 +102,17 @@ class Remote(Protocol):
         timeout_s: float = COMMAND_DEADLINE_S,
         check: bool = True,
     ) -> Completed:
-        """As `run`, as the superuser; never asks for a password."""
+        """As `run`, always as the superuser; raises OakError where the user cannot become it."""
+
+    def as_login(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_DEADLINE_S,
+        check: bool = True,
+    ) -> Completed:
+        """As `run`, always as the login user."""
 
     def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
         """Write a file atomically (missing directories 0700), and check that all of it arrived."""

@@ -1,7 +1,8 @@
 """Keeping a process running on a host, whatever keeps processes running there.
 
 Belongs here: the protocol that playbooks use, and the supervisor `plain` (spoken to through the
-node archive on the host). Does not belong here: what the units are.
+node archive on the host). Does not belong here: what the units are, systemd (`systemd`), and which
+supervisor a host has (`residence`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any, Protocol
 from oakctl.errors import OakError
 from oakctl.model import wire
 from oakctl.model.config import Unit
+from oakctl.remote import residence
+from oakctl.remote.residence import Homeless
 from oakctl.remote.step import Remote
+from oakctl.remote.systemd import SystemdSupervisor
 
 
 class Supervisor(Protocol):
@@ -64,10 +68,9 @@ class PlainSupervisor:
 
 def supervisor_of(remote: Remote) -> Supervisor:
     """The supervisor of this host; raises OakError where there is none that we can use."""
-    if remote.facts.supervisor.startswith("plain:"):
+    found = remote.residence
+    if isinstance(found, Homeless):
+        raise OakError(f"{remote.name}: {found.reason}", hint=found.remedy)
+    if found.supervisor == residence.PLAIN:
         return PlainSupervisor(remote)
-    raise OakError(
-        f"{remote.name}: nothing there that keeps our processes running "
-        f"({remote.facts.supervisor or 'no supervisor'} is not supported yet)",
-        hint="oakctl lab up --kind loopback gives hosts to try it on",
-    )
+    return SystemdSupervisor(remote, user=found.supervisor == residence.USER)

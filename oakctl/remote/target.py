@@ -12,7 +12,7 @@ import getpass
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Target:
     jump: tuple[str, ...] = ()
     accept_new: bool = False
     known_hosts: tuple[str, ...] = ()
+    sudo_password: str = field(default="", repr=False)  # in memory only
 
     @classmethod
     def of(cls, view: HostView, accept_new: bool = False) -> Target:
@@ -94,6 +95,7 @@ class Target:
             port=port,
             user=user or self.user,
             jump=(),
+            sudo_password="",
         )
 
     def admit(self, key: asyncssh.SSHKey) -> None:

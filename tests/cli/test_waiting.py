@@ -145,3 +145,37 @@ async def test_timeout_says_what_there_was_last() -> None:
 def test_settled(state: str, running: int, wanted: int, expected: bool) -> None:
     view = replace(fleet.service("Rec", state=state, wanted=wanted), running=running)
     assert waiting.settled(view) is expected
+
+
+SUDO_ASKS = OakError("pi-1: sudo asks for a password for anna")
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_password_for_sudo_is_asked_for_once(
+    right: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[tuple[str, str]] = []
+    begun: list[bool] = []
+
+    class Root(Client):
+        async def give_password(self, host: str, password: str) -> None:
+            given.append((host, password))
+
+    async def begin(trust: bool) -> OperationView:
+        begun.append(trust)
+        if not right or not given:
+            raise SUDO_ASKS
+        return operation()
+
+    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
+    monkeypatch.setattr(waiting, "ask_password", lambda host: "never-shown")
+    client: Any = Root()
+    call = waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    if right:
+        await call
+    else:
+        with pytest.raises(OakError, match="asks for a password"):
+            await call
+    assert given == [("pi-1", "never-shown")]
+    assert len(begun) == 2
+    assert "never-shown" not in capsys.readouterr().err

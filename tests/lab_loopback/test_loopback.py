@@ -73,6 +73,20 @@ async def test_down_ends_what_left_its_session_and_its_keeper(state: Path) -> No
     assert left(state) == []
 
 
+async def test_a_bus_that_outlived_its_keeper_does_not_keep_the_lab_from_coming_back(
+    state: Path,
+) -> None:
+    lab = await loopback.up("t", HOSTS)
+    try:
+        with socket.create_server((lab.hosts[0].address, 4222)):
+            os.kill(lab.keeper, signal.SIGKILL)
+            again = await loopback.up("t", HOSTS)
+        assert again.keeper not in (0, lab.keeper)
+        assert again.on == lab.on
+    finally:
+        await loopback.down("t")
+
+
 async def test_a_lab_whose_files_are_gone_is_still_found(state: Path) -> None:
     lab = await loopback.up("t", HOSTS)
     shutil.rmtree(lab.directory)

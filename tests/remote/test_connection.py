@@ -207,11 +207,15 @@ def test_the_superuser_is_needed_and_is_not_there(machine: Machine, tmp_path: Pa
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "id").write_text('#!/bin/sh\n[ "$1" = -u ] && echo 1000 || echo anna\n')
+    for refusing in ("sudo", "doas"):
+        (tools / refusing).write_text("#!/bin/sh\nexit 1\n")
+        (tools / refusing).chmod(0o755)
     (tools / "id").chmod(0o755)
     machine.environment["PATH"] = f"{tools}:/usr/bin:/bin"
     with open_fabric(machine.target(accept_new=True)) as remote:
-        with pytest.raises(OakError, match="needs the superuser, and anna is not"):
+        with pytest.raises(OakError, match="pi: sudo asks for a password for anna") as caught:
             remote.root("true")
+        assert "--sudo-password-file" in caught.value.hint
         (tools / "id").write_text("#!/bin/sh\necho 0\n")
     with open_fabric(machine.target()) as remote:
         assert remote.root("echo yes").stdout == "yes\n"

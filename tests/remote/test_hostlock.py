@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oakctl.errors import Conflict
+from oakctl.errors import Conflict, OakError
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.hostlock import host_lock
 from tests.remote.servers import Machine, Machines
@@ -45,3 +45,12 @@ def test_a_run_that_lost_its_link_lets_go(machine: Machine) -> None:
     first.close()
     machine.until(lambda: free(machine))
     lock.__exit__(None, None, None)
+
+
+def test_a_host_that_cannot_be_written_is_not_said_to_be_taken(machine: Machine) -> None:
+    with open_fabric(machine.target(accept_new=True)) as remote:
+        (machine.home / ".oakctl").write_text("no directory")
+        with pytest.raises(OakError, match=r"cannot be held for this run: .*oakctl") as raised:
+            host_lock(remote).__enter__()
+        assert not isinstance(raised.value, Conflict)
+        assert raised.value.hint

@@ -52,6 +52,7 @@ from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root.installer import Report
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.facts import HostFacts
 from tests.bus_fixture import Bus, hashed
 
 CAPACITY = Resources(vcpus=8, memory_mb=8192, storage_mb=8192)
@@ -273,10 +274,13 @@ class FakeInstaller:
     clusters: dict[str, FakeCluster] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     fail: Exception | None = None
+    unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
 
     def _begin(self, what: str, host: HostView, report: Report, cancelled: threading.Event) -> None:
         self.calls.append((what, host.name))
+        if self.unreached is not None:
+            raise self.unreached
         report(StepEvent(time.time(), host.name, f"{what}: install", "running"))
         while self.hold is not None and not self.hold.wait(0.02):
             if cancelled.is_set():
@@ -310,6 +314,12 @@ class FakeInstaller:
     ) -> None:
         self._begin("worker", host, report, cancelled)
         self.clusters[inputs.cluster].workers[inputs.worker] = False
+
+    def facts(self, host: HostView, accept_new: bool) -> HostFacts:
+        self.calls.append(("facts", host.name))
+        if self.fail is not None:
+            raise self.fail
+        return HostFacts(hostname=host.name, uid=0, privilege="root", init="systemd", home="/root")
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         self._begin(f"remove {role}", host, report, cancelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,26 @@ async def test_a_failure_is_kept_raised_and_carried_on_with_the_same_secret(stag
         await root.wait_operation(again.id, 30)
         assert credentials.root_secret("edge") == first
         assert (await root.cluster("edge")).status == "ready"
+
+
+async def test_a_host_that_was_never_reached_holds_no_name(stage: Stage) -> None:
+    await stage.cluster("edge")
+    async with stage.root() as root:
+        for name in ("h1", "h2"):
+            await root.put_host(replace(EDGE, name=name))
+        stage.installer.unreached = Unreachable("it does not answer")
+        begun = await root.create_cluster(ClusterCreate("edge", "h1"))
+        with pytest.raises(Unreachable):
+            await root.wait_operation(begun.id, 30)
+        assert await root.clusters() == ()
+        stage.installer.unreached = None
+        again = await root.create_cluster(ClusterCreate("edge", "h2"))
+        await root.wait_operation(again.id, 30)
+        stage.installer.unreached = Unreachable("it does not answer")
+        begun = await root.add_worker(WorkerAdd("w1", "edge", "h1"))
+        with pytest.raises(Unreachable):
+            await root.wait_operation(begun.id, 30)
+        assert await root.workers() == ()
 
 
 async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: Stage) -> None:

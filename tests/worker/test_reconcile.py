@@ -178,12 +178,16 @@ class World:
         actions = decide(wanted, self.records, self.artifacts, self.confirmed, now)
         for action in actions:
             self._carry_out(action, now)
+        happened = bool(actions)
         for name, known in list(self.records.items()):
             if known.stopping_since and known.phase is Phase.RUNNING:
                 self.records[name] = record.ended(known, now, 143, "")
-            elif known.gone:
+                happened = True
+            elif known.gone and (name, known.epoch) not in self.confirmed:
+                # What the cluster has acknowledged asks for another pass, too.
                 self.confirmed.add((name, known.epoch))
-        return bool(actions)
+                happened = True
+        return happened
 
     def _carry_out(self, action: Action, now: float) -> None:
         if isinstance(action, Prepare):

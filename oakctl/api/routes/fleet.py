@@ -9,8 +9,15 @@ from fastapi.responses import StreamingResponse
 
 from oakctl.api import streams
 from oakctl.api.routes.access import RootOf
-from oakctl.model.requests import ClusterChange, ClusterCreate, WorkerAdd, WorkerCordon
-from oakctl.model.views import ClusterView, HostView, OperationView, WorkerView
+from oakctl.model.requests import (
+    ClusterChange,
+    ClusterCreate,
+    HostCheckRequest,
+    SudoPassword,
+    WorkerAdd,
+    WorkerCordon,
+)
+from oakctl.model.views import ClusterView, HostCheck, HostView, OperationView, WorkerView
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
 
@@ -32,6 +39,19 @@ async def forget_host(root: RootOf, name: str) -> dict[str, bool]:
     """Forget a host that has no role."""
     await root.forget_host(name)
     return {"forgotten": True}
+
+
+@router.put("/hosts/{name}/sudo")
+async def give_password(root: RootOf, name: str, given: SudoPassword) -> dict[str, bool]:
+    """Keep the password for sudo on a host in memory, for what follows."""
+    root.passwords.give(name, given.password)
+    return {"kept": bool(given.password)}
+
+
+@router.post("/host-checks")
+async def check_hosts(root: RootOf, request: HostCheckRequest) -> HostCheck:
+    """Look at hosts, and change nothing."""
+    return await root.check_hosts(request)
 
 
 @router.get("/clusters")

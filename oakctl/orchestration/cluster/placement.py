@@ -57,7 +57,7 @@ def candidates(
         if spec is not None:
             reserved[record.worker] = reserved.get(record.worker, Resources()) + spec.requests
             ports = published.setdefault(record.worker, {})
-            ports.update(((p.protocol, p.host), spec.job_name) for p in spec.ports if p.host)
+            ports.update((port, spec.job_name) for port in _published(state, record.worker, spec))
         total[record.worker] = total.get(record.worker, 0) + 1
         if record.job_name == job_name:
             of_service[record.worker] = of_service.get(record.worker, 0) + 1
@@ -77,6 +77,15 @@ def candidates(
         for worker in state.workers.values()
         if worker.facts is not None
     )
+
+
+def _published(state: State, worker: str, spec: ServiceSpec) -> list[tuple[str, int]]:
+    """Ports of the host that an instance of the service takes there: (protocol, port)."""
+    found = [(port.protocol, port.host) for port in spec.ports if port.host]
+    facts = state.workers[worker].facts if worker in state.workers else None
+    if facts is not None and facts.overlay_driver == "host":
+        found += [(port.protocol, port.container) for port in spec.all_ports()]
+    return found
 
 
 def choose(

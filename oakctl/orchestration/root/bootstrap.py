@@ -7,15 +7,16 @@ running operations (`root.operations`).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, NotFound, UsageError
+from oakctl.errors import Conflict, NotFound, OakError, UsageError
 from oakctl.model import subjects
-from oakctl.model.messages import Enrolment
+from oakctl.model.messages import Enrolment, WorkerChange
 from oakctl.model.requests import ClusterCreate, WorkerAdd
 from oakctl.model.resources import Resources
 from oakctl.model.views import HostView, OperationView
@@ -31,6 +32,8 @@ from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.scheduling import policies
 from oakctl.overlay import addressing
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+
+log = logging.getLogger("oakctl.root.bootstrap")
 
 READY_TIMEOUT_S = 60.0
 
@@ -59,12 +62,22 @@ class Bootstrap:
         names.check(request.name, "cluster")
         policies.named(request.policy)
 
+        fresh = False
+
         def prepare(db: Database) -> None:
+            nonlocal fresh
+            fresh = fleet.cluster(db, request.name) is None
             fleet.put_cluster(db, _new_cluster(db, request, time.time()))
 
         async def work(progress: Progress) -> None:
             row, host = await self._store.run(lambda db: fleet.cluster_and_host(db, request.name))
-            await self._install_cluster(row, host, request.accept_new, progress)
+            try:
+                await self._install_cluster(row, host, request.accept_new, progress)
+            except OakError:
+                if fresh and not progress.touched:  # a host never reached does not hold the name
+                    credentials.forget_cluster(request.name)
+                    await self._store.run(lambda db: fleet.forget_cluster(db, request.name))
+                raise
 
         subject = f"cluster {request.name}"
         return await self._operations.start(
@@ -118,17 +131,38 @@ class Bootstrap:
         bus_server.check_worker_name(names.check(request.name, "worker"))
         _check_declared(request.declared)
 
+        fresh = False
+
         def prepare(db: Database) -> None:
+            nonlocal fresh
+            fresh = fleet.worker(db, request.cluster, request.name) is None
             fleet.put_worker(db, _new_worker(db, request))
 
         async def work(progress: Progress) -> None:
             _, host = await self._store.run(
                 lambda db: fleet.worker_and_host(db, request.cluster, request.name)
             )
-            await self._install_worker(request, host, progress)
+            try:
+                await self._install_worker(request, host, progress)
+            except OakError:
+                if fresh and not progress.touched:
+                    await self._unlearn_worker(request)
+                raise
 
         subject = f"worker {request.cluster}/{request.name}"
         return await self._operations.start("worker add", subject, prepare, work, _asked(request))
+
+    async def _unlearn_worker(self, request: WorkerAdd) -> None:
+        """A worker whose host was never reached holds neither its name nor a credential."""
+        cluster, name = request.cluster, request.name
+        try:
+            order = WorkerChange(name, remove=True)
+            await self._clusters.link(cluster).order(subjects.CTL_WORKER, order)
+        except OakError as error:
+            log.warning("worker %s/%s stays half made: %s", cluster, name, error.message)
+            return
+        credentials.forget_worker(cluster, name)
+        await self._store.run(lambda db: fleet.forget_worker(db, cluster, name))
 
     async def _install_worker(self, request: WorkerAdd, host: HostView, progress: Progress) -> None:
         link = self._clusters.link(request.cluster)

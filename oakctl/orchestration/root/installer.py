@@ -7,13 +7,18 @@ belong here: when they are made (`root.bootstrap`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from oakctl.model.views import HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
+from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import bootstrap, hostkeys
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.facts import HostFacts
+from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.target import Target
 from oakctl.remote.tunnel import Tunnel
 
@@ -43,6 +48,9 @@ class Installer(Protocol):
     ) -> None:
         """Make the host a worker, or find it so."""
 
+    def facts(self, host: HostView, accept_new: bool) -> HostFacts:
+        """Look at the host, and change nothing there; raises OakError."""
+
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """Take everything of a role ("worker", "cluster") from the host."""
 
@@ -54,7 +62,20 @@ class Installer(Protocol):
 
 
 class SshInstaller:
-    """The real one."""
+    """The real one. A password for sudo that was given for a host goes with the connection."""
+
+    def __init__(self, passwords: Passwords | None = None) -> None:
+        self._passwords = passwords or Passwords()
+
+    @contextmanager
+    def _target(self, host: HostView, accept_new: bool) -> Iterator[Target]:
+        password = self._passwords.of(host.name)
+        try:
+            yield replace(target(host, accept_new), sudo_password=password)
+        except WrongPassword:
+            # Not tried again: an account is locked after a few.
+            self._passwords.forget(host.name)
+            raise
 
     def cluster(
         self,
@@ -65,7 +86,8 @@ class SshInstaller:
         cancelled: threading.Event,
     ) -> ClusterAccess:
         """See `Installer`."""
-        return bootstrap.bootstrap_cluster(target(host, accept_new), inputs, report, cancelled)
+        with self._target(host, accept_new) as reached:
+            return bootstrap.bootstrap_cluster(reached, inputs, report, cancelled)
 
     def worker(
         self,
@@ -76,11 +98,18 @@ class SshInstaller:
         cancelled: threading.Event,
     ) -> None:
         """See `Installer`."""
-        bootstrap.bootstrap_worker(target(host, accept_new), inputs, report, cancelled)
+        with self._target(host, accept_new) as reached:
+            bootstrap.bootstrap_worker(reached, inputs, report, cancelled)
+
+    def facts(self, host: HostView, accept_new: bool) -> HostFacts:
+        """See `Installer`."""
+        with self._target(host, accept_new) as reached:
+            return bootstrap.look(reached)
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """See `Installer`."""
-        bootstrap.remove(target(host), role, report, cancelled)
+        with self._target(host, accept_new=False) as reached:
+            bootstrap.remove(reached, role, report, cancelled)
 
     def forget_key(self, host: HostView) -> None:
         """See `Installer`."""

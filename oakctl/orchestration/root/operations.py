@@ -34,16 +34,21 @@ class Progress:
 
     def __init__(self, told: Callable[[StepEvent], None]) -> None:
         self.cancelled = threading.Event()
+        self.touched = False  # whether anything was begun on the host itself
         self._told = told
         self._loop = asyncio.get_running_loop()
 
     def report(self, step: StepEvent) -> None:
-        """One line of progress; from any thread."""
+        """One line of progress of what is done on a host; from any thread."""
+        self.touched = True
+        self._tell(step)
+
+    def _tell(self, step: StepEvent) -> None:
         self._loop.call_soon_threadsafe(self._told, step)
 
     def note(self, host: str, title: str, message: str) -> None:
         """A step that is over as soon as it is told."""
-        self.report(StepEvent(time.time(), host, title, "done", message))
+        self._tell(StepEvent(time.time(), host, title, "done", message))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks, in a thread of its own.
@@ -66,14 +71,14 @@ class Progress:
     async def step(self, host: str, title: str, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, told as a step of its own."""
         begun = time.time()
-        self.report(StepEvent(begun, host, title, "running"))
+        self._tell(StepEvent(begun, host, title, "running"))
         try:
             result = await work
         except OakError as error:
             took = time.time() - begun
-            self.report(StepEvent(time.time(), host, title, "failed", error.message, took))
+            self._tell(StepEvent(time.time(), host, title, "failed", error.message, took))
             raise
-        self.report(StepEvent(time.time(), host, title, "done", "", time.time() - begun))
+        self._tell(StepEvent(time.time(), host, title, "done", "", time.time() - begun))
         return result
 
 

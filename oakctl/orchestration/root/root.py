@@ -19,12 +19,13 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
+    HostCheck,
     HostView,
     InstanceView,
     OperationView,
@@ -36,11 +37,13 @@ from oakctl.orchestration.root import applying, explaining, names, views
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
+from oakctl.orchestration.root.checking import Checking
 from oakctl.orchestration.root.clusters import Clusters
 from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.operations import Operations
+from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
@@ -64,7 +67,9 @@ class Root:
         self.store = Store(paths.database())
         self.artifacts = Artifacts(self.store)
         self.operations = Operations(self.store, self.bell)
-        machines = installer or SshInstaller()
+        self.passwords = Passwords()
+        machines = installer or SshInstaller(self.passwords)
+        self._checking = Checking(machines, self.passwords)
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
         self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
@@ -187,6 +192,16 @@ class Root:
 
         return await self.store.run(work)
 
+    async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
+        """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
+        known = {host.name: host for host in await self.hosts()}
+        wanted_names = request.hosts or tuple(known)
+        unknown = [name for name in wanted_names if name not in known]
+        if unknown:
+            raise NotFound(f"there is no host {unknown[0]!r}", hint="oakctl host ls")
+        hosts = [known[name] for name in dict.fromkeys(wanted_names)]
+        return await self._checking.check(hosts, request.accept_new)
+
     async def forget_host(self, name: str) -> None:
         """Its key too, where oakctl itself stored it; raises NotFound, or Conflict while it has a
         role."""
@@ -204,6 +219,7 @@ class Root:
         place = (host.address, host.port)
         if place not in {(other.address, other.port) for other in await self.hosts()}:
             await asyncio.to_thread(self._machines.forget_key, host)
+        self.passwords.forget(name)
 
     # --- clusters and workers ---
 

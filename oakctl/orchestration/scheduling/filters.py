@@ -98,6 +98,18 @@ def host_ports(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -
     return ""
 
 
+def host_network(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
+    """Without an overlay all instances of a worker listen on one address."""
+    if candidate.facts.overlay_driver != "host":
+        return ""
+    for port in spec.all_ports():
+        holder = candidate.host_ports.get((port.protocol, port.container))
+        if holder:
+            place = f"port {port.container}/{port.protocol} of the host"
+            return f"{place} is taken by {holder}: this worker has no overlay"
+    return ""
+
+
 def _resource(field: str) -> Filter:
     def enough(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
         return wording.short_of(spec.requests, candidate.free, field)
@@ -139,6 +151,7 @@ FILTERS: tuple[Filter, ...] = (
     geo,
     geo_to_peers,
     host_ports,
+    host_network,
     *(_resource(field) for field in wording.UNITS),
 )
 

@@ -19,6 +19,7 @@ from oakctl.model.config import WorkerConfig
 from oakctl.model.node import NodeFacts
 from oakctl.model.resources import Resources
 from oakctl.orchestration.worker.procfs import MIB
+from oakctl.overlay import host as overlay_host
 
 # A 64-bit kernel often has a 32-bit userland (Raspberry Pi OS): programs must fit the latter.
 _NARROW = {"aarch64": "armv7l", "x86_64": "i686"}
@@ -40,6 +41,7 @@ def gather(config: WorkerConfig, *, limits_enforced: bool, limits_reason: str) -
         declared=config.declared,
         address=config.address,
         overlay_driver=config.overlay_driver,
+        overlay_reason=overlay_host.REASON if config.overlay_driver == "host" else "",
         loopback_number=config.loopback_number,
         agent_version=oakctl.__version__,
     )

@@ -78,7 +78,8 @@ def environment(
 ) -> dict[str, str]:
     """The instance's whole environment; the descriptor cannot override the variables of ours.
 
-    `local_address` turns a service's overlay address into the one that leads there from here.
+    `local_address` turns a service's overlay address into the one that leads there from here;
+    where it is empty none does, and the variable is left out.
     """
     given = {name: inherited[name] for name in INHERITED if name in inherited}
     variables = {"PATH": USUAL_PATH, "PYTHONUNBUFFERED": "1", **given}
@@ -90,5 +91,6 @@ def environment(
     variables.update(HOME=str(directory), TMPDIR=str(directory))
     variables.update((name, inherited[name]) for name in LAB_MARKS if name in inherited)
     variables.update(OAKCTL_BIND=bind, OAKCTL_INSTANCE=desired.name)
-    variables.update((name, local_address(address)) for name, address in desired.reach.items())
+    reached = ((name, local_address(address)) for name, address in desired.reach.items())
+    variables.update((name, address) for name, address in reached if address)
     return variables

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from oakctl.errors import UsageError
 from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.overlay.host import HostDriver
 from oakctl.overlay.loopback.driver import LoopbackDriver
 from oakctl.overlay.plan import NodeOverlay
 
@@ -35,10 +36,12 @@ class OverlayDriver(Protocol):
 
 def driver_for(config: WorkerConfig) -> OverlayDriver:
     """The driver that the configuration names; raises UsageError for one that is not there."""
+    if config.overlay_driver == "host":
+        return HostDriver(config.address)
     if config.overlay_driver != "loopback":
         raise UsageError(
             f"overlay driver {config.overlay_driver!r} is not known here",
-            hint='set "overlay_driver": "loopback" in worker.json',
+            hint='set "overlay_driver" in worker.json to "loopback" or "host"',
         )
     if config.loopback_number is None:
         raise UsageError(

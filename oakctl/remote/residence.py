@@ -1,0 +1,141 @@
+"""Where we live on a host and who keeps our processes running there: decided from facts. Pure.
+
+Belongs here: the choice, its reason in words, and what is missing where there is none. Does not
+belong here: doing it (`supervisor`, `privilege`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oakctl.errors import OakError
+from oakctl.remote.facts import HostFacts, Place
+
+PLAIN = "plain"  # a lab's keeper
+SYSTEM = "systemd"
+USER = "systemd --user"
+
+SYSTEM_PREFIX = "/opt/oakctl"
+HOME_PREFIX = ".oakctl"  # below the home directory
+ADMINISTRATORS = frozenset({"sudo", "wheel", "admin", "google-sudoers"})
+OLDEST_SYSTEMD = 240  # "append:" for logs
+LEAST_DISK_MB = 100
+LEAST_INODES = 2000
+
+
+@dataclass(frozen=True)
+class Residence:
+    """A supervisor and a prefix; `reason` is shown in the plan."""
+
+    supervisor: str
+    prefix: str
+    as_root: bool  # what lies below the prefix is the superuser's
+    reason: str
+
+
+@dataclass(frozen=True)
+class Homeless:
+    """There is no place for us; `remedy` is what to type."""
+
+    reason: str
+    remedy: str
+
+
+def choose(facts: HostFacts, *, password_given: bool = False) -> Residence | Homeless:
+    """The residence on this host; never asks, never tries."""
+    home = f"{facts.home}/{HOME_PREFIX}"
+    if facts.supervisor.startswith("plain:"):
+        return Residence(PLAIN, home, False, "the lab keeps processes running here")
+    if facts.init != SYSTEM:
+        return Homeless(
+            f"process 1 is {facts.init or 'not known'}, not systemd: "
+            "nothing there keeps our processes running",
+            "use a host with systemd, or try it: oakctl lab up",
+        )
+    if facts.systemd_version and facts.systemd_version < OLDEST_SYSTEMD:
+        return Homeless(
+            f"systemd {facts.systemd_version} is too old: {OLDEST_SYSTEMD} is the oldest",
+            "upgrade the distribution",
+        )
+    rights = _rights(facts, password_given)
+    if rights:
+        return Residence(SYSTEM, SYSTEM_PREFIX, True, rights)
+    if facts.user_manager:
+        why = "may not become the superuser"
+        return Residence(USER, home, False, f"{facts.user} {why}, and has a systemd of their own")
+    return Homeless(
+        f"{facts.user} may not become the superuser ({_without(facts)}), "
+        "and has no systemd of their own",
+        f"as an administrator of it: {_grant(facts)}",
+    )
+
+
+def needs_password(facts: HostFacts) -> bool:
+    """Whether sudo would ask this user for a password, and would probably believe it."""
+    return facts.privilege == "sudo-password" and bool(ADMINISTRATORS & set(facts.groups))
+
+
+def _rights(facts: HostFacts, password_given: bool) -> str:
+    if facts.privilege == "root":
+        return "the login user is the superuser"
+    if facts.privilege in ("sudo", "doas"):
+        return f"{facts.privilege} asks {facts.user} for no password"
+    if needs_password(facts) or (facts.privilege == "sudo-password" and password_given):
+        return f"sudo asks {facts.user} for a password"
+    return ""
+
+
+def _without(facts: HostFacts) -> str:
+    if facts.privilege == "sudo-password":
+        return f"sudo: {facts.sudo_refusal}" if facts.sudo_refusal else "sudo refuses"
+    if facts.privilege == "doas-password":
+        return "doas reads a password from a terminal only"
+    return "there is neither sudo nor doas"
+
+
+def _grant(facts: HostFacts) -> str:
+    if facts.privilege == "doas-password":
+        return f"echo 'permit nopass {facts.user}' >>/etc/doas.conf"
+    if facts.privilege == "sudo-password":
+        return f"usermod -aG sudo {facts.user}"
+    return f"loginctl enable-linger {facts.user}"
+
+
+def place_of(facts: HostFacts, residence: Residence) -> Place:
+    """The file system below the prefix."""
+    return facts.opt if residence.as_root else facts.home_place
+
+
+def require_usable(host: str, facts: HostFacts, found: Residence | Homeless) -> Residence:
+    """`found` when a host can be made ours; raises OakError with what is missing there."""
+    if not facts.python:
+        raise OakError(
+            f"{host}: no usable Python there: {facts.python_reason}",
+            hint="install Python 3.10 or newer on it: sudo apt-get install python3",
+        )
+    if isinstance(found, Homeless):
+        raise OakError(f"{host}: {found.reason}", hint=found.remedy)
+    if not found.as_root and not facts.home_writable:
+        raise OakError(
+            f"{host}: {facts.user} cannot write to {facts.home}",
+            hint="log in as a user with a writable home directory",
+        )
+    place = place_of(facts, found)
+    if place.read_only:
+        raise OakError(
+            f"{host}: the file system of {found.prefix} is read-only",
+            hint=f"oakctl host run {host} -- sudo mount -o remount,rw /",
+        )
+    if place.free_mb < LEAST_DISK_MB:
+        raise OakError(
+            f"{host}: {place.free_mb} MiB are free for {found.prefix}, "
+            f"{LEAST_DISK_MB} MiB are needed",
+            hint=f"make room on the file system of {found.prefix}",
+        )
+    if place.inodes > 0 and 0 <= place.inodes_free < LEAST_INODES:
+        raise OakError(
+            f"{host}: {place.inodes_free} inodes are free for {found.prefix}, "
+            f"{LEAST_INODES} are needed",
+            hint=f"remove files from the file system of {found.prefix}",
+        )
+    return found

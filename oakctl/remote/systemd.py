@@ -1,0 +1,115 @@
+"""Keeping a process running by systemd: the system's, or the login user's own.
+
+Belongs here: unit files (pure) and the calls of systemctl. Does not belong here: which of the two
+a host has (`residence`), and what the units are (`playbooks/`).
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from oakctl.model.config import HostLayout, Unit
+from oakctl.remote.step import Remote
+
+SYSTEM_DIRECTORY = "/etc/systemd/system"
+USER_DIRECTORY = ".config/systemd/user"  # below the home directory
+OPEN_FILES = 65536
+STOP_S = 10  # our processes end within 5 s
+KEEPS_CHILDREN = ("agent",)  # instances live on when their agent ends
+
+
+def service(name: str) -> str:
+    """What systemd calls our unit."""
+    return f"oakctl-{name}.service"
+
+
+def render(unit: Unit, layout: HostLayout, *, user: bool) -> str:
+    """The unit file of one of our processes."""
+    log = layout.log(unit.name)
+    lines = [
+        "[Unit]",
+        f"Description=oakctl {unit.name}",
+        "After=network.target" if user else "After=network-online.target",
+        *([] if user else ["Wants=network-online.target"]),
+        # Never given up: a bus that is away for a night is no reason to stop trying.
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        f"ExecStart={' '.join(_word(word) for word in unit.argv)}",
+        *(f"Environment={_word(f'{key}={value}')}" for key, value in unit.environment.items()),
+        f"WorkingDirectory={_path(unit.working_directory or str(layout.prefix))}",
+        f"StandardOutput=append:{_path(log)}",
+        f"StandardError=append:{_path(log)}",
+        "Restart=always",
+        "RestartSec=1",
+        f"TimeoutStopSec={STOP_S}",
+        f"LimitNOFILE={OPEN_FILES}",
+        "UMask=0077",
+    ]
+    if unit.name in KEEPS_CHILDREN:
+        lines += ["KillMode=process", "Delegate=yes"]
+    lines += ["", "[Install]", f"WantedBy={'default' if user else 'multi-user'}.target", ""]
+    return "\n".join(lines)
+
+
+def _word(text: str) -> str:
+    """One argument of ExecStart: quoted, and neither a specifier nor a variable in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + escaped.replace("$", "$$") + '"'
+
+
+def _path(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+class SystemdSupervisor:
+    """See `supervisor.Supervisor`. With `user`, the login user's own systemd."""
+
+    def __init__(self, remote: Remote, *, user: bool) -> None:
+        self._remote = remote
+        self._user = user
+        self._directory = f"{remote.facts.home}/{USER_DIRECTORY}" if user else SYSTEM_DIRECTORY
+
+    def _file(self, name: str) -> str:
+        return f"{self._directory}/{service(name)}"
+
+    def _systemctl(self, words: str, *, check: bool = True) -> str:
+        # A session by SSH may lack the variable by which the user's systemd is found.
+        here = 'XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" ' if self._user else ""
+        scope = "--user " if self._user else ""
+        command = f"{here}systemctl {scope}{words}"
+        return self._remote.run(command, timeout_s=60, check=check).stdout.strip()
+
+    def put(self, unit: Unit) -> None:
+        """See `Supervisor`."""
+        text = render(unit, self._remote.layout, user=self._user).encode()
+        changed = self._remote.read(self._file(unit.name)) != text
+        if changed:
+            self._remote.put(self._file(unit.name), text, mode=0o644)
+            self._systemctl("daemon-reload")
+        self._systemctl(f"enable {service(unit.name)}")
+        if changed:
+            self._systemctl(f"restart {service(unit.name)}")
+        elif not self.running(unit.name):
+            self._systemctl(f"start {service(unit.name)}")
+
+    def remove(self, name: str) -> None:
+        """See `Supervisor`."""
+        file = quote(self._file(name))
+        if self._remote.run(f"test -e {file}", check=False).exit_code != 0:
+            return
+        self._systemctl(f"disable --now {service(name)}")
+        self._remote.run(f"rm -f {file}")
+        if self._user:  # directories that may have been made for our unit
+            quoted = quote(self._directory)
+            self._remote.run(f"rmdir -p {quoted} 2>/dev/null", check=False)
+        self._systemctl("daemon-reload")
+        self._systemctl(f"reset-failed {service(name)}", check=False)  # where it has not failed
+
+    def restart(self, name: str) -> None:
+        """See `Supervisor`."""
+        self._systemctl(f"restart {service(name)}")
+
+    def running(self, name: str) -> bool:
+        """See `Supervisor`."""
+        return self._systemctl(f"is-active {service(name)}", check=False) == "active"
