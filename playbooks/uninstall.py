@@ -1,4 +1,4 @@
-"""Uninstall: takes one role off a host, by the manifest; with the last role goes everything."""
+"""Uninstall: takes one role off a host, by its record; with the last role goes everything."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def installed(remote: Remote) -> bool:
 def stop(role: str) -> Step:
     def check(remote: Remote) -> str:
         # Without an archive there never was a unit.
-        if not installed(remote):
+        if role not in read(remote) or not installed(remote):
             return ""
-        running = [name for name in ROLES[role]["units"] if supervisor_of(remote).running(name)]
-        return f"{', '.join(running)} running" if running else ""
+        present = supervisor_of(remote).states()
+        left = [name for name in ROLES[role]["units"] if name in present]
+        return f"{', '.join(left)} there" if left else ""
 
     def apply(remote: Remote) -> None:
         for name in ROLES[role]["units"]:
@@ -60,11 +61,8 @@ def files(role: str) -> Step:
         return "still there" if role in read(remote) else ""
 
     def apply(remote: Remote) -> None:
-        if installed(remote):
-            for name in ROLES[role]["units"]:
-                supervisor_of(remote).remove(name)
         paths = " ".join(quote(str(remote.layout.prefix / p)) for p in ROLES[role]["paths"])
-        remote.run(f"rm -rf {paths}")
+        remote.run(f"rm -rf {paths}", timeout_s=60)
         remaining = {name: made for name, made in read(remote).items() if name != role}
         remote.put(remote.layout.manifest, text(remaining))
 
@@ -72,13 +70,22 @@ def files(role: str) -> Step:
 
 
 def rest() -> Step:
-    """The archive and the prefix stay while another role needs them."""
+    """The archive and the prefix stay while another role needs them.
+
+    The record goes last, so that a removal that was cut off is carried on. Without a record the
+    folder is not ours: whatever is in it stays. The folder itself goes with the run's lock.
+    """
 
     def check(remote: Remote) -> str:
-        there = remote.run(f"test -e {quote(str(remote.layout.prefix))}", check=False)
-        return "no role left" if there.exit_code == 0 and not read(remote) else ""
+        recorded = remote.read(remote.layout.manifest) is not None
+        return "no role left" if recorded and not read(remote) else ""
 
     def apply(remote: Remote) -> None:
-        remote.run(f"rm -rf {quote(str(remote.layout.prefix))}")
+        prefix, manifest = quote(str(remote.layout.prefix)), quote(remote.layout.manifest)
+        remote.run(
+            f"cd {prefix} && find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
+            f"! -name '.lock*' -exec rm -rf {{}} + && rm -f {manifest}",
+            timeout_s=60,
+        )
 
     return Step("uninstall: all that is left", check, apply)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from oakctl.errors import OakError
@@ -26,6 +28,7 @@ PYTHONS = (  # where one may be, best first
     "/usr/local/bin/python3",
 )
 LEAST_DISK_MB = 100
+MOST_SKEW_S = 12 * 3600.0
 PROBE_DEADLINE_S = 60.0  # a Pi with a slow card takes seconds for its first Python
 
 # What `dpkg --print-architecture` and the machine field of an ELF header call a userland: a
@@ -135,23 +138,41 @@ def probe(remote: Remote) -> HostFacts:
         raise OakError(f"{remote.name}: {error.message}", details=answer.last_lines()) from error
 
 
-def require_usable(host: str, facts: HostFacts) -> None:
-    """Return when a host can be made ours; raises OakError with what is missing there."""
-    if not facts.python:
+def require_usable(host: str, facts: HostFacts, now: float | None = None) -> None:
+    """Return when a host can be made ours; raises OakError with all that is wrong there."""
+    faults = list(_faults(host, facts, time.time() if now is None else now))
+    if faults:
+        first, *others = faults
         raise OakError(
+            first.message,
+            hint=first.hint,
+            details=tuple(f"{other.message} ({other.hint})" for other in others),
+        )
+
+
+def _faults(host: str, facts: HostFacts, now: float) -> Iterator[OakError]:
+    if not facts.python:
+        yield OakError(
             f"{host}: no usable Python there: {facts.python_reason}",
             hint="install Python 3.10 or newer on it: sudo apt-get install python3",
         )
     if not facts.home_writable:
-        raise OakError(
+        yield OakError(
             f"{host}: {facts.user} cannot write to {facts.home}",
             hint="log in as a user with a writable home directory",
         )
     if facts.disk_free_mb < LEAST_DISK_MB:
-        raise OakError(
+        yield OakError(
             f"{host}: {facts.disk_free_mb} MiB are free in {facts.home}, "
             f"{LEAST_DISK_MB} MiB are needed",
             hint=f"make room on the file system of {facts.home}",
+        )
+    # The certificates are valid from yesterday on; a host without a clock of its own wakes in 1970.
+    if facts.clock and abs(facts.clock - now) > MOST_SKEW_S:
+        there = datetime.fromtimestamp(facts.clock, timezone.utc)
+        yield OakError(
+            f"{host}: its clock is wrong: it says {there:%Y-%m-%d %H:%M} UTC",
+            hint=f"set it on the host: sudo date -u -s @{now:.0f}",
         )
 
 
