@@ -84,7 +84,7 @@ def rest() -> Step:
         prefix, manifest = quote(str(remote.layout.prefix)), quote(remote.layout.manifest)
         remote.run(
             f"cd {prefix} && find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
-            f"! -name '.lock*' -exec rm -rf {{}} + && rm -f {manifest}",
+            f"! -name .lock -exec rm -rf {{}} + && rm -f {manifest}",
             timeout_s=60,
         )
 

@@ -180,7 +180,8 @@ def _script(remote: Remote, body: str, me: Owner, owner: str = "") -> str:
     names = {"prefix": prefix, "lock": f"{prefix}/.lock", "me": str(me), "owner": owner}
     if body is DISCARD:
         names["me"] = me.run
-    return "\n".join(f"{name}={shlex.quote(value)}" for name, value in names.items()) + body
+    given = [f"{name}={shlex.quote(value)}" for name, value in names.items()]
+    return "\n".join([*given, body])
 
 
 def _machine() -> str:

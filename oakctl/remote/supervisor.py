@@ -15,7 +15,7 @@ from oakctl.errors import OakError
 from oakctl.model import wire
 from oakctl.model.config import Unit
 from oakctl.remote.facts import HostFacts
-from oakctl.remote.step import Remote, Step
+from oakctl.remote.step import LAST_LINES, Remote, Step
 
 PLAIN = "plain:"
 # Restarting waits 5 s for a process to end before it is killed.
@@ -112,8 +112,21 @@ def unit_step(title: str, name: str, make: Callable[[Remote], Unit]) -> Step:
         unit = make(remote)
         supervisor_of(remote).put(unit)
         remote.put(record(remote), wire.encode(unit))
+        state = supervisor_of(remote).states().get(name, "unknown to the supervisor")
+        if state != "running":
+            raise _does_not_run(remote, name, state)
 
     return Step(title, check, apply)
+
+
+def _does_not_run(remote: Remote, name: str, state: str) -> OakError:
+    log = remote.layout.log(name)
+    tail = remote.run(f"tail -n {LAST_LINES} {shlex.quote(log)}", check=False)
+    return OakError(
+        f"{name} does not stay up: it is {state}",
+        hint=f"oakctl host run {remote.name} -- cat {log}",
+        details=tail.last_lines(),
+    )
 
 
 def changes_with(remote: Remote, *paths: str, archive: bool = True) -> dict[str, str]:

@@ -81,6 +81,25 @@ def test_what_makes_a_host_of_no_use(bad: HostFacts, words: str) -> None:
     assert caught.value.hint
 
 
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    bad = replace(GOOD, python="", python_reason="python3 is missing", disk_free_mb=3, clock=10.0)
+    with pytest.raises(OakError) as caught:
+        facts.require_usable("pi-1", bad, now=1_800_000_000.0)
+    assert "python3 is missing" in caught.value.message
+    assert [detail.partition(":")[0] for detail in caught.value.details] == ["pi-1", "pi-1"]
+    assert "3 MiB are free" in caught.value.details[0]
+    assert "it says 1970-01-01 00:00 UTC (set it on the host" in caught.value.details[1]
+
+
+def test_a_clock_may_be_some_hours_off() -> None:
+    for seconds in (-3600.0, 0.0, 3600.0):
+        facts.require_usable("pi-1", replace(GOOD, clock=1e9 + seconds), now=1e9)
+    for seconds in (-90_000.0, 90_000.0):
+        with pytest.raises(OakError, match="its clock is wrong") as caught:
+            facts.require_usable("pi-1", replace(GOOD, clock=1e9 + seconds), now=1e9)
+        assert "@1000000000" in caught.value.hint
+
+
 def test_who_has_the_port() -> None:
     other, every = Listener("127.4.0.1", 7), Listener("::", 8)
     assert replace(GOOD, listeners=(other,)).listener_on("127.6.0.1") is None
