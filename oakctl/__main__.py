@@ -5,12 +5,14 @@ Belongs here: the one place where exceptions become exit codes. Does not belong 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from oakctl.errors import ExitCode, OakError, UsageError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 COMPLETE = "_OAKCTL_COMPLETE"  # set by the script that `oakctl completion` writes
 
 
@@ -37,7 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence()
         return int(ExitCode.FAILED)
+    except OSError as error:  # this machine says no: a full disk, a file that is not ours
+        diagnostics.report(_of_this_machine(error))
+        return int(ExitCode.FAILED)
     return code
+
+
+def _of_this_machine(error: OSError) -> OakError:
+    where = f"{error.filename}: " if error.filename else ""
+    hint = "free some space, and try again" if error.errno in FULL else ""
+    return OakError(f"this machine: {where}{error.strerror or error}", hint=hint)
 
 
 def _run(arguments: list[str]) -> int:

@@ -61,8 +61,17 @@ def labs_directory() -> Path:
 
 
 def private_directory(path: Path) -> Path:
-    """`path`, made with mode 0700 where it was missing; raises OakError when it is another's."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """`path`, made with mode 0700 where it was missing.
+
+    Raises OakError when it is another's, or cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OakError(
+            f"the directory {path} cannot be made: {error.strerror}",
+            hint="HOME and the XDG_* variables say where oakctl keeps its files",
+        ) from error
     status = path.stat()
     if status.st_uid != os.getuid():
         raise OakError(f"{path} belongs to another user", hint=f"remove {path}")

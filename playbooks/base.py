@@ -20,7 +20,10 @@ DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
 UNPACK = """
 import compileall, sys, zipfile
 archive, new, lib = sys.argv[1:]
-zipfile.ZipFile(archive).extractall(new)
+try:
+    zipfile.ZipFile(archive).extractall(new)
+except OSError as error:
+    sys.exit("%s: %s" % (error.filename or new, error.strerror or error))
 # Compiled files name their sources: as they will be, not where they are now.
 compileall.compile_dir(new, quiet=2, ddir=lib)
 """
@@ -86,7 +89,7 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         )
         remote.put(complete(remote), json.dumps({"version": version}).encode())
 
-    return Step(f"base: node archive {version}", check, apply, deadline_s=300)
+    return Step(f"base: node archive {version}", check, apply)
 
 
 def switch(version: str) -> Step:

@@ -51,7 +51,7 @@ def program() -> Step:
         content = natsbin.locate(remote.facts.architecture).read_bytes()
         remote.put(remote.layout.nats_server, content, mode=0o700)
 
-    return Step("bus: nats-server", check, apply, deadline_s=300)
+    return Step("bus: nats-server", check, apply)
 
 
 def certificate(cluster: str) -> Step:

@@ -73,18 +73,23 @@ def rest() -> Step:
     """The archive and the prefix stay while another role needs them.
 
     The record goes last, so that a removal that was cut off is carried on. Without a record the
-    folder is not ours: whatever is in it stays. The folder itself goes with the run's lock.
+    folder is not ours: whatever is in it stays, but for the lock of this run.
     """
 
     def check(remote: Remote) -> str:
-        recorded = remote.read(remote.layout.manifest) is not None
-        return "no role left" if recorded and not read(remote) else ""
+        if read(remote):
+            return ""
+        recorded, lock = quote(remote.layout.manifest), quote(remote.layout.run("host.lock"))
+        there = remote.run(f"test -e {recorded} || test -e {lock}", check=False)
+        return "no role left" if there.exit_code == 0 else ""
 
     def apply(remote: Remote) -> None:
         prefix, manifest = quote(str(remote.layout.prefix)), quote(remote.layout.manifest)
         remote.run(
-            f"cd {prefix} && find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
-            f"! -name .lock -exec rm -rf {{}} + && rm -f {manifest}",
+            f"cd {prefix} || exit; "
+            f"if [ -e {manifest} ]; then find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
+            f"-exec rm -rf {{}} + && rm -f {manifest} || exit; fi; "
+            f"rm -f run/host.lock; cd /; rmdir {prefix}/run {prefix} 2>/dev/null || true",
             timeout_s=60,
         )
 

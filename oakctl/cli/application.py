@@ -57,8 +57,8 @@ def validate(file: File) -> None:
     _tell(checked.findings)
     faults = [finding for finding in checked.findings if finding.severity == "error"]
     if not checked.ok:
-        raise OakError(f"{file} is refused: {words.count(len(faults), 'fault')}")
-    diagnostics.say(f"{file} is accepted")
+        raise OakError(f"{_named(file)} is refused: {words.count(len(faults), 'fault')}")
+    diagnostics.say(f"{_named(file)} is accepted")
 
 
 @app.command(epilog=examples("oakctl app convert -f old.json > new.json"))
@@ -83,7 +83,7 @@ def apply_(file: File, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT) ->
 
     text = _read(file)
     checked = sla.parse(text)
-    checked.require(str(file))
+    checked.require(_named(file))
     base = Path.cwd() if file == STDIN else file.resolve().parent
 
     async def main() -> None:
@@ -147,17 +147,23 @@ def delete(
     diagnostics.say(f"application {name} is {'gone' if wait else 'being deleted'}")
 
 
+def _named(file: Path) -> str:
+    return "standard input" if file == STDIN else str(file)
+
+
 def _read(file: Path) -> str:
+    if file == STDIN and sys.stdin is None:  # the program was started with it closed
+        raise OakError("standard input is closed", hint="name a file with -f FILE")
     try:
         raw = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {file}") from error
     except OSError as error:
-        raise OakError(f"{file} cannot be read: {error.strerror}") from error
+        raise OakError(f"{_named(file)} cannot be read: {error.strerror}") from error
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise OakError(f"{file} is not UTF-8 text (byte {error.start})") from error
+        raise OakError(f"{_named(file)} is not UTF-8 text (byte {error.start})") from error
 
 
 def _tell(findings: Sequence[Finding]) -> None:

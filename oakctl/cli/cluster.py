@@ -10,6 +10,7 @@ from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    Force,
     Output,
     Timeout,
     Wait,
@@ -135,25 +136,34 @@ def set_policy(
     diagnostics.say(f"cluster {name} schedules by {policy}")
 
 
-@app.command(epilog=examples("oakctl cluster remove edge --yes"))
+@app.command(
+    epilog=examples("oakctl cluster remove edge --yes", "oakctl cluster remove edge --force --yes")
+)
 def remove(
     name: Name,
+    force: Force = False,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Take a cluster apart; its host is left as it was. Refused while it has workers."""
+    """Take a cluster apart; its host is left as it was. Refused while it has workers.
+
+    With --force it is forgotten with its workers, and no host is touched.
+    """
+    question = f"Remove cluster {name} and everything of it on its host?"
+    if force:
+        question = f"Forget cluster {name} and its workers, whatever still runs on their hosts?"
     diagnostics.confirm(
-        f"Remove cluster {name} and everything of it on its host?",
+        question,
         yes=yes,
-        command=f"oakctl cluster remove {name} --yes",
+        command=f"oakctl cluster remove {name}{' --force' * force} --yes",
     )
 
     async def main() -> None:
         async with session.root() as client:
             await waiting.operation(
                 client,
-                lambda trust: client.remove_cluster(name),
+                lambda trust: client.remove_cluster(name, force=force),
                 accept_new=True,
                 wait=wait,
                 timeout_s=timeout,

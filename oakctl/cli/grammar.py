@@ -94,6 +94,10 @@ class Shell(str, Enum):
 
 Output = Annotated[Format, typer.Option("-o", "--output", help="How to write it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Forget it without its host: for a host that is gone for good."),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is so.")]
 AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Trust a host key that is not known yet.")

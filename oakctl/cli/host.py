@@ -16,8 +16,12 @@ from oakctl.model.views import HostView
 
 app = noun("host", "Machines that answer SSH, by name.")
 
+# Neither user nor address begins with a dash: `ssh` and others would take it for an option.
 _DESTINATION = re.compile(
-    r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<address>[^@:\s]+))(?::(?P<port>\d+))?"
+    r"(?:(?P<user>[\w.][\w.+-]*)@)?"
+    r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<address>[\w.][\w.-]*))"
+    r"(?::(?P<port>\d{1,5}))?",
+    re.ASCII,
 )
 
 COLUMNS = (

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ app = noun("lab", "Hosts on this machine to try it on: SSH servers, no root need
 
 DEFAULT_LAB = "demo"
 MOST_HOSTS = 100
-REMOVAL_S = 60.0
+REMOVAL_S = 150.0  # longer than a drain may take
 
 
 class Kind(str, Enum):
@@ -103,7 +104,7 @@ def down(lab: LabName = "", name: Name = DEFAULT_LAB) -> None:
         from oakctl.lab import loopback
 
         # Where no root ever was, none has to be told, and none is started for it.
-        if not paths.database().exists():
+        if not paths.database().exists() or not await _root_starts():
             await loopback.down(which, diagnostics.say)
             return
         async with session.root() as client:
@@ -176,6 +177,18 @@ def _power(name: str, host: str, action: Callable[[Lab], Coroutine[Any, Any, Non
     session.run(action(loopback.load(name)))
 
 
+async def _root_starts() -> bool:
+    """Whether there is a root to tell; a lab goes also when it cannot be told."""
+    from oakctl.client.process import ensure_root
+
+    try:
+        await ensure_root(timeout_s=session.ROOT_START_S)
+    except OakError as error:
+        diagnostics.warn(f"the root is not told: {error.message} ({error.hint})")
+        return False
+    return True
+
+
 async def _register(client: RootClient, host: HostView) -> None:
     known = {each.name: each for each in await client.hosts()}.get(host.name)
     if known is None or (known.address, known.port, known.lab) != (
@@ -200,28 +213,41 @@ async def _turn_on(name: str) -> None:
 
 
 async def _take_apart(client: RootClient, hosts: set[str]) -> None:
-    """Remove the workers and clusters on `hosts`; what cannot be removed is told and left."""
+    """Remove the workers and clusters on `hosts`; what cannot be removed is told and forgotten."""
     workers = [view for view in await client.workers() if view.host in hosts]
     await asyncio.gather(
         *(
             _removed(
-                client, f"{view.cluster}/{view.name}", client.remove_worker(view.cluster, view.name)
+                client,
+                f"{view.cluster}/{view.name}",
+                partial(client.remove_worker, view.cluster, view.name),
             )
             for view in workers
         )
     )
     clusters = [view for view in await client.clusters() if view.host in hosts]
     await asyncio.gather(
-        *(_removed(client, view.name, client.remove_cluster(view.name)) for view in clusters)
+        *(
+            _removed(client, view.name, partial(client.remove_cluster, view.name))
+            for view in clusters
+        )
     )
 
 
 async def _removed(
-    client: RootClient, what: str, begin: Coroutine[Any, Any, OperationView]
+    client: RootClient, what: str, begin: Callable[..., Coroutine[Any, Any, OperationView]]
 ) -> None:
+    """In order; by force when its host does not answer, as the lab takes the host away anyway."""
     try:
-        view = await begin
+        view = await begin()
         diagnostics.say(f"removing {what}")
+        await client.wait_operation(view.id, REMOVAL_S)
+    except OakError as error:
+        diagnostics.warn(f"{what}: {error.message}; it is forgotten by force")
+    else:
+        return
+    try:
+        view = await begin(force=True)
         await client.wait_operation(view.id, REMOVAL_S)
     except OakError as error:
         diagnostics.warn(f"{what}: {error.message}")

@@ -64,6 +64,9 @@ async def _followed(client: RootClient, view: OperationView, timeout_s: float) -
         async with asyncio.timeout(timeout_s):
             async for step in client.follow_operation(view.id):
                 steps.tell(step)
+    except asyncio.CancelledError:  # Ctrl-C: the root does not stop for it
+        say(f"{view.kind} {view.subject} goes on in the root; the same command follows it again")
+        raise
     except TimeoutError:
         raise DeadlineExceeded(
             f"{view.kind} {view.subject} is not done after {words.duration(timeout_s)}",

@@ -10,6 +10,7 @@ from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    Force,
     Output,
     Timeout,
     Wait,
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
 
 app = noun("worker", "Workers: machines that run instances.")
 
+# What no machine has: beyond it a number is a slip of the hand, and `inf` is none.
+MOST_CORES = 100_000
+MOST_MIB = 1 << 40
+
 Name = Annotated[str, typer.Argument(help="The worker: NAME or CLUSTER/NAME.")]
 Cluster = Annotated[str | None, typer.Option("--cluster", help="Its cluster.")]
-Gpus = Annotated[int, typer.Option(min=0, help="GPUs to contribute (0: none).")]
+Gpus = Annotated[int, typer.Option(min=0, max=MOST_CORES, help="GPUs to contribute (0: none).")]
 
 
 def _facts(view: WorkerView) -> NodeFacts | None:
@@ -80,11 +85,17 @@ def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     cluster: Annotated[str, typer.Option("--cluster", help="The cluster it joins.")],
     on: Annotated[str, typer.Option("--on", metavar="HOST", help="The host it is.")],
-    vcpus: Annotated[float, typer.Option(min=0, help="Cores to contribute (0: all).")] = 0,
-    memory: Annotated[int, typer.Option(min=0, help="MiB to contribute (0: all).")] = 0,
-    storage: Annotated[int, typer.Option(min=0, help="MiB of disk (0: all).")] = 0,
+    vcpus: Annotated[
+        float, typer.Option(min=0, max=MOST_CORES, help="Cores to contribute (0: all).")
+    ] = 0,
+    memory: Annotated[
+        int, typer.Option(min=0, max=MOST_MIB, help="MiB to contribute (0: all).")
+    ] = 0,
+    storage: Annotated[int, typer.Option(min=0, max=MOST_MIB, help="MiB of disk (0: all).")] = 0,
     vgpus: Gpus = 0,
-    vtpus: Annotated[int, typer.Option(min=0, help="TPUs to contribute (0: none).")] = 0,
+    vtpus: Annotated[
+        int, typer.Option(min=0, max=MOST_CORES, help="TPUs to contribute (0: none).")
+    ] = 0,
     declared: Annotated[
         list[str] | None,
         typer.Option(help="A contributed resource that is not really there, for trying things."),
@@ -164,19 +175,30 @@ def uncordon(name: Name, cluster: Cluster = None) -> None:
     diagnostics.say(f"worker {_set_cordon(name, cluster, cordoned=False)} takes instances again")
 
 
-@app.command(epilog=examples("oakctl worker remove edge/w1 --yes"))
+@app.command(
+    epilog=examples(
+        "oakctl worker remove edge/w1 --yes", "oakctl worker remove edge/w1 --force --yes"
+    )
+)
 def remove(
     name: Name,
     cluster: Cluster = None,
+    force: Force = False,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Move a worker's instances elsewhere and take everything of ours from its host."""
+    """Move a worker's instances elsewhere and take everything of ours from its host.
+
+    With --force it is forgotten, and its host is not touched.
+    """
+    question = f"Remove worker {name} and everything of it on its host?"
+    if force:
+        question = f"Forget worker {name}, whatever still runs on its host?"
     diagnostics.confirm(
-        f"Remove worker {name} and everything of it on its host?",
+        question,
         yes=yes,
-        command=f"oakctl worker remove {name} --yes",
+        command=f"oakctl worker remove {name}{' --force' * force} --yes",
     )
 
     async def main() -> None:
@@ -184,7 +206,7 @@ def remove(
             where = await _resolved(client, name, cluster)
             await waiting.operation(
                 client,
-                lambda trust: client.remove_worker(*where),
+                lambda trust: client.remove_worker(*where, force=force),
                 accept_new=True,
                 wait=wait,
                 timeout_s=timeout,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.05
 LOG_TAIL_LINES = 5
+LEAST_FREE_KB = 1024  # the root's database and log do not begin with less
 
 SERVE = (sys.executable, "-m", "oakctl", "serve")
 
@@ -133,8 +135,12 @@ def _log_tail() -> tuple[str, ...]:
     try:
         text = log_file().read_text(errors="replace")
     except FileNotFoundError:
-        return ()
-    return tuple(text.splitlines()[-LOG_TAIL_LINES:])
+        text = ""
+    # Where nothing more can be written, the log cannot say so.
+    free_kb = shutil.disk_usage(paths.state_directory()).free // 1024
+    full = free_kb < LEAST_FREE_KB
+    told = (f"{free_kb} KiB are free for {paths.state_directory()}",) if full else ()
+    return (*text.splitlines()[-LOG_TAIL_LINES:], *told)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

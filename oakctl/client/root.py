@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from oakctl import paths
 from oakctl.client.connection import Connection
-from oakctl.errors import DeadlineExceeded, error_for
+from oakctl.errors import DeadlineExceeded, UsageError, error_for
 from oakctl.model import wire
 from oakctl.model.events import Event
 from oakctl.model.requests import (
@@ -52,6 +52,12 @@ FOLLOW_PAUSE_S = 0.2
 
 
 def _part(name: str) -> str:
+    """One part of a path; raises UsageError for what no name looks like.
+
+    Servers decode `%2F` before they split, so a slash would ask for something else.
+    """
+    if not name or "/" in name:
+        raise UsageError(f"{name!r} is not a name", hint="use 1 to 30 of a-z, 0-9 and -")
     return quote(name, safe="")
 
 
@@ -125,9 +131,12 @@ class RootClient:
         """Set a cluster's policy."""
         return await self._one("PATCH", f"/v1/clusters/{_part(name)}", ClusterView, change)
 
-    async def remove_cluster(self, name: str) -> OperationView:
-        """Begin to take a cluster apart; Conflict while it has workers."""
-        return await self._one("DELETE", f"/v1/clusters/{_part(name)}", OperationView)
+    async def remove_cluster(self, name: str, *, force: bool = False) -> OperationView:
+        """Begin to take a cluster apart; Conflict while it has workers.
+
+        `force`: forget it and its workers, for hosts that are gone for good.
+        """
+        return await self._removal(f"/v1/clusters/{_part(name)}", force)
 
     async def workers(self, cluster: str | None = None) -> tuple[WorkerView, ...]:
         """The workers, of one cluster or of all."""
@@ -146,9 +155,16 @@ class RootClient:
         path = self._worker_path(cluster, name)
         return await self._one("PATCH", path, WorkerView, WorkerCordon(cordoned))
 
-    async def remove_worker(self, cluster: str, name: str) -> OperationView:
-        """Begin to drain a worker and take everything of ours from its host."""
-        return await self._one("DELETE", self._worker_path(cluster, name), OperationView)
+    async def remove_worker(self, cluster: str, name: str, *, force: bool = False) -> OperationView:
+        """Begin to drain a worker and take everything of ours from its host.
+
+        `force`: forget it, for a host that is gone for good.
+        """
+        return await self._removal(self._worker_path(cluster, name), force)
+
+    async def _removal(self, path: str, force: bool) -> OperationView:
+        body = await self._connection.call("DELETE", path, query={"force": str(force).lower()})
+        return wire.decode(body, OperationView)
 
     @staticmethod
     def _worker_path(cluster: str, name: str) -> str:

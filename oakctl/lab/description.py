@@ -118,7 +118,7 @@ def read(files: LabFiles) -> LabRecord | None:
     except FileNotFoundError:
         return None
     except wire.Malformed as error:
-        raise OakError(f"{files.record}: {error}", hint=f"rm -r {files.directory}") from error
+        raise OakError(f"{files.record}: {error}", hint=f"oakctl lab down {files.name}") from error
 
 
 def write(files: LabFiles, record: LabRecord) -> None:

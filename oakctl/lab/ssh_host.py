@@ -86,13 +86,15 @@ class SshHost:
 
     async def close(self) -> None:
         """Stop listening, drop every connection and kill what its sessions run."""
-        if self._listener is not None:
-            self._listener.close()
-            await self._listener.wait_closed()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         for connection in tuple(self.connections):
             connection.abort()
             self.forget(connection)
+        if listener is not None:
+            # From Python 3.12 on this waits for the connections too, so they go first.
+            await listener.wait_closed()
 
     def forget(self, connection: SSHConnection) -> None:
         """The connection is gone: so is all that it ran in its process groups."""

@@ -157,11 +157,16 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class WorkerChange:
-    """Cordon, uncordon or remove a worker; `cordoned` None leaves that as it is."""
+    """Cordon, uncordon, drain or remove a worker; `cordoned` None leaves that as it is.
+
+    `drain`: it is cordoned, and its instances are placed elsewhere or wait for a place; it is
+    there to stop those it has. `remove`: it is cut off at once.
+    """
 
     worker: str
     cordoned: bool | None = None
     remove: bool = False
+    drain: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,6 +249,8 @@ class WorkerSummary:
     reserved: Resources
     last_heartbeat: float  # seconds since the epoch; 0: never
     subnet: str = ""
+    holds: int = -1  # instances it has by its own word, also unwanted ones; -1: it gave none
+    is_current: bool = True  # the desired document in force is the one it goes by
 
 
 @dataclass(frozen=True)

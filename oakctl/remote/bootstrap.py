@@ -8,18 +8,16 @@ Does not belong here: single steps (`playbooks/`), and when a role is wanted
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
-from oakctl.model.views import StepEvent
 from oakctl.remote import connection, facts, playbook, runner, supervisor
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
-from oakctl.remote.lock import host_lock
+from oakctl.remote.hostlock import host_lock
 from oakctl.remote.runner import Report
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
@@ -87,7 +85,7 @@ def bootstrap_cluster(
     target: Target, inputs: ClusterInputs, report: Report, cancelled: threading.Event
 ) -> ClusterAccess:
     """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
-    with _held(target, report, cancelled) as remote:
+    with _held(target, cancelled) as remote:
         runner.run(cluster_plan(inputs), remote, report, cancelled)
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
@@ -105,32 +103,29 @@ def bootstrap_worker(
     target: Target, inputs: WorkerInputs, report: Report, cancelled: threading.Event
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
-    with _held(target, report, cancelled) as remote:
+    with _held(target, cancelled) as remote:
         runner.run(worker_plan(inputs), remote, report, cancelled)
         return remote.facts
 
 
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
-    with _held(target, report, cancelled, removing=True) as remote:
+    with _held(target, cancelled, removing=True) as remote:
         runner.run(removal_plan(role), remote, report, cancelled)
 
 
 @contextmanager
 def _held(
-    target: Target, report: Report, cancelled: threading.Event, *, removing: bool = False
+    target: Target, cancelled: threading.Event, *, removing: bool = False
 ) -> Iterator[FabricRemote]:
     """The host, found usable and held for this run; what is removed needs no usable host."""
-    with connection.open_fabric(target) as remote:
+    with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         if not removing:
             facts.require_usable(target.name, remote.facts)
             if not supervisor.known(remote.facts):
                 raise supervisor.no_supervisor(target.name, remote.facts)
-
-        def waiting(reason: str) -> None:
-            report(StepEvent(time.time(), target.name, "wait for the host", "running", reason))
-
-        with host_lock(remote, cancelled, waiting):
+        # Without Python nothing of ours has ever run there.
+        with host_lock(remote) if remote.facts.python else nullcontext():
             yield remote
 
 

@@ -36,8 +36,20 @@ SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
 CHUNK = 32768  # bytes
 MISSING = 44  # our own exit code for a file that is not there
 
+# Ends the sessions of the commands that carry a mark, where the server gave them their own.
+END_SESSION = """
+ids() { sed 's/.*) //' "$1/stat" 2>/dev/null | cut -d' ' -f3,4; }
+own=$(ids /proc/$$)
+for found in $(grep -lsF -- "$1" /proc/[0-9]*/cmdline); do
+  set -- $(ids "${found%/cmdline}") $own
+  [ $# = 4 ] && [ "$1" = "$2" ] && [ "$2" != "$4" ] || continue
+  kill -TERM -- "-$1" && sleep 1 && kill -KILL -- "-$1"
+done 2>/dev/null
+"""
+
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
+log = logging.getLogger("oakctl.remote.connection")
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -136,12 +148,19 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self._stdin = stdin
         self._progress = progress
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
+        self.is_late = False
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""
         self.channel = self.context.transport.open_session(timeout=LOGIN_DEADLINE_S)
         self.channel.exec_command(command)
         self._feeder.start()
+
+    def kill(self) -> None:
+        """Called when its time is over. What invoke itself says of that depends on which thread
+        is faster."""
+        self.is_late = True
+        super().kill()
 
     def _feed(self) -> None:
         try:
@@ -257,6 +276,18 @@ class FabricRemote:
             raise CommandFailed(done)
         return done.stdout.encode("latin-1")
 
+    def attend(self, command: str) -> Any:
+        """Start a command that lives as long as its channel (paramiko's), which is returned.
+
+        Raises Unreachable when the connection is gone.
+        """
+        try:
+            channel = self._connection.transport.open_session(timeout=COMMAND_DEADLINE_S)
+            channel.exec_command(f"sh -c {shlex.quote(command)}")
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(command) from error
+        return channel
+
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
@@ -280,6 +311,9 @@ class FabricRemote:
         runner = _Runner(self._connection, stdin, progress)
         result = self._result(runner, f"sh -c {shlex.quote(script)}", label, timeout_s, encoding)
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
+        if runner.is_late:
+            self._end(mark)
+            raise _too_late(self.name, label, timeout_s)
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exited, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
@@ -298,12 +332,8 @@ class FabricRemote:
     def _result(
         self, runner: _Runner, command: str, label: str, timeout_s: float, encoding: str
     ) -> Any:
-        late = DeadlineExceeded(
-            f"{self.name}: `{_first_line(label)}` did not end within {timeout_s:g} s",
-            hint="run it again: it carries on where it ended",
-        )
         if not self._sessions.acquire(timeout=timeout_s):
-            raise late
+            raise _too_late(self.name, label, timeout_s)
         try:
             return runner.run(
                 command,
@@ -314,11 +344,20 @@ class FabricRemote:
                 encoding=encoding,
             )
         except invoke.exceptions.CommandTimedOut as error:
-            raise late from error
+            return error.result
         except (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException) as e:
             raise self._lost(label) from e
         finally:
             self._sessions.release()
+
+    def _end(self, mark: str) -> None:
+        """End what nobody waits for any more: an SSH server leaves it to itself."""
+        command = f"sh -c {shlex.quote(END_SESSION)} sh {mark}"
+        try:
+            runner = _Runner(self._connection, b"", _no_progress)
+            self._result(runner, command, "kill", COMMAND_DEADLINE_S, "utf-8")
+        except OakError as error:
+            log.info("%s: what was too slow may go on: %s", self.name, error.message)
 
     def _lost(self, label: str) -> OakError:
         if self._closed.is_set():
@@ -327,6 +366,13 @@ class FabricRemote:
             f"{self.name}: the connection was lost during `{_first_line(label)}`",
             hint="run it again: it carries on where it ended",
         )
+
+
+def _too_late(host: str, label: str, timeout_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"{host}: `{_first_line(label)}` did not end within {timeout_s:g} s",
+        hint="run it again: it carries on where it ended",
+    )
 
 
 def _first_line(text: str) -> str:

@@ -147,11 +147,14 @@ class HostKeys:
     ) -> Unreachable:
         holders = [f for f in self._all_files() if _matching(f, address, port).trusted]
         name = pattern(address, port)
+        # What has no role can be forgotten by name, key and all.
+        own = f" (`oakctl host forget {host}` takes its key away too)" * (self.store in holders)
         commands = " && ".join(f"ssh-keygen -f '{file}' -R '{name}'" for file in holders)
         return Unreachable(
             f"host key of {host} ({address}:{port}) has changed: "
             f"stored {', '.join(describe(k) for k in known)}, presented {describe(key)}",
-            hint=f"if the machine was set up anew: {commands}, then run this with --accept-new",
+            hint=f"if the machine was set up anew: {commands}, then run this with --accept-new"
+            f"{own}",
             details=(
                 "it may be another machine that answers: nothing was sent to it",
                 *(f"the old key is stored in {file}" for file in holders),

@@ -14,7 +14,6 @@ from oakctl.errors import ExitCode, OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote.facts import HostFacts
 
-STEP_DEADLINE_S = 60.0
 COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
 
@@ -106,4 +105,3 @@ class Step:
     title: str
     check: Callable[[Remote], str]
     apply: Callable[[Remote], None]
-    deadline_s: float = STEP_DEADLINE_S

@@ -51,8 +51,6 @@ def _connectivity(service: Microservice) -> Iterator[tuple[str, str]]:
 
 
 def _network(service: Microservice) -> Iterator[tuple[str, str]]:
-    if service.port:
-        yield "port", "ports of the host are not opened yet; the service address leads to it"
     for key in ("bandwidth_in", "bandwidth_out"):
         if getattr(service, key):
             yield key, f"{key} is reserved on the node and not limited on the wire"

@@ -63,7 +63,7 @@ def test_validate_tells_every_fault_and_says_nothing_on_stdout(oakctl: Oakctl) -
     assert ended.out == ""
     faults = [line for line in ended.err.splitlines() if line.startswith("error: applications[0]")]
     assert len(faults) > 1
-    assert ended.err.splitlines()[-1].startswith("error: - is refused: ")
+    assert ended.err.splitlines()[-1].startswith("error: standard input is refused: ")
 
 
 def test_convert_writes_what_validate_reads(oakctl: Oakctl) -> None:
@@ -183,3 +183,38 @@ sys.exit(__main__.main([]))
         assert process.wait(DEADLINE_S) == code
     finally:
         os.close(ours)
+
+
+@pytest.mark.parametrize(
+    "address", ["-oProxyCommand=id", "pi@-x", "a@b@c", "h:99999", "h:٣٣", "a b"]
+)
+def test_what_is_no_address_is_refused(oakctl: Oakctl, address: str) -> None:
+    ended = oakctl("host", "add", "pi", "--", address)
+    assert ended.code == 2
+    assert "is not USER@ADDRESS[:PORT]" in ended.err
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../../etc"])
+def test_what_is_no_name_is_refused(with_root: Oakctl, name: str) -> None:
+    ended = with_root("app", "show", name)
+    assert ended.code == 2
+    assert f"{name!r} is not a name" in ended.err
+
+
+def test_a_state_directory_that_cannot_be_made(
+    oakctl: Oakctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    ended = oakctl("host", "ls")
+    assert ended.code == 1
+    assert ended.err.startswith("error: the directory /dev/null/oakctl cannot be made: ")
+
+
+def test_a_lab_goes_without_a_root_to_tell(oakctl: Oakctl, own_directories: Path) -> None:
+    database = own_directories / "state" / "oakctl" / "root.db"
+    database.parent.mkdir(parents=True)
+    database.write_text("no database")
+    ended = oakctl("lab", "down", "small")
+    assert ended.code == 0
+    assert "warning: the root is not told: " in ended.err
+    assert ended.err.endswith("lab small is gone\n")

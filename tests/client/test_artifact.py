@@ -14,6 +14,7 @@ import pytest
 
 from oakctl.client.artifact import Manifest, pack, read_manifest, resolve
 from oakctl.errors import NotFound, OakError
+from oakctl.orchestration.worker.unpack import unpack
 
 COMMAND = 'command = ["{python}", "{artifact}/main.py"]\n'
 
@@ -94,8 +95,8 @@ def test_vendored_packages_lie_beside_and_run(folder: Path, cache: Path, tmp_pat
     assert not [name for name in found if name.endswith((".pyi", ".pyc", "RECORD"))]
     assert "attrs/filters.py" not in found
     assert packed.manifest.python == ""
-    with tarfile.open(packed.path) as archive:
-        archive.extractall(tmp_path / "host", filter="data")
+    (tmp_path / "host").mkdir()
+    unpack(packed.path, str(tmp_path / "host"), lambda share: None)
     # Neither site-packages nor the environment: what is imported came with the artifact.
     ran = subprocess.run(
         [sys.executable, "-S", "-E", "-B", str(tmp_path / "host" / "main.py")],

@@ -152,8 +152,14 @@ class Root:
     def kinds(self, subject: str = "") -> list[str]:
         return [e.kind for e in self.events if not subject or e.subject == subject]
 
+    def adopt(self, state: m.ClusterState) -> None:
+        """Take note of a state, unless it is a late one."""
+        known = self.state
+        if known is None or known.session != state.session or known.seq < state.seq:
+            self.state = state
+
     async def _on_state(self, message: Msg) -> None:
-        self.state = wire.decode(message.data, m.ClusterState)
+        self.adopt(wire.decode(message.data, m.ClusterState))
 
     async def _on_statistics(self, message: Msg) -> None:
         self.statistics.append(wire.decode(message.data, m.ClusterStatistics))

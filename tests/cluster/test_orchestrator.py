@@ -120,8 +120,9 @@ async def test_a_dead_workers_instances_are_placed_anew_and_it_is_told_to_stop_t
     await until("suspected", lambda: rig.root.worker("w1").status == "suspect")  # type: ignore[union-attr]
     await until("given up", lambda: rig.root.worker("w1").status == "dead")  # type: ignore[union-attr]
     await until("placed anew", lambda: second.instances)
+    # The state that shows it comes after the document that brings it about.
+    await until("it runs on w2", lambda: _runs_on(rig, web, "w2"))
     after = await rig.running(web)
-    assert after.worker == "w2"
     assert after.observed.epoch > before.observed.epoch
     assert root_epoch(after.observed.epoch) == root_epoch(before.observed.epoch)
     name = f"{web.job_name}.instance.0"
@@ -209,6 +210,30 @@ async def test_a_removed_worker_is_cut_off_and_its_instances_move(rig: Rig) -> N
     await until("w1 is cut off", lambda: not first.client.is_connected)
     await until("it runs on w2", lambda: _runs_on(rig, web, "w2"))
     await until("it is not listed", lambda: rig.root.worker("w1") is None)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_drained_worker_stops_what_it_has_and_keeps_its_credential(
+    rig: Rig, elsewhere: bool
+) -> None:
+    first = await rig.join("w1")
+    web = spec()
+    await rig.deployed(web)
+    if elsewhere:
+        await rig.join("w2")
+    drain = m.WorkerChange("w1", drain=True)
+    assert (await rig.root.ask(subjects.CTL_WORKER, drain, m.Answer)).ok
+    rig.root.adopt(await rig.root.full_state())
+    await until("w1 says that it has nothing", lambda: _is_empty(rig, "w1"))
+    assert first.instances == {}
+    assert first.client.is_connected
+    if elsewhere:
+        assert (await rig.running(web)).worker == "w2"
+    else:
+        place = rig.root.place(web)
+        assert place is not None
+        assert place.worker == ""
+        assert "w1: worker is cordoned" in place.observed.reason
 
 
 async def test_enrolment_is_idempotent_and_refuses_what_it_must(rig: Rig) -> None:
@@ -442,3 +467,8 @@ def _emptied(document: TablesDocument, job_name: str) -> ServiceTable | None:
         if (table.job_name, table.cluster) == (job_name, "edge") and not table.targets:
             return table
     return None
+
+
+def _is_empty(rig: Rig, name: str) -> bool:
+    summary = rig.root.worker(name)
+    return summary is not None and summary.is_current and summary.holds == 0

@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import tarfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from oakctl import sla
 from oakctl.client.artifact import PackedArtifact, resolve
 from oakctl.model.service import Port, ServiceSpec
+from oakctl.orchestration.worker.unpack import unpack
 
 from .pipeline import wait_for
 
@@ -38,8 +38,8 @@ def services(
 
 
 def unpacked(artifact: PackedArtifact, folder: Path) -> Path:
-    with tarfile.open(artifact.path) as archive:
-        archive.extractall(folder, filter="data")
+    folder.mkdir(exist_ok=True)
+    unpack(artifact.path, str(folder), lambda share: None)
     return folder
 
 

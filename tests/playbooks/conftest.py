@@ -51,6 +51,32 @@ def host(lab: Lab, tmp_path: Path) -> Host:
     return Host(lab, lab.hosts[0], tmp_path)
 
 
+async def enrol(access: ClusterAccess, folder: Path) -> None:
+    """What the root does before it makes a worker: the cluster is told of its credential."""
+    ca_file, secret_file = folder / "ca.pem", folder / "root.secret"
+    ca_file.write_text(access.ca_pem)
+    secret_file.write_text(ROOT_SECRET)
+    url = f"tls://{access.bus_address}:{access.bus_port}"
+    client = await bus.connect(
+        BusAccess(url, "edge", str(ca_file), subjects.USER_ROOT, str(secret_file)),
+        name="root",
+        wait_s=30,
+    )
+    try:
+        enrolment = Enrolment("w1", bcrypt.hashpw(WORKER_SECRET.encode(), SALT).decode())
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                answer = await bus.ask(client, subjects.CTL_ENROL, enrolment, Answer, timeout_s=10)
+                break
+            except NoRespondersError:  # the orchestrator has begun to run, and is not there yet
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+        assert answer.ok, answer.error
+    finally:
+        await client.close()
+
+
 class Host:
     """A lab's host, what was done to it, and what is on it."""
 
@@ -99,35 +125,8 @@ class Host:
             "bus_port": access.bus_port,
             "ca_pem": access.ca_pem,
         }
-        await self.enrol(access)
+        await enrol(access, self._folder)
         await self._call(bootstrap.bootstrap_worker, WorkerInputs(**(inputs | changes)), stop=stop)
-
-    async def enrol(self, access: ClusterAccess) -> None:
-        """What the root does before it makes a worker: the cluster is told of its credential."""
-        ca_file, secret_file = self._folder / "ca.pem", self._folder / "root.secret"
-        ca_file.write_text(access.ca_pem)
-        secret_file.write_text(ROOT_SECRET)
-        url = f"tls://{access.bus_address}:{access.bus_port}"
-        client = await bus.connect(
-            BusAccess(url, "edge", str(ca_file), subjects.USER_ROOT, str(secret_file)),
-            name="root",
-            wait_s=30,
-        )
-        try:
-            enrolment = Enrolment("w1", bcrypt.hashpw(WORKER_SECRET.encode(), SALT).decode())
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    answer = await bus.ask(
-                        client, subjects.CTL_ENROL, enrolment, Answer, timeout_s=10
-                    )
-                    break
-                except NoRespondersError:  # the orchestrator has begun to run, and is not there yet
-                    assert time.monotonic() < deadline
-                    await asyncio.sleep(0.05)
-            assert answer.ok, answer.error
-        finally:
-            await client.close()
 
     async def remove(self, role: str, stop: Stop | None = None) -> None:
         await self._call(bootstrap.remove, role, stop=stop)

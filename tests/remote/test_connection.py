@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +163,22 @@ def test_a_command_that_takes_too_long(remote: FabricRemote) -> None:
     with pytest.raises(DeadlineExceeded, match="`sleep 60` did not end within"):
         remote.run("sleep 60", timeout_s=0.2)
     assert remote.run("echo still here").stdout == "still here\n"
+
+
+def test_a_command_that_takes_too_long_is_ended_on_the_host(
+    remote: FabricRemote, machine: Machine
+) -> None:
+    file = machine.home / "pid"
+    with pytest.raises(DeadlineExceeded):
+        remote.run(f"echo $$ >{file}.new; mv {file}.new {file}; sleep 600; true", timeout_s=0.2)
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline, "the command never began"
+        time.sleep(0.02)
+    shell = Path("/proc", file.read_text().strip())
+    while shell.exists():
+        assert time.monotonic() < deadline, "the command goes on"
+        time.sleep(0.02)
 
 
 def test_files(remote: FabricRemote, machine: Machine) -> None:

@@ -56,6 +56,7 @@ def test_changed_is_refused_even_when_new_ones_are_accepted(keys: HostKeys) -> N
     assert old.get_fingerprint() in caught.value.message
     assert new.get_fingerprint() in caught.value.message
     assert f"ssh-keygen -f '{keys.store}' -R '10.0.0.1'" in caught.value.hint
+    assert "oakctl host forget pi" in caught.value.hint
     assert keys.store.read_bytes() == before
 
 
@@ -72,6 +73,7 @@ def test_key_in_the_users_file_is_believed_and_named_when_it_changed(keys: HostK
     with pytest.raises(Unreachable) as caught:
         accepting(keys).admit("pi", "pi.lan", 22, new_key())
     assert str(keys.files[0]) in caught.value.hint
+    assert "host forget" not in caught.value.hint
 
 
 def test_key_of_port_22_says_nothing_of_another_port(keys: HostKeys) -> None:

@@ -1,152 +1,126 @@
-"""Running a plan on a real host: order, reports, and everything that can stop it."""
+"""Running steps on a real SSH server: order, resumption, failures in words."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from oakctl.errors import DeadlineExceeded, ExitCode, OakError, Unreachable
+from oakctl.errors import ExitCode, OakError, Unreachable
 from oakctl.model.views import StepEvent
 from oakctl.remote import runner
 from oakctl.remote.connection import FabricRemote, open_fabric
 from oakctl.remote.step import Cancelled, Remote, Step
-from tests.remote.servers import Machine, Machines
+from tests.remote.servers import Machines
 
 
 @pytest.fixture
-def machine(machines: Machines) -> Machine:
-    return machines.make()
-
-
-@pytest.fixture
-def remote(machine: Machine) -> Iterator[FabricRemote]:
+def remote(machines: Machines) -> Iterator[FabricRemote]:
+    machine = machines.make()
     with open_fabric(machine.target(accept_new=True)) as opened:
         yield opened
 
 
-def file_step(name: str, apply: Callable[[Remote], None] | None = None) -> Step:
-    """A step that is done when the file `name` is there."""
+def file_step(name: str, *, command: str = "touch") -> Step:
+    """True when the file is there."""
 
     def check(remote: Remote) -> str:
-        return "" if remote.read(f"{remote.facts.home}/{name}") is not None else "missing"
+        found = remote.run(f"test -e {name}", check=False)
+        return "" if found.exit_code == 0 else "missing"
 
-    def touch(remote: Remote) -> None:
-        remote.run(f"touch ~/{name}")
-
-    return Step(f"make {name}", check, apply or touch)
+    return Step(f"make {name}", check, lambda remote: remote.run(f"{command} {name}") and None)
 
 
-def command_step(command: str, deadline_s: float = 60.0) -> Step:
-    def apply(remote: Remote) -> None:
-        remote.run(command)
-
-    return Step("a command", lambda remote: "not done", apply, deadline_s)
-
-
-def run(plan: list[Step], remote: FabricRemote) -> list[StepEvent]:
+def run(remote: Remote, *steps: Step, cancelled: threading.Event | None = None) -> list[StepEvent]:
     told: list[StepEvent] = []
-    runner.run(plan, remote, told.append, threading.Event())
+    try:
+        runner.run(steps, remote, told.append, cancelled or threading.Event())
+    finally:
+        remote.told = told  # type: ignore[attr-defined]
     return told
 
 
-def failure(step: Step, remote: FabricRemote) -> tuple[OakError, list[StepEvent]]:
-    told: list[StepEvent] = []
-    with pytest.raises(OakError) as failed:
-        runner.run([step, file_step("after")], remote, told.append, threading.Event())
-    assert failed.value.message.startswith(f"pi: {step.title}: ")
-    assert failed.value.hint
-    assert told[-1].state == "failed"
-    assert told[-1].step == step.title
-    return failed.value, told
-
-
-def states(told: list[StepEvent]) -> list[tuple[str, str]]:
-    return [(event.step, event.state) for event in told]
-
-
-def test_steps_in_order_and_what_holds_is_skipped(remote: FabricRemote) -> None:
-    remote.run("touch ~/b")
-    told = run([file_step("a"), file_step("b"), file_step("c")], remote)
-    assert states(told) == [
+def test_a_second_run_skips_what_holds(remote: FabricRemote) -> None:
+    steps = [file_step("a"), file_step("b")]
+    first = [(event.step, event.state) for event in run(remote, *steps)]
+    assert first == [
         ("make a", "running"),
         ("make a", "done"),
-        ("make b", "skipped"),
-        ("make c", "running"),
-        ("make c", "done"),
+        ("make b", "running"),
+        ("make b", "done"),
     ]
-    assert {event.host for event in told} == {"pi"}
-    again = run([file_step("a"), file_step("b"), file_step("c")], remote)
-    assert {event.state for event in again} == {"skipped"}
+    assert {event.state for event in run(remote, *steps)} == {"skipped"}
 
 
-def test_a_command_that_fails_says_which_how_and_its_last_lines(
-    remote: FabricRemote, machine: Machine
-) -> None:
-    error, _ = failure(command_step("echo no room left >&2; exit 3"), remote)
-    assert "`echo no room left >&2; exit 3` ended with 3" in error.message
-    assert error.details == ("no room left",)
-    assert not (machine.home / "after").exists()
+def test_a_failure_names_host_step_command_and_last_lines(remote: FabricRemote) -> None:
+    broken = file_step("b", command="echo no room >&2; false")
+    with pytest.raises(OakError) as failed:
+        run(remote, file_step("a"), broken, file_step("c"))
+    assert failed.value.message.startswith(f"{remote.name}: make b: ")
+    assert "ended with 1" in failed.value.message
+    assert failed.value.details == ("no room",)
+    assert remote.run("ls", check=False).stdout.split() == ["a"]
 
 
-def test_a_step_without_effect(remote: FabricRemote) -> None:
-    error, _ = failure(file_step("a", lambda remote: None), remote)
-    assert error.message == "pi: make a: it was done, and still: missing"
+def test_a_step_that_changes_nothing_is_a_failure(remote: FabricRemote) -> None:
+    with pytest.raises(OakError, match="done, and still missing"):
+        run(remote, file_step("a", command="true"))
 
 
-def test_an_error_keeps_its_kind_and_hint(remote: FabricRemote) -> None:
-    def apply(remote: Remote) -> None:
-        raise Unreachable("pi: no way", hint="walk there", details=("far",))
-
-    error, told = failure(file_step("a", apply), remote)
-    assert (type(error), error.message) == (Unreachable, "pi: make a: no way")
-    assert (error.hint, error.details) == ("walk there", ("far",))
-    assert told[-1].message == "no way"
-
-
-def test_a_playbook_with_a_mistake(remote: FabricRemote) -> None:
-    def apply(remote: Remote) -> None:
+def test_a_playbook_with_a_mistake_is_told_like_any_failure(remote: FabricRemote) -> None:
+    def mistaken(remote: Remote) -> None:
         raise KeyError("colour")
 
-    error, _ = failure(file_step("a", apply), remote)
-    assert "KeyError: 'colour'" in error.message
+    step = Step("paint", lambda remote: "not yet", mistaken)
+    with pytest.raises(OakError, match="paint: the playbook broke: KeyError: 'colour'") as broken:
+        run(remote, step)
+    assert broken.value.hint
+    assert remote.told[-1].state == "failed"  # type: ignore[attr-defined]
 
 
-def test_a_step_that_takes_too_long_is_cut_off(remote: FabricRemote, machine: Machine) -> None:
-    error, _ = failure(command_step("sleep 600", deadline_s=0.2), remote)
-    assert isinstance(error, DeadlineExceeded)
-    assert "0.2 s" in error.message
+def test_a_host_that_goes_away_is_said(machines: Machines, tmp_path: Path) -> None:
+    machine, begun = machines.make(), tmp_path / "begun"
+    slow = Step(
+        "sleep",
+        lambda remote: "not yet",
+        lambda remote: remote.run(f"touch {begun}; sleep 100", timeout_s=100) and None,
+    )
+
+    def go_away() -> None:
+        machine.until(begun.exists)
+        machine.stop()
+
+    going = threading.Thread(target=go_away)
+    with open_fabric(machine.target(accept_new=True)) as remote:
+        going.start()
+        with pytest.raises(Unreachable, match="pi: sleep: the connection was lost"):
+            run(remote, slow)
+    going.join()
 
 
-def test_cancelling_cuts_off_what_runs(remote: FabricRemote) -> None:
-    cancelled, told = threading.Event(), []
+def test_stopped_between_steps_and_carried_on(remote: FabricRemote) -> None:
+    cancelled = threading.Event()
 
-    def report(event: StepEvent) -> None:
-        told.append(event)
+    def stop(remote: Remote) -> None:
+        remote.run("touch a")
         cancelled.set()
 
-    with pytest.raises(Cancelled, match="pi: a command") as stopped:
-        runner.run([command_step("sleep 600")], remote, report, cancelled)
-    assert stopped.value.exit_code == ExitCode.INTERRUPTED
-    assert stopped.value.hint
-    assert [event.state for event in told] == ["running", "failed"]
+    first = Step("make a", file_step("a").check, stop)
+    with pytest.raises(Cancelled, match="stopped before `make b`") as stopped:
+        run(remote, first, file_step("b"), cancelled=cancelled)
+    assert stopped.value.exit_code is ExitCode.INTERRUPTED
+    states = [event.state for event in run(remote, first, file_step("b"))]
+    assert states == ["skipped", "running", "done"]
 
 
-def test_cancelled_before_a_step_does_nothing_of_it(remote: FabricRemote, machine: Machine) -> None:
+def test_stopped_inside_a_long_command(remote: FabricRemote) -> None:
     cancelled = threading.Event()
-    cancelled.set()
-    with pytest.raises(Cancelled, match="stopped before `make a`"):
-        runner.run([file_step("a")], remote, pytest.fail, cancelled)
-    assert not (machine.home / "a").exists()
-
-
-def test_a_host_that_goes_away(remote: FabricRemote, machine: Machine, tmp_path: Path) -> None:
-    marker = tmp_path / "begun"
-    gone = threading.Thread(target=lambda: (machine.until(marker.exists), machine.stop()))
-    gone.start()
-    error, _ = failure(command_step(f"touch {marker}; sleep 600"), remote)
-    gone.join()
-    assert isinstance(error, Unreachable)
-    assert "connection was lost" in error.message
+    slow = Step(
+        "sleep",
+        lambda remote: "not yet",
+        lambda remote: cancelled.set() or (remote.run("sleep 100", timeout_s=100) and None),
+    )
+    with runner.ended_by(cancelled, remote), pytest.raises(Cancelled, match="stopped in `sleep`"):
+        run(remote, slow, cancelled=cancelled)

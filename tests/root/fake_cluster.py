@@ -214,9 +214,12 @@ class FakeCluster:
         return Answer(True)
 
     def _worker(self, change: WorkerChange) -> Answer:
+        if change.drain or change.remove:
+            self.instances.clear()
         if change.remove:
             self.workers.pop(change.worker, None)
-            self.instances.clear()
+        elif change.drain:
+            self.workers[change.worker] = True
         elif change.cordoned is not None:
             self.workers[change.worker] = change.cordoned
         return Answer(True)
@@ -310,6 +313,9 @@ class FakeInstaller:
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         self._begin(f"remove {role}", host, report, cancelled)
+
+    def forget_key(self, host: HostView) -> None:
+        self.calls.append(("forget key", host.name))
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         return PlainTunnel(access.bus_port)

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from oakctl.model.messages import Verdict
 from oakctl.model.service import ServiceSpec
 from oakctl.orchestration.root.delegation import (
+    LOST_OFFER_S,
     Attempt,
     Effect,
     ForgetService,
+    GiveUp,
     Gone,
     Key,
     OfferTo,
@@ -98,6 +100,29 @@ class TestOneInstance:
         assert isinstance(wait, Wait)
         assert "b was offered it" in wait.reason
         assert "no tunnel" in wait.reason
+
+    def test_is_given_up_by_a_cluster_that_is_away_too_long_after_the_offer(self) -> None:
+        row = Row(JOB, 0, True, Phase.OFFERED, 7, "b", since=100.0)
+        away = Sight("b", False, "no tunnel", last_seen=130.0)
+        view = picture(row, clusters=[Sight("a", True), away])
+        (wait,) = plan(view, in_order, 130.0 + LOST_OFFER_S - 1)
+        assert isinstance(wait, Wait)
+        assert plan(view, in_order, 130.0 + LOST_OFFER_S) == (GiveUp((JOB, 0), "b"),)
+
+    def test_is_never_given_up_by_a_cluster_that_can_be_asked(self) -> None:
+        row = Row(JOB, 0, True, Phase.OFFERED, 7, "b", since=100.0)
+        view = picture(row, clusters=[Sight("b", True, last_seen=101.0)])
+        assert plan(view, in_order, 1e6) == (OfferTo((JOB, 0), "b", renew=True),)
+
+    def test_that_the_cluster_has_taken_is_never_given_up(self) -> None:
+        row = Row(JOB, 0, True, Phase.PLACED, 7, "b", since=100.0)
+        view = picture(row, clusters=[Sight("b", False, "no tunnel", last_seen=101.0)])
+        assert plan(view, in_order, 1e6) == ()
+
+    def test_offered_to_a_cluster_that_was_forgotten_is_placed_anew(self) -> None:
+        row = Row(JOB, 0, True, Phase.OFFERED, 7, "b", since=100.0)
+        view = picture(row, clusters=[Sight("a", True)])
+        assert plan(view, in_order, 100.0) == (GiveUp((JOB, 0), "b"),)
 
     def test_is_free_only_when_its_cluster_shows_it_gone(self) -> None:
         row = Row(JOB, 0, True, Phase.WITHDRAWING, 7, "a")
@@ -205,6 +230,7 @@ class World:
         self.raised_at: dict[Seat, float] = {}
         self.late: list[tuple[str, Key, int]] = []
         self.epochs_given: list[tuple[Key, int]] = []
+        self.given_up = 0
 
     def scale(self, count: int) -> None:
         kept = sorted(number for (_, number), row in self.rows.items() if row.wanted)
@@ -232,7 +258,7 @@ class World:
         """The cluster's newest state arrives."""
         cluster = self.clusters[name]
         present, in_force = frozenset(cluster.instances), dict(cluster.revisions)
-        self.seen[name] = Sight(name, True, present=present, in_force=in_force)
+        self.seen[name] = Sight(name, True, present=present, in_force=in_force, last_seen=self.now)
 
     def picture(self) -> Picture:
         sights = {
@@ -265,8 +291,9 @@ class World:
             self._carry_out(effect, "" if lose == "state" else lose)
             self.check()
         self.now += 1
-        for name in self.clusters if not lose else ():
-            self.look(name)
+        for name, cluster in self.clusters.items():
+            if cluster.up and not lose:
+                self.look(name)
 
     def _carry_out(self, effect: Effect, lose: str) -> None:
         if isinstance(effect, OfferTo):
@@ -286,6 +313,10 @@ class World:
         elif isinstance(effect, RaiseShare):
             self.raised_at[effect.seat] = self.now
             self._raise(effect.seat, effect.above)
+        elif isinstance(effect, GiveUp):
+            self.given_up += 1
+            self._raise((effect.cluster, effect.key[0]))
+            self._vacate(self.rows[effect.key])
         elif isinstance(effect, Gone):
             self._vacate(self.rows[effect.key])
         elif isinstance(effect, Wait):
@@ -305,7 +336,13 @@ class World:
         if not effect.renew:
             self.epochs[key] = self.epochs.get(key, 0) + 1
             self.epochs_given.append((key, self.epochs[key]))
-            row = replace(row, phase=Phase.OFFERED, epoch=self.epochs[key], cluster=effect.cluster)
+            row = replace(
+                row,
+                phase=Phase.OFFERED,
+                epoch=self.epochs[key],
+                cluster=effect.cluster,
+                since=self.now,
+            )
             self.rows[key] = row
         if lose == "request":
             self.late.append((effect.cluster, key, row.epoch))
@@ -343,6 +380,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("down"), st.sampled_from(["a", "b"])),
     st.tuples(st.just("up"), st.sampled_from(["a", "b"])),
     st.tuples(st.just("late"), st.just(0)),
+    st.tuples(st.just("pass"), st.sampled_from([1.0, LOST_OFFER_S])),
 )
 
 
@@ -362,6 +400,8 @@ def test_no_instance_is_lost_or_doubled(
             world.step(str(argument))
         elif what == "late":
             world.deliver_late()
+        elif what == "pass":
+            world.now += float(str(argument))
         else:
             world.clusters[str(argument)].up = what == "up"
         assert sum(row.wanted for row in world.rows.values()) == count
@@ -380,6 +420,7 @@ def test_no_instance_is_lost_or_doubled(
     for row in placed:
         holders = [c.name for c in world.clusters.values() if row.key in c.instances]
         assert holders == [row.cluster]
+        assert world.clusters[row.cluster].instances[row.key] == row.epoch
     everywhere = sum(len(cluster.instances) for cluster in world.clusters.values())
     assert everywhere == len(placed), "an instance runs that nobody wants"
 
@@ -396,3 +437,41 @@ def test_without_late_messages_no_instance_is_ever_in_two_clusters(
         world.step(lose)
         a, b = (world.clusters[name].instances for name in "ab")
         assert not a.keys() & b.keys()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    lost=st.sampled_from(["request", "answer"]),
+    late=st.booleans(),
+    away=st.integers(0, 40),
+    back=st.lists(FAULTS, max_size=6),
+)
+def test_an_offer_given_up_while_its_cluster_is_away_leaves_the_newer_placement_alone(
+    count: int, lost: str, late: bool, away: int, back: list[str]
+) -> None:
+    """Offers to `a` whose answers are lost, `a` gone for long, then back with what it took."""
+    world = World({"a": 4, "b": 0})
+    world.scale(count)
+    world.step(lost)
+    offered = {row.key: row.epoch for row in world.rows.values() if row.cluster == "a"}
+    assert len(offered) == count
+    world.clusters["a"].up = False
+    world.clusters["b"].room = 4
+    world.now += LOST_OFFER_S
+    for _ in range(4 + away):
+        world.step()
+    assert world.given_up == count
+    assert {row.cluster for row in world.rows.values()} == {"b"}
+
+    while late and world.late:
+        world.deliver_late()
+    world.clusters["a"].up = True
+    for fault in back:
+        world.step(fault)
+    for _ in range(60):
+        world.step()
+    assert world.clusters["a"].instances == {}
+    for row in world.rows.values():
+        assert (row.cluster, row.phase) == ("b", Phase.PLACED)
+        assert world.clusters["b"].instances[row.key] == row.epoch > offered[row.key]

@@ -15,7 +15,7 @@ from oakctl.errors import (
     Unreachable,
     UsageError,
 )
-from oakctl.model.requests import ApplyRequest, ClusterCreate, WorkerAdd
+from oakctl.model.requests import ApplyRequest, ClusterChange, ClusterCreate, WorkerAdd
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
 from oakctl.orchestration.root.store import operations
@@ -75,8 +75,10 @@ async def test_a_root_that_stops_interrupts_and_says_what_to_run_again(stage: St
         begun = await root.create_cluster(ClusterCreate("edge", "h1"))
         with pytest.raises(DeadlineExceeded, match="has not ended"):
             await root.wait_operation(begun.id, 0.2)
+        # The same call follows the same work; another one is refused.
+        assert (await root.create_cluster(ClusterCreate("edge", "h1"))).id == begun.id
         with pytest.raises(Conflict, match="under way"):
-            await root.create_cluster(ClusterCreate("edge", "h1"))
+            await root.create_cluster(ClusterCreate("edge", "h1", policy="spread"))
     stage.installer.hold.set()
     async with stage.root() as root:
         view = await root.operation(begun.id)
@@ -140,6 +142,7 @@ async def test_workers_and_clusters_leave_nothing(stage: Stage) -> None:
         for host in await root.hosts():
             assert host.role == ""
             await root.forget_host(host.name)
+            assert ("forget key", host.name) in stage.installer.calls
         assert ("remove worker", "edge-w") in stage.installer.calls
         assert ("remove cluster", "edge-o") in stage.installer.calls
 
@@ -164,3 +167,88 @@ async def test_a_removed_cluster_gives_its_instances_to_others(stage: Stage) -> 
         )
         assert view.epoch > first
         assert edge.instances == {}
+
+
+async def test_the_key_of_an_address_goes_with_its_last_name(stage: Stage) -> None:
+    async with stage.root() as root:
+        await root.put_host(EDGE)
+        await root.put_host(HostView("again", EDGE.address, EDGE.port))
+        await root.forget_host("h1")
+        assert stage.installer.calls == []
+        await root.forget_host("again")
+        assert stage.installer.calls == [("forget key", "again")]
+
+
+async def test_a_change_that_the_cluster_records_is_not_recorded_twice(stage: Stage) -> None:
+    await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        assert (await root.cordon("edge", "w1", True)).summary is not None
+        assert (await root.change_cluster("edge", ClusterChange("spread"))).policy == "spread"
+        kinds = [event.kind async for event in root.events()]
+        assert "worker.cordoned" not in kinds  # the cluster's own word; this one says nothing
+        assert kinds.count("cluster.changed") == 1
+
+
+async def test_a_worker_whose_host_is_gone_is_forgotten_without_it(stage: Stage) -> None:
+    edge = await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        stage.installer.fail = Unreachable("edge-w does not answer")
+        removal = await root.remove_worker("edge", "w1")
+        with pytest.raises(Unreachable):
+            await root.wait_operation(removal.id, 30)
+        removal = await root.remove_worker("edge", "w1", force=True)
+        await root.wait_operation(removal.id, 30)
+        assert await root.workers() == ()
+        assert edge.workers == {}
+        await root.forget_host("edge-w")
+
+
+async def test_a_cluster_that_was_away_is_told_of_the_workers_it_lost(stage: Stage) -> None:
+    edge = await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        await edge.stop()
+        await until("silence", lambda: root.cluster("edge"), lambda v: v.status != "ready")
+        removal = await root.remove_worker("edge", "w1", force=True)
+        view = await root.wait_operation(removal.id, 30)
+        assert next((s.step, s.message) for s in view.steps) == (
+            "bus: credential",
+            "cluster edge is told as soon as it answers",
+        )
+        assert await root.workers() == ()
+        assert edge.workers == {"w1": False}
+        await edge.start()
+
+        async def left() -> dict[str, bool]:
+            return dict(edge.workers)
+
+        await until("w1 to be removed", left, lambda workers: not workers)
+
+
+async def test_a_cluster_that_is_gone_gives_its_instances_to_others(stage: Stage) -> None:
+    edge, cloud = await stage.cluster("edge"), await stage.cluster("cloud", 0)
+    async with stage.root() as root:
+        await populate(root, "edge", "cloud")
+        await upload(root)
+        await root.apply(ApplyRequest(application(service("Rec", 2))))
+        await until("Rec", lambda: root.service("Rec"), lambda v: v.state == "ready")
+        first = max(edge.instances.values())
+        await edge.stop()
+        await until("silence", lambda: root.cluster("edge"), lambda v: v.status != "ready")
+        stage.installer.calls.clear()
+        removal = await root.remove_cluster("edge", force=True)
+        await root.wait_operation(removal.id, 30)
+        assert stage.installer.calls == []
+        assert [view.name for view in await root.clusters()] == ["cloud"]
+        assert not (paths.credentials_directory() / "edge").exists()
+        view = await until(
+            "Rec to wait", lambda: root.service("Rec"), lambda v: v.state == "pending"
+        )
+        assert "cloud" in view.reason
+        cloud.room = 5
+        await until("Rec again", lambda: root.service("Rec"), lambda v: v.state == "ready")
+        assert min(cloud.instances.values()) > first
+        for host in ("edge-o", "edge-w"):
+            await root.forget_host(host)

@@ -166,7 +166,9 @@ async def test_tables_of_one_cluster_reach_those_whose_instances_talk_to_it(stag
         await upload(root)
         services = (service("Rec"), service("Obj", connectivity=talks_to("Rec")))
         await root.apply(ApplyRequest(application(*services)))
+        await until("Rec", lambda: root.service("Rec"), is_ready)
         await until("Obj", lambda: root.service("Obj"), is_ready)
+        await until("Rec", lambda: root.service("Rec"), is_ready)
         at = {key[0]: fake for fake in (edge, cloud) for key in fake.instances}
         home, other = at[REC], edge if at[REC] is cloud else cloud
         home.tables = (table(REC, home.name, 3),)

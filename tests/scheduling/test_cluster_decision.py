@@ -13,7 +13,7 @@ from oakctl.errors import NotFound
 from oakctl.model.messages import Verdict
 from oakctl.model.node import Usage
 from oakctl.model.resources import Resources
-from oakctl.model.service import Connectivity, Constraint, ServiceSpec
+from oakctl.model.service import Connectivity, Constraint, Port, ServiceSpec
 from oakctl.orchestration.scheduling.candidate import Surroundings
 from oakctl.orchestration.scheduling.cluster import Candidate, decide
 from oakctl.orchestration.scheduling.filters import objections
@@ -100,6 +100,20 @@ def test_runtime_and_architecture() -> None:
     assert reasons(service(architectures=("aarch64", "armv7l")), worker("w1")) == (
         "architecture x86_64 is not among aarch64, armv7l",
     )
+
+
+def test_a_port_of_the_host_leads_to_one_service() -> None:
+    spec = service(ports=(Port(80, 8080), Port(53, 5300, "udp")))
+    fleet = [
+        worker("taken", host_ports={("tcp", 8080): "shop.ns.web.ns"}),
+        worker("shared", host_ports={("tcp", 8080): spec.job_name}),
+        worker("other", host_ports={("tcp", 5300): "shop.ns.web.ns"}),
+    ]
+    verdicts = {v.candidate: v for v in decide(spec, fleet, "rom").verdicts}
+    assert verdicts["taken"].reasons[0] == "port 8080/tcp of the host leads to shop.ns.web.ns"
+    assert not verdicts["taken"].fits
+    assert verdicts["shared"].fits
+    assert verdicts["other"].fits
 
 
 def test_direct_names_workers_and_clusters() -> None:

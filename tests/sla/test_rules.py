@@ -405,7 +405,6 @@ def test_what_is_not_enforced_is_a_warning_and_goes_with_the_service() -> None:
         "constraints[1]",
         "constraints[2]",
         "connectivity[0].con_constraints",
-        "port",
         "bandwidth_in",
         "addresses.rr_ip_v6",
         "addresses.instances",

@@ -59,9 +59,9 @@ async def change_cluster(root: RootOf, name: str, change: ClusterChange) -> Clus
 
 
 @router.delete("/clusters/{name}", status_code=202)
-async def remove_cluster(root: RootOf, name: str) -> OperationView:
-    """Begin to take it apart."""
-    return await root.bootstrap.remove_cluster(name)
+async def remove_cluster(root: RootOf, name: str, force: bool = False) -> OperationView:
+    """Begin to take it apart; `force`: forget it, without its hosts."""
+    return await root.removal.remove_cluster(name, force=force)
 
 
 @router.get("/workers")
@@ -89,9 +89,11 @@ async def cordon(root: RootOf, cluster: str, name: str, change: WorkerCordon) ->
 
 
 @router.delete("/clusters/{cluster}/workers/{name}", status_code=202)
-async def remove_worker(root: RootOf, cluster: str, name: str) -> OperationView:
-    """Begin to drain and remove it."""
-    return await root.bootstrap.remove_worker(cluster, name)
+async def remove_worker(
+    root: RootOf, cluster: str, name: str, force: bool = False
+) -> OperationView:
+    """Begin to drain and remove it; `force`: forget it, without its host."""
+    return await root.removal.remove_worker(cluster, name, force=force)
 
 
 @router.get("/operations")

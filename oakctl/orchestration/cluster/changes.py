@@ -1,7 +1,8 @@
 """Events: what is different between two states, in words. Pure.
 
 Derived from the difference, so that no rule can change anything without an entry in the timeline.
-Does not belong here: how events reach the root (`outbox`).
+Settings are the root's, which has its own entry for them. Does not belong here: how events reach
+the root (`outbox`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ class Change:
 
 
 def between(before: State, after: State) -> tuple[Change, ...]:
-    """What happened to workers, instances and settings."""
+    """What happened to workers and instances."""
     if before is after:
         return ()
-    return (*_settings(before, after), *_workers(before, after), *_instances(before, after))
+    return (*_workers(before, after), *_instances(before, after))
 
 
 def of_presences(state: State, before: Presences, after: Presences) -> tuple[Change, ...]:
@@ -39,12 +40,6 @@ def of_presences(state: State, before: Presences, after: Presences) -> tuple[Cha
         if old != new and name in state.workers:
             found.append(Change(f"worker.{new}", name, f"worker {name} is {new}", f"was {old}"))
     return tuple(found)
-
-
-def _settings(before: State, after: State) -> Iterable[Change]:
-    old, new = before.settings.policy, after.settings.policy
-    if old != new:
-        yield Change("cluster.policy", after.cluster, f"policy is {new}", f"was {old}")
 
 
 def _workers(before: State, after: State) -> Iterable[Change]:

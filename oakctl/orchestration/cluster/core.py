@@ -56,6 +56,7 @@ class Core:
         self.documents: Documents = revisions.at_start(state, now)
         self.outbox = outbox
         self._leftovers: dict[str, Resources] = {}
+        self._holds: dict[str, int] = {}
         self._watches: dict[tuple[str, int], sweep.Watch] = {}
         self._told = dict(self.presences)  # the statuses that events were made of
         self._reminded: dict[str, float] = {}
@@ -68,7 +69,7 @@ class Core:
     @property
     def fleet(self) -> Fleet:
         """What is known of the workers right now besides their records."""
-        return Fleet(self.presences, self._leftovers)
+        return Fleet(self.presences, self._leftovers, self._holds)
 
     async def start(self, before: State) -> None:
         """Give every document a number and make what differs from `before`, as stored, durable."""
@@ -155,14 +156,19 @@ class Core:
         """Nobody could be heard until now: that silence does not count."""
         self.presences = liveness.excuse(self.presences, clock.read())
 
-    def has_left_over(self, worker: str, resources: Resources) -> None:
-        """What instances use that the worker still has and is not to run."""
-        self._leftovers = {**self._leftovers, worker: resources}
+    def holds(self, worker: str, count: int, left_over: Resources) -> None:
+        """How many instances a worker has, and what those of them use that it is not to run."""
+        changed = self._holds.get(worker) != count
+        self._holds = {**self._holds, worker: count}
+        self._leftovers = {**self._leftovers, worker: left_over}
+        if changed:
+            self._changed()
 
     def forget(self, worker: str) -> None:
         """Nothing is known of a removed worker."""
         self.presences = {n: p for n, p in self.presences.items() if n != worker}
         self._leftovers = {n: r for n, r in self._leftovers.items() if n != worker}
+        self._holds = {n: count for n, count in self._holds.items() if n != worker}
         self._reminded.pop(worker, None)
 
     async def push(self, worker: str) -> None:

@@ -1,6 +1,6 @@
 """Workers that come, are cordoned, and go. Pure.
 
-Belongs here: their records and subnets, and where the instances of a removed worker go. Does not
+Belongs here: their records and subnets, and where the instances go of one that leaves. Does not
 belong here: credentials (`credentials`), being alive (`liveness`).
 """
 
@@ -12,7 +12,7 @@ from oakctl.errors import Conflict
 from oakctl.model.messages import PROTOCOL, Greeting, GreetingAnswer
 from oakctl.orchestration.cluster.clock import Now
 from oakctl.orchestration.cluster.placement import Fleet, place, unplaced, why_not
-from oakctl.orchestration.cluster.state import State, WorkerRecord, drop
+from oakctl.orchestration.cluster.state import InstanceRecord, State, WorkerRecord, drop
 from oakctl.overlay import addressing
 
 UNDERSTOOD = (PROTOCOL, PROTOCOL - 1)
@@ -57,6 +57,15 @@ def cordon(state: State, worker: str, *, cordoned: bool) -> State:
     return state.with_worker(replace(state.workers[worker], cordoned=cordoned))
 
 
+def drain(state: State, fleet: Fleet, worker: str, now: Now) -> State:
+    """With nothing placed on the worker, nor to be placed; it stays, to stop what it has."""
+    state = cordon(state, worker, cordoned=True)
+    for record in tuple(state.on(worker)):
+        if not record.stopping:
+            state = _moved(state, fleet, record, f"worker {worker} is drained", now)
+    return state
+
+
 def remove(state: State, fleet: Fleet, worker: str, now: Now) -> State:
     """Without the worker; its instances are placed anew, or wait for a place."""
     orphans = tuple(state.on(worker))
@@ -71,10 +80,13 @@ def remove(state: State, fleet: Fleet, worker: str, now: Now) -> State:
         if record.stopping:
             state = state.without_instance(record.key)
             continue
-        state = state.with_instance(unplaced(record, now, why))
-        record = state.instances[record.key]
-        state, decision = place(state, fleet, record, now, reason=why)
-        if decision.worker is None:
-            reason = why_not(decision.verdicts, why)
-            state = state.with_instance(replace(record, reason=reason))
+        state = _moved(state, fleet, record, why, now)
+    return state
+
+
+def _moved(state: State, fleet: Fleet, record: InstanceRecord, why: str, now: Now) -> State:
+    free = unplaced(record, now, why)
+    state, decision = place(state.with_instance(free), fleet, free, now, reason=why)
+    if decision.worker is None:
+        state = state.with_instance(replace(free, reason=why_not(decision.verdicts, why)))
     return state

@@ -31,11 +31,12 @@ class Fleet:
     """What is known of the workers right now besides their records.
 
     `leftovers` are resources of instances that a worker still has and should not: they are in
-    use until it has stopped them.
+    use until it has stopped them. `holds` is how many instances a worker has by its last report.
     """
 
     presences: Presences
     leftovers: Mapping[str, Resources] = field(default_factory=dict)
+    holds: Mapping[str, int] = field(default_factory=dict)
 
 
 def candidates(
@@ -48,12 +49,15 @@ def candidates(
     reserved: dict[str, Resources] = {}
     of_service: dict[str, int] = {}
     total: dict[str, int] = {}
+    published: dict[str, dict[tuple[str, int], str]] = {}
     for record in state.instances.values():
         if not record.worker or record.key == without:
             continue
         spec = state.spec(record.job_name)
         if spec is not None:
             reserved[record.worker] = reserved.get(record.worker, Resources()) + spec.requests
+            ports = published.setdefault(record.worker, {})
+            ports.update(((p.protocol, p.host), spec.job_name) for p in spec.ports if p.host)
         total[record.worker] = total.get(record.worker, 0) + 1
         if record.job_name == job_name:
             of_service[record.worker] = of_service.get(record.worker, 0) + 1
@@ -68,6 +72,7 @@ def candidates(
             cordoned=worker.cordoned,
             instances_of_service=of_service.get(worker.name, 0),
             instances_total=total.get(worker.name, 0),
+            host_ports=published.get(worker.name, {}),
         )
         for worker in state.workers.values()
         if worker.facts is not None

@@ -50,6 +50,11 @@ def merge(state: State, report: Report, desired_revision: int, now: Now) -> Stat
     return state.with_worker(replace(worker, report_seq=report.seq))
 
 
+def holds(report: Report) -> int:
+    """How many instances the worker has that have not ended."""
+    return sum(observed.state not in _OCCUPIES_NOTHING for observed in report.instances)
+
+
 def leftovers(state: State, report: Report) -> Resources:
     """What instances use that the worker still has and is not to run any more."""
     placed = {(r.key, r.epoch) for r in state.on(report.worker)}

@@ -149,7 +149,14 @@ class RootDesk:
             return await self._remove(asked.worker)
         if asked.worker not in self._core.state.workers:
             raise NotFound(f"there is no worker {asked.worker!r} in this cluster")
-        if asked.cordoned is not None:
+        if asked.drain:
+            await self._core.change(
+                lambda state, fleet, now: (
+                    membership.drain(state, fleet, asked.worker, now),
+                    None,
+                )
+            )
+        elif asked.cordoned is not None:
             cordoned = asked.cordoned
             await self._core.change(
                 lambda state, _, now: (

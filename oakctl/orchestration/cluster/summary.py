@@ -39,7 +39,10 @@ def cluster_state(
             InstancePlace(state.instances[key].shown(), state.instances[key].worker)
             for key in sorted(state.instances)
         ),
-        workers=tuple(_worker(state, fleet, name, reserved) for name in sorted(state.workers)),
+        workers=tuple(
+            _worker(state, fleet, name, reserved, documents.desired_revision(name))
+            for name in sorted(state.workers)
+        ),
         shares={
             name: service.revision
             for name, service in sorted(state.services.items())
@@ -51,7 +54,11 @@ def cluster_state(
 
 
 def _worker(
-    state: State, fleet: Fleet, name: str, reserved: Mapping[str, Resources]
+    state: State,
+    fleet: Fleet,
+    name: str,
+    reserved: Mapping[str, Resources],
+    desired_revision: int,
 ) -> WorkerSummary:
     record = state.workers[name]
     presence = fleet.presences.get(name, NOBODY)
@@ -64,4 +71,6 @@ def _worker(
         reserved=reserved.get(name, Resources()),
         last_heartbeat=presence.heard_wall,
         subnet=record.subnet,
+        holds=fleet.holds.get(name, -1),
+        is_current=presence.desired_revision >= desired_revision,
     )

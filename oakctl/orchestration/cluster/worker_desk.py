@@ -143,7 +143,7 @@ class WorkerDesk:
             log.info("late report %d of %s is ignored", report.seq, report.worker)
             return
         left_over = reports.leftovers(self._core.state, report)
-        self._core.has_left_over(report.worker, left_over)
+        self._core.holds(report.worker, reports.holds(report), left_over)
         await answer(self._client, message, ReportAnswer(report.seq))
 
     async def _on_statistics(self, message: Msg) -> None:

@@ -6,6 +6,10 @@ A ring is never missed: one waits for a number higher than the one seen before l
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+
+from oakctl.errors import DeadlineExceeded
 
 
 class Bell:
@@ -29,7 +33,28 @@ class Bell:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.add(future)
             try:
-                await asyncio.wait_for(future, timeout_s)
-            except TimeoutError:
+                # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together
+                # with the ring, and who is told once to end would go on for ever.
+                await asyncio.wait([future], timeout=timeout_s)
+            finally:
                 self._waiting.discard(future)
         return self.count
+
+
+async def until(
+    bell: Bell,
+    what: str,
+    missing: Callable[[], str | None],
+    timeout_s: float,
+    hint: str = "run the command again: it carries on",
+) -> None:
+    """Wait until `missing` says None; DeadlineExceeded says what it said last."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        seen = bell.count
+        reason = missing()
+        if reason is None:
+            return
+        if time.monotonic() >= deadline:
+            raise DeadlineExceeded(f"waited {timeout_s:.0f} s for {what}: {reason}", hint=hint)
+        await bell.wait(seen, 0.5)

@@ -1,42 +1,42 @@
-"""Clusters and workers come and go: what is checked, stored and done on hosts, in which order.
+"""Clusters and workers come: what is checked, stored and done on hosts, in which order.
 
 Belongs here: the operations on hosts, each of which carries on where an earlier run stopped.
-Does not belong here: single steps on a host (`oakctl.remote`), running operations
-(`root.operations`).
+Does not belong here: how they go (`root.removal`), single steps on a host (`oakctl.remote`),
+running operations (`root.operations`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, DeadlineExceeded, NotFound
+from oakctl.errors import Conflict, NotFound, UsageError
 from oakctl.model import subjects
-from oakctl.model.messages import Enrolment, WorkerChange, WorkerSummary
+from oakctl.model.messages import Enrolment
 from oakctl.model.requests import ClusterCreate, WorkerAdd
+from oakctl.model.resources import Resources
 from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.cluster import bus_server
-from oakctl.orchestration.root import credentials, names, placing
-from oakctl.orchestration.root.bell import Bell
+from oakctl.orchestration.root import credentials, names
+from oakctl.orchestration.root.bell import Bell, until
 from oakctl.orchestration.root.clusters import Clusters
 from oakctl.orchestration.root.installer import Installer
-from oakctl.orchestration.root.links import Link
+from oakctl.orchestration.root.links import Link, summary
 from oakctl.orchestration.root.operations import Operations, Progress
-from oakctl.orchestration.root.store import events, fleet, wanted
+from oakctl.orchestration.root.store import events, fleet
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.scheduling import policies
 from oakctl.overlay import addressing
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 
 READY_TIMEOUT_S = 60.0
-DRAIN_TIMEOUT_S = 60.0
 
 
 class Bootstrap:
-    """The commands that change which machines there are."""
+    """The commands that make machines part of a cluster."""
 
     def __init__(
         self,
@@ -63,11 +63,13 @@ class Bootstrap:
             fleet.put_cluster(db, _new_cluster(db, request, time.time()))
 
         async def work(progress: Progress) -> None:
-            row, host = await self._store.run(lambda db: _cluster_and_host(db, request.name))
+            row, host = await self._store.run(lambda db: fleet.cluster_and_host(db, request.name))
             await self._install_cluster(row, host, request.accept_new, progress)
 
         subject = f"cluster {request.name}"
-        return await self._operations.start("cluster create", subject, prepare, work)
+        return await self._operations.start(
+            "cluster create", subject, prepare, work, _asked(request)
+        )
 
     async def _install_cluster(
         self, row: fleet.ClusterRow, host: HostView, accept_new: bool, progress: Progress
@@ -107,69 +109,26 @@ class Bootstrap:
                 return "its link was closed"
             return None if link.reachable else link.reason
 
-        await self._until(f"cluster {name} to answer", state, READY_TIMEOUT_S)
-
-    async def remove_cluster(self, name: str) -> OperationView:
-        """Take a cluster apart; raises Conflict while it has workers."""
-        complete: list[bool] = []
-
-        def prepare(db: Database) -> None:
-            row, _ = _cluster_and_host(db, name)
-            _check_removable(db, name)
-            complete.append(row.state != "creating")
-            fleet.set_cluster(db, name, state="removing")
-            for instance in wanted.instances(db):
-                if instance.cluster == name:
-                    placing.withdraw(db, instance, time.time(), keep_wanted=True)
-
-        async def work(progress: Progress) -> None:
-            _, host = await self._store.run(lambda db: _cluster_and_host(db, name))
-            if complete[0]:
-                await progress.step(host.name, "instances: moved away", self._drained(name))
-            await self._clusters.close(name)
-            await progress.in_thread(
-                lambda: self._installer.remove(host, "cluster", progress.report, progress.cancelled)
-            )
-            credentials.forget_cluster(name)
-            await self._store.run(lambda db: _forget_cluster(db, name))
-
-        return await self._operations.start("cluster remove", f"cluster {name}", prepare, work)
-
-    async def _drained(self, name: str) -> None:
-        deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        while True:
-            seen = self._bell.count
-            rows = await self._store.run(wanted.instances)
-            left = [row for row in rows if row.cluster == name]
-            if not left:
-                return
-            if time.monotonic() >= deadline:
-                link = self._clusters.links.get(name)
-                reason = link.reason if link is not None else ""
-                raise DeadlineExceeded(
-                    f"cluster {name} still has {len(left)} instances after {DRAIN_TIMEOUT_S:.0f} s"
-                    + (f": {reason}" if reason else ""),
-                    hint=f"oakctl cluster remove {name} again when it is reachable",
-                )
-            await self._bell.wait(seen, 1.0)
+        await until(self._bell, f"cluster {name} to answer", state, READY_TIMEOUT_S)
 
     # --- workers ---
 
     async def add_worker(self, request: WorkerAdd) -> OperationView:
         """Make a host a worker of a cluster, or carry on with that."""
         bus_server.check_worker_name(names.check(request.name, "worker"))
+        _check_declared(request.declared)
 
         def prepare(db: Database) -> None:
             fleet.put_worker(db, _new_worker(db, request))
 
         async def work(progress: Progress) -> None:
             _, host = await self._store.run(
-                lambda db: _worker_and_host(db, request.cluster, request.name)
+                lambda db: fleet.worker_and_host(db, request.cluster, request.name)
             )
             await self._install_worker(request, host, progress)
 
         subject = f"worker {request.cluster}/{request.name}"
-        return await self._operations.start("worker add", subject, prepare, work)
+        return await self._operations.start("worker add", subject, prepare, work, _asked(request))
 
     async def _install_worker(self, request: WorkerAdd, host: HostView, progress: Progress) -> None:
         link = self._clusters.link(request.cluster)
@@ -177,7 +136,7 @@ class Bootstrap:
         if access is None:
             raise NotFound(
                 f"cluster {request.cluster} is not complete",
-                hint=f"oakctl cluster create {request.cluster} --host HOST",
+                hint=f"oakctl cluster create {request.cluster} --on HOST",
             )
         secret = credentials.worker_secret(request.cluster, request.name)
         enrolment = Enrolment(request.name, await progress.in_thread(lambda: _hash(secret)))
@@ -221,63 +180,7 @@ class Bootstrap:
                 return "the cluster has not heard of it" if link.reachable else link.reason
             return None if found.status == "ready" else f"it is {found.status}"
 
-        await self._until(f"worker {link.name}/{worker} to be ready", state, READY_TIMEOUT_S)
-
-    async def remove_worker(self, cluster: str, name: str) -> OperationView:
-        """Drain a worker, and take everything of ours from its host."""
-        row, host = await self._store.run(lambda db: _worker_and_host(db, cluster, name))
-        link = self._clusters.link(cluster)
-
-        async def work(progress: Progress) -> None:
-            if row.state != "joining" or summary(link, name) is not None:
-                await progress.step(host.name, "instances: drained", self._drain(link, name))
-            await progress.in_thread(
-                lambda: self._installer.remove(host, "worker", progress.report, progress.cancelled)
-            )
-            credentials.forget_worker(cluster, name)
-            await self._store.run(lambda db: _forget_worker(db, cluster, name))
-
-        return await self._operations.start(
-            "worker remove",
-            f"worker {cluster}/{name}",
-            lambda db: fleet.set_worker(db, cluster, name, "removing"),
-            work,
-        )
-
-    async def _drain(self, link: Link, worker: str) -> None:
-        await link.order(subjects.CTL_WORKER, WorkerChange(worker, remove=True))
-        await link.refresh()
-
-        def state() -> str | None:
-            if not link.reachable or link.state is None:
-                return link.reason
-            left = sum(place.worker == worker for place in link.state.instances)
-            return f"{left} instances are still there" if left else None
-
-        await self._until(f"worker {link.name}/{worker} to be empty", state, DRAIN_TIMEOUT_S)
-
-    # --- both ---
-
-    async def _until(self, what: str, missing: Callable[[], str | None], timeout_s: float) -> None:
-        """Wait until `missing` says None; the error says what it said last."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            seen = self._bell.count
-            reason = missing()
-            if reason is None:
-                return
-            if time.monotonic() >= deadline:
-                raise DeadlineExceeded(
-                    f"waited {timeout_s:.0f} s for {what}: {reason}",
-                    hint="run the command again: it carries on",
-                )
-            await self._bell.wait(seen, 0.5)
-
-
-def summary(link: Link, worker: str) -> WorkerSummary | None:
-    """What the cluster says of one of its workers."""
-    workers = link.state.workers if link.state is not None else ()
-    return next((found for found in workers if found.name == worker), None)
+        await until(self._bell, f"worker {link.name}/{worker} to be ready", state, READY_TIMEOUT_S)
 
 
 def _hash(secret: str) -> str:
@@ -285,7 +188,7 @@ def _hash(secret: str) -> str:
 
 
 def _new_cluster(db: Database, request: ClusterCreate, now: float) -> fleet.ClusterRow:
-    _known_host(db, request.host)
+    fleet.known_host(db, request.host)
     known = fleet.cluster(db, request.name)
     if known is not None:
         if known.state == "creating" and known.host == request.host:
@@ -307,14 +210,14 @@ def _new_cluster(db: Database, request: ClusterCreate, now: float) -> fleet.Clus
 
 
 def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
-    _known_host(db, request.host)
+    fleet.known_host(db, request.host)
     cluster = fleet.cluster(db, request.cluster)
     if cluster is None:
         raise NotFound(f"there is no cluster {request.cluster!r}", hint="oakctl cluster ls")
     if cluster.state != "ready":
         raise Conflict(
             f"cluster {request.cluster} is {cluster.state}",
-            hint=f"oakctl cluster create {request.cluster} --host {cluster.host}",
+            hint=f"oakctl cluster create {request.cluster} --on {cluster.host}",
         )
     known = fleet.worker(db, request.cluster, request.name)
     if known is not None:
@@ -332,43 +235,16 @@ def _new_worker(db: Database, request: WorkerAdd) -> fleet.WorkerRow:
     return fleet.WorkerRow(request, "joining")
 
 
-def _known_host(db: Database, name: str) -> HostView:
-    host = fleet.host(db, name)
-    if host is None:
-        raise NotFound(f"there is no host {name!r}", hint="oakctl host add NAME ADDRESS")
-    return host
+def _asked(request: ClusterCreate | WorkerAdd) -> ClusterCreate | WorkerAdd:
+    """What is asked for; whether a new key may be believed makes no other work of it."""
+    return replace(request, accept_new=False)
 
 
-def _cluster_and_host(db: Database, name: str) -> tuple[fleet.ClusterRow, HostView]:
-    row = fleet.cluster(db, name)
-    if row is None:
-        raise NotFound(f"there is no cluster {name!r}", hint="oakctl cluster ls")
-    return row, _known_host(db, row.host)
-
-
-def _check_removable(db: Database, name: str) -> None:
-    workers = [worker for worker in fleet.workers(db) if worker.cluster == name]
-    if workers:
-        raise Conflict(
-            f"cluster {name} has {len(workers)} worker{'' if len(workers) == 1 else 's'}",
-            hint=f"first: oakctl worker remove {name}/{workers[0].name}",
-            details=tuple(f"{name}/{worker.name}" for worker in workers),
-        )
-
-
-def _worker_and_host(db: Database, cluster: str, name: str) -> tuple[fleet.WorkerRow, HostView]:
-    row = fleet.worker(db, cluster, name)
-    if row is None:
-        raise NotFound(f"there is no worker {cluster}/{name}", hint="oakctl worker ls")
-    return row, _known_host(db, row.request.host)
-
-
-def _forget_cluster(db: Database, name: str) -> None:
-    fleet.forget_cluster(db, name)
-    events.append(db, time.time(), "cluster.removed", name, "nothing of it is left on its host")
-
-
-def _forget_worker(db: Database, cluster: str, name: str) -> None:
-    fleet.forget_worker(db, cluster, name)
-    message = "nothing of it is left on its host"
-    events.append(db, time.time(), "worker.removed", f"{cluster}/{name}", message, cluster=cluster)
+def _check_declared(declared: Sequence[str]) -> None:
+    known = [field.name for field in fields(Resources)]
+    for name in declared:
+        if name not in known:
+            raise UsageError(
+                f"{name!r} is no resource that can be declared",
+                hint=f"one of {', '.join(known)}",
+            )

@@ -13,6 +13,9 @@ A row of an instance goes through these phases, each stored before anything is s
 
 It leaves a cluster only when that cluster has refused it or has shown that it is gone; so no
 instance is ever in two clusters. An offer whose answer was lost is sent again, with its epoch.
+The one exception: an offer to a cluster that has been away for `LOST_OFFER_S` is given up, as
+nobody ever heard that it runs there. Its successor has a higher epoch, and the raised share makes
+the cluster stop its copy, if it has one, as soon as it is back.
 """
 
 from __future__ import annotations
@@ -22,12 +25,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from oakctl.model.config import Timers
 from oakctl.model.messages import Aggregate, Verdict
 from oakctl.model.service import ServiceSpec
 
 BACKOFF_S = 1.0
 BACKOFF_MAX_S = 30.0
 OFFER_TIMEOUT_S = 5.0
+# What a cluster takes at most from an offer to an instance that runs or was placed anew.
+LOST_OFFER_S = Timers().first_sign_s + Timers().progress_s
 
 Key: TypeAlias = tuple[str, int]  # job name, instance number
 Seat: TypeAlias = tuple[str, str]  # cluster, job name
@@ -93,6 +99,7 @@ class Sight:
     present: frozenset[Key] = frozenset()  # instances there
     in_force: Mapping[str, int] = field(default_factory=dict)  # job name → share revision
     confirmed: Mapping[str, int] = field(default_factory=dict)
+    last_seen: float = 0.0  # seconds since the epoch
 
     def is_settled(self, share: ShareRow) -> bool:
         """Whether `present` is what came of this revision of the share."""
@@ -167,6 +174,14 @@ class RaiseShare:
 
 
 @dataclass(frozen=True)
+class GiveUp:
+    """The cluster has been away too long since it was offered the instance: place it anew."""
+
+    key: Key
+    cluster: str
+
+
+@dataclass(frozen=True)
 class Gone:
     """The cluster has given the instance up: the row is free, or removed when not wanted."""
 
@@ -180,7 +195,7 @@ class ForgetService:
     job_name: str
 
 
-Effect: TypeAlias = OfferTo | Wait | SendShare | RaiseShare | Gone | ForgetService
+Effect: TypeAlias = OfferTo | Wait | SendShare | RaiseShare | GiveUp | Gone | ForgetService
 Rank: TypeAlias = Callable[
     [ServiceSpec, Iterable[Sight], Mapping[str, int]], tuple[tuple[str, ...], tuple[Verdict, ...]]
 ]
@@ -239,11 +254,12 @@ def _offer_again(picture: Picture, row: Row, now: float) -> Effect | None:
     if sight is not None and sight.reachable:
         attempt = picture.attempts.get(row.key, Attempt())
         return OfferTo(row.key, row.cluster, renew=True) if now >= attempt.retry_at else None
-    reason = sight.reason if sight is not None else "it is not known"
+    if sight is None or now >= max(row.since, sight.last_seen) + LOST_OFFER_S:
+        return GiveUp(row.key, row.cluster)
     return Wait(
         row.key,
         now,  # the moment it can be asked again
-        f"cluster {row.cluster} was offered it and has not answered ({reason})",
+        f"cluster {row.cluster} was offered it and has not answered ({sight.reason})",
     )
 
 

@@ -27,6 +27,7 @@ from oakctl.orchestration.root.delegation import (
     Attempt,
     Effect,
     ForgetService,
+    GiveUp,
     Gone,
     Key,
     OfferTo,
@@ -109,6 +110,8 @@ class Driver:
 
     async def once(self) -> None:
         """One pass: look, decide, begin what is due."""
+        # Before the rows are read: one that is enrolled meanwhile is no stray.
+        listed = {(link.name, worker) for link in self._links.values() for worker in link.workers}
         stored = await self._store.run(read)
         picture = self._picture(stored)
         now = time.time()
@@ -116,7 +119,7 @@ class Driver:
             await self._begin(effect, picture, now)
         specs = {job: service.spec for job, service in stored.services.items()}
         placed = [(row.cluster, row.job_name) for row in stored.rows if row.cluster]
-        await self._upkeep.once(stored.clusters, placed, specs)
+        await self._upkeep.once(stored.clusters, placed, specs, listed - stored.workers)
         self._forget_memory(stored)
 
     # --- looking ---
@@ -157,6 +160,10 @@ class Driver:
             seat, above = effect.seat, effect.above
             await self._store.run(lambda db: wanted.raise_share(db, seat, above=above))
             self.wake()
+        elif isinstance(effect, GiveUp):
+            key, cluster = effect.key, effect.cluster
+            await self._store.run(lambda db: placing.give_up_offer(db, key, cluster, now))
+            self._changed()
         elif isinstance(effect, Gone):
             key = effect.key
             await self._store.run(lambda db: placing.gone(db, key, now))

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from oakctl.model.views import HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
-from oakctl.remote import bootstrap
+from oakctl.remote import bootstrap, hostkeys
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.target import Target
 from oakctl.remote.tunnel import Tunnel
@@ -46,6 +46,9 @@ class Installer(Protocol):
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """Take everything of a role ("worker", "cluster") from the host."""
 
+    def forget_key(self, host: HostView) -> None:
+        """Take the host's key out of oakctl's own store."""
+
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """A forwarded port to the cluster's bus, not started yet."""
 
@@ -78,6 +81,10 @@ class SshInstaller:
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """See `Installer`."""
         bootstrap.remove(target(host), role, report, cancelled)
+
+    def forget_key(self, host: HostView) -> None:
+        """See `Installer`."""
+        hostkeys.forget(host.address, host.port)
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""

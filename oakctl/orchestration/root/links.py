@@ -22,7 +22,13 @@ from oakctl.errors import OakError, Unreachable
 from oakctl.model import subjects, wire
 from oakctl.model.config import BusAccess
 from oakctl.model.instance import InstanceStatistics
-from oakctl.model.messages import Answer, ClusterEvent, ClusterState, ClusterStatistics
+from oakctl.model.messages import (
+    Answer,
+    ClusterEvent,
+    ClusterState,
+    ClusterStatistics,
+    WorkerSummary,
+)
 from oakctl.orchestration import bus
 
 T = TypeVar("T")
@@ -93,6 +99,13 @@ class Link:
         """Whether the cluster orchestrator spoke a moment ago and can be asked."""
         connected = self._client is not None and self._client.is_connected
         return connected and time.monotonic() - self._heard_at < SILENCE_S
+
+    @property
+    def workers(self) -> frozenset[str]:
+        """The names of the workers it has; none while it is not reachable."""
+        if self.state is None or not self.reachable:
+            return frozenset()
+        return frozenset(worker.name for worker in self.state.workers)
 
     @property
     def reason(self) -> str:
@@ -286,6 +299,12 @@ class Link:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._refused = f"{type(error).__name__}: {error}"
             log.error("cluster %s: link broke", self.name, exc_info=error)
+
+
+def summary(link: Link, worker: str) -> WorkerSummary | None:
+    """What the cluster says of one of its workers."""
+    workers = link.state.workers if link.state is not None else ()
+    return next((found for found in workers if found.name == worker), None)
 
 
 def _finite(statistics: InstanceStatistics) -> InstanceStatistics:

@@ -28,6 +28,7 @@ class Stored:
     shares: tuple[ShareRow, ...]
     services: Mapping[str, Service]
     clusters: tuple[fleet.ClusterRow, ...]
+    workers: frozenset[tuple[str, str]] = frozenset()  # cluster, worker
 
 
 def read(db: Database) -> Stored:
@@ -42,6 +43,7 @@ def read(db: Database) -> Stored:
         tuple(wanted.shares(db)),
         services,
         tuple(fleet.clusters(db)),
+        frozenset((row.cluster, row.name) for row in fleet.workers(db)),
     )
 
 
@@ -68,7 +70,8 @@ def sight(row: fleet.ClusterRow, link: Link | None) -> Sight:
         return Sight(row.name, False, "its bootstrap is not complete", accepts_offers=False)
     state = link.state
     if state is None:
-        return Sight(row.name, False, link.reason, accepts_offers=row.state == "ready")
+        accepts = row.state == "ready"
+        return Sight(row.name, False, link.reason, accepts_offers=accepts, last_seen=link.last_seen)
     return Sight(
         row.name,
         link.reachable,
@@ -82,6 +85,7 @@ def sight(row: fleet.ClusterRow, link: Link | None) -> Sight:
         ),
         state.shares,
         dict(link.confirmed),
+        link.last_seen,
     )
 
 

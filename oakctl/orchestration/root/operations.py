@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlite_utils import Database
@@ -31,14 +32,18 @@ CLOSE_TIMEOUT_S = 5.0
 class Progress:
     """What the work is given: where to report, whether to stop, and a thread for what blocks."""
 
-    def __init__(self, note: Callable[[StepEvent], None]) -> None:
+    def __init__(self, told: Callable[[StepEvent], None]) -> None:
         self.cancelled = threading.Event()
-        self._note = note
+        self._told = told
         self._loop = asyncio.get_running_loop()
 
     def report(self, step: StepEvent) -> None:
         """One line of progress; from any thread."""
-        self._loop.call_soon_threadsafe(self._note, step)
+        self._loop.call_soon_threadsafe(self._told, step)
+
+    def note(self, host: str, title: str, message: str) -> None:
+        """A step that is over as soon as it is told."""
+        self.report(StepEvent(time.time(), host, title, "done", message))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks, in a thread of its own.
@@ -75,13 +80,23 @@ class Progress:
 Work = Callable[[Progress], Coroutine[Any, Any, None]]
 
 
+@dataclass(frozen=True)
+class _Running:
+    """Work that is under way, and what it was asked with."""
+
+    task: asyncio.Task[None]
+    progress: Progress
+    view: OperationView
+    request: object
+
+
 class Operations:
     """All operations of a root; at most one at a time for each subject."""
 
     def __init__(self, store: Store, bell: Bell) -> None:
         self._store = store
         self._bell = bell
-        self._running: dict[str, tuple[asyncio.Task[None], Progress]] = {}
+        self._running: dict[str, _Running] = {}
         self._subjects: set[str] = set()  # of these, and of those being begun
 
     @property
@@ -115,9 +130,21 @@ class Operations:
             )
 
     async def start(
-        self, kind: str, subject: str, prepare: Callable[[Database], None], work: Work
+        self,
+        kind: str,
+        subject: str,
+        prepare: Callable[[Database], None],
+        work: Work,
+        request: object,
     ) -> OperationView:
-        """Store what `prepare` does and that the work was begun, in one; then begin it."""
+        """Store what `prepare` does and that the work was begun, in one; then begin it.
+
+        Asked once more with the same `request` while it is under way, it is that same work:
+        whoever was interrupted follows it again.
+        """
+        running = self._running.get(subject)
+        if running is not None and (running.view.kind, running.request) == (kind, request):
+            return running.view
         self.check_free(subject)
         self._subjects.add(subject)
 
@@ -139,16 +166,16 @@ class Operations:
 
         progress = Progress(note)
         task = asyncio.create_task(self._run(view, work, progress, pending))
-        self._running[subject] = (task, progress)
+        self._running[subject] = _Running(task, progress, view, request)
         return view
 
     async def close(self) -> None:
         """Interrupt what is under way: it is shown as failed, and can be run again."""
         tasks = []
-        for task, progress in self._running.values():
-            progress.cancelled.set()
-            task.cancel()
-            tasks.append(task)
+        for running in self._running.values():
+            running.progress.cancelled.set()
+            running.task.cancel()
+            tasks.append(running.task)
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
 

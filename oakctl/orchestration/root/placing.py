@@ -65,6 +65,24 @@ def end_offer(db: Database, offered: Row, answer: OfferAnswer, now: float) -> Ro
     return row
 
 
+def give_up_offer(db: Database, key: Key, cluster: str, now: float) -> None:
+    """Free an instance whose offer to `cluster` was never answered; what the cluster may have of
+    it is withdrawn by the share, whenever it can be told."""
+    row = wanted.instance(db, key)
+    if row is None or row.phase is not Phase.OFFERED or row.cluster != cluster:
+        return
+    wanted.raise_share(db, (cluster, row.job_name))
+    events.append(
+        db,
+        now,
+        "instance.given-up",
+        instance_name(*key),
+        f"cluster {cluster} was offered it and never answered",
+        cluster=cluster,
+    )
+    vacate(db, row, now)
+
+
 def withdraw(db: Database, row: Row, now: float, *, keep_wanted: bool = False) -> None:
     """Ask its cluster to let go of the instance; a row without a cluster is free at once."""
     if row.phase is Phase.UNPLACED:

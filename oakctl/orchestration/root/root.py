@@ -42,6 +42,7 @@ from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.process import Use
+from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.scheduling import policies
@@ -67,6 +68,8 @@ class Root:
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
         self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
+        self.removal = Removal(self.store, self.clusters, self.operations, machines, self.bell)
+        self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -185,17 +188,22 @@ class Root:
         return await self.store.run(work)
 
     async def forget_host(self, name: str) -> None:
-        """Raises NotFound, or Conflict while it has a role."""
+        """Its key too, where oakctl itself stored it; raises NotFound, or Conflict while it has a
+        role."""
 
-        def work(db: Database) -> None:
+        def work(db: Database) -> HostView:
             known = fleet.host(db, name)
             if known is None:
                 raise NotFound(f"there is no host {name!r}", hint="oakctl host ls")
             if known.role:
                 raise Conflict(f"host {name} is {known.role}", hint=_take_away(known.role))
             fleet.forget_host(db, name)
+            return known
 
-        await self.store.run(work)
+        host = await self.store.run(work)
+        place = (host.address, host.port)
+        if place not in {(other.address, other.port) for other in await self.hosts()}:
+            await asyncio.to_thread(self._machines.forget_key, host)
 
     # --- clusters and workers ---
 
@@ -246,13 +254,6 @@ class Root:
         link = self.clusters.link(cluster)
         await link.order(subjects.CTL_WORKER, WorkerChange(name, cordoned=cordoned))
         await link.refresh()
-        kind = "worker.cordoned" if cordoned else "worker.uncordoned"
-        message = "takes no new instances" if cordoned else "takes new instances"
-        await self.store.run(
-            lambda db: events.append(
-                db, time.time(), kind, f"{cluster}/{name}", message, cluster=cluster
-            )
-        )
         self._changed()
         return await self.worker(cluster, name)
 

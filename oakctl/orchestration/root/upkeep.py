@@ -1,4 +1,4 @@
-"""What clusters are told again and again until they know it: settings, and foreign tables.
+"""What clusters are told until they know it: settings, foreign tables, workers that are gone.
 
 Belongs here: what has arrived where, by orchestrator session. Does not belong here: which
 tables are due (`root.tables`), instances and shares (`root.driver`).
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from oakctl.errors import OakError
 from oakctl.model import subjects
 from oakctl.model.documents import ServiceTable
-from oakctl.model.messages import Settings
+from oakctl.model.messages import Settings, WorkerChange
 from oakctl.model.service import ServiceSpec
 from oakctl.orchestration.root import tables
 from oakctl.orchestration.root.links import Link
@@ -36,8 +36,12 @@ class Upkeep:
         clusters: Sequence[ClusterRow],
         placed: Iterable[tuple[str, str]],
         specs: Mapping[str, ServiceSpec],
+        strays: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Tell each reachable cluster what it does not know yet."""
+        """Tell each reachable cluster what it does not know yet.
+
+        `strays` are (cluster, worker) that were forgotten here while the cluster was away.
+        """
         reachable = {n: link for n, link in self._links.items() if link.reachable and link.state}
         for name, link in reachable.items():
             self._begin_session(name, link.state.session if link.state else "")
@@ -53,6 +57,7 @@ class Upkeep:
             for route, table in due.items()
             if route[0] in reachable
         ]
+        asks += [self._dismiss(reachable[c], worker) for c, worker in strays if c in reachable]
         await asyncio.gather(*asks)
 
     def _begin_session(self, cluster: str, session: str) -> None:
@@ -69,6 +74,12 @@ class Upkeep:
             self._policies[link.name] = policy
         except OakError as error:
             log.warning("settings: %s", error.message)
+
+    async def _dismiss(self, link: Link, worker: str) -> None:
+        try:
+            await link.order(subjects.CTL_WORKER, WorkerChange(worker, remove=True))
+        except OakError as error:
+            log.warning("removed worker %s: %s", worker, error.message)
 
     async def _table(self, link: Link, route: tables.Route, table: ServiceTable) -> None:
         try:

@@ -26,6 +26,8 @@ class Candidate:
     cordoned: bool = False
     instances_of_service: int = 0  # of the service to be placed
     instances_total: int = 0
+    host_ports: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Ports of the host that are published already: (protocol, port) → job name."""
 
     @property
     def usable(self) -> bool:

@@ -89,6 +89,15 @@ def geo_to_peers(spec: ServiceSpec, candidate: Candidate, around: Surroundings) 
     return ""
 
 
+def host_ports(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
+    """A port of the host leads to one service; instances of the same service share it."""
+    for port in spec.ports:
+        holder = candidate.host_ports.get((port.protocol, port.host), spec.job_name)
+        if port.host and holder != spec.job_name:
+            return f"port {port.host}/{port.protocol} of the host leads to {holder}"
+    return ""
+
+
 def _resource(field: str) -> Filter:
     def enough(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
         return wording.short_of(spec.requests, candidate.free, field)
@@ -129,6 +138,7 @@ FILTERS: tuple[Filter, ...] = (
     clusters,
     geo,
     geo_to_peers,
+    host_ports,
     *(_resource(field) for field in wording.UNITS),
 )
 

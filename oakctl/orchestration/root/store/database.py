@@ -19,6 +19,8 @@ from oakctl.orchestration.root.store.schema import migrations
 
 T = TypeVar("T")
 
+OUT_OF_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # primary codes
+
 
 class Store:
     """Runs functions on the database, one after the other, each in one transaction.
@@ -50,7 +52,7 @@ class Store:
         try:
             self._database = open_database(self.path)
         except sqlite3.Error as error:
-            raise OakError(
+            raise self._full(error) or OakError(
                 f"{self.path}: {error}",
                 hint=f"move {self.path} away to begin with an empty root",
             ) from error
@@ -58,8 +60,21 @@ class Store:
     def _run(self, work: Callable[[Database], T]) -> T:
         database = self._database
         assert database is not None, "the store is not open"
-        with database.atomic():
-            return work(database)
+        try:
+            with database.atomic():
+                return work(database)
+        except sqlite3.OperationalError as error:
+            full = self._full(error)
+            if full is None:
+                raise
+            raise full from error
+
+    def _full(self, error: sqlite3.Error) -> OakError | None:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OUT_OF_SPACE:
+            return None
+        return OakError(
+            f"{self.path}: {error}", hint=f"df -h {self.path.parent}; free some, and try again"
+        )
 
     def _close(self) -> None:
         if self._database is not None:

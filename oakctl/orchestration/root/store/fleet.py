@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from oakctl.errors import NotFound
 from oakctl.model import wire
 from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Location
@@ -66,6 +67,14 @@ def host(db: Database, name: str) -> HostView | None:
     return next((view for view in hosts(db) if view.name == name), None)
 
 
+def known_host(db: Database, name: str) -> HostView:
+    """One host; raises NotFound."""
+    found = host(db, name)
+    if found is None:
+        raise NotFound(f"there is no host {name!r}", hint="oakctl host add NAME ADDRESS")
+    return found
+
+
 def put_host(db: Database, view: HostView) -> None:
     """Store a host; its role is not stored, it follows from clusters and workers."""
     body = wire.encode(view).decode()
@@ -91,6 +100,14 @@ def clusters(db: Database) -> Sequence[ClusterRow]:
 def cluster(db: Database, name: str) -> ClusterRow | None:
     """One cluster."""
     return next((row for row in clusters(db) if row.name == name), None)
+
+
+def cluster_and_host(db: Database, name: str) -> tuple[ClusterRow, HostView]:
+    """One cluster with its orchestrator's host; raises NotFound."""
+    row = cluster(db, name)
+    if row is None:
+        raise NotFound(f"there is no cluster {name!r}", hint="oakctl cluster ls")
+    return row, known_host(db, row.host)
 
 
 def put_cluster(db: Database, row: ClusterRow) -> None:
@@ -137,6 +154,14 @@ def worker(db: Database, cluster: str, name: str) -> WorkerRow | None:
     """One worker."""
     found = (row for row in workers(db) if (row.cluster, row.name) == (cluster, name))
     return next(found, None)
+
+
+def worker_and_host(db: Database, cluster: str, name: str) -> tuple[WorkerRow, HostView]:
+    """One worker with its host; raises NotFound."""
+    row = worker(db, cluster, name)
+    if row is None:
+        raise NotFound(f"there is no worker {cluster}/{name}", hint="oakctl worker ls")
+    return row, known_host(db, row.request.host)
 
 
 def put_worker(db: Database, row: WorkerRow) -> None:

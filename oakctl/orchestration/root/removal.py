@@ -1,0 +1,222 @@
+"""Clusters and workers go: in order, or forgotten because their hosts are gone for good.
+
+Belongs here: what is drained, revoked, taken off hosts and forgotten, in which order. Each
+operation carries on where an earlier run stopped. Does not belong here: how they came
+(`root.bootstrap`), single steps on a host (`oakctl.remote`).
+"""
+
+from __future__ import annotations
+
+import time
+
+from sqlite_utils import Database
+
+from oakctl.errors import Conflict, DeadlineExceeded
+from oakctl.model import subjects
+from oakctl.model.messages import WorkerChange
+from oakctl.model.views import HostView, OperationView
+from oakctl.orchestration.root import credentials, placing
+from oakctl.orchestration.root.bell import Bell, until
+from oakctl.orchestration.root.clusters import Clusters
+from oakctl.orchestration.root.installer import Installer
+from oakctl.orchestration.root.links import Link, summary
+from oakctl.orchestration.root.operations import Operations, Progress
+from oakctl.orchestration.root.store import events, fleet, wanted
+from oakctl.orchestration.root.store.database import Store
+
+DRAIN_TIMEOUT_S = 60.0
+CLEAN = "nothing of it is left on its host"
+ABANDONED = "it was forgotten, its host was not touched"
+
+
+class Removal:
+    """The commands that end a machine's part in a cluster."""
+
+    def __init__(
+        self,
+        store: Store,
+        clusters: Clusters,
+        operations: Operations,
+        installer: Installer,
+        bell: Bell,
+    ) -> None:
+        self._store = store
+        self._clusters = clusters
+        self._operations = operations
+        self._installer = installer
+        self._bell = bell
+
+    # --- clusters ---
+
+    async def remove_cluster(self, name: str, *, force: bool = False) -> OperationView:
+        """Take a cluster apart; raises Conflict while it has workers.
+
+        `force`: forget it and its workers without a connection to any host, for hosts that are
+        gone for good. Its instances are placed anew, or wait with the reason.
+        """
+        complete: list[bool] = []
+
+        def prepare(db: Database) -> None:
+            row, _ = fleet.cluster_and_host(db, name)
+            if not force:
+                _check_removable(db, name)
+            complete.append(row.state != "creating")
+            fleet.set_cluster(db, name, state="removing")
+            for instance in wanted.instances(db):
+                if instance.cluster == name:
+                    placing.withdraw(db, instance, time.time(), keep_wanted=True)
+
+        async def work(progress: Progress) -> None:
+            _, host = await self._store.run(lambda db: fleet.cluster_and_host(db, name))
+            if force:
+                await self._abandon_cluster(name, host, progress)
+                return
+            if complete[0]:
+                await progress.step(host.name, "instances: moved away", self._drained(name))
+            await self._clusters.close(name)
+            await progress.in_thread(
+                lambda: self._installer.remove(host, "cluster", progress.report, progress.cancelled)
+            )
+            credentials.forget_cluster(name)
+            await self._store.run(lambda db: _forget_cluster(db, name, CLEAN))
+
+        return await self._operations.start(
+            "cluster remove", f"cluster {name}", prepare, work, (name, force)
+        )
+
+    async def _abandon_cluster(self, name: str, host: HostView, progress: Progress) -> None:
+        link = self._clusters.links.get(name)
+        if link is not None and link.reachable:
+            # It answers after all: what it runs ends in order, as far as it can.
+            try:
+                await progress.step(host.name, "instances: moved away", self._drained(name))
+            except DeadlineExceeded as error:
+                progress.note(host.name, "instances: given up", error.message)
+        await self._clusters.close(name)
+        credentials.forget_cluster(name)
+        await self._store.run(lambda db: _forget_cluster(db, name, ABANDONED))
+        progress.note(host.name, "cluster: forgotten", ABANDONED)
+
+    async def _drained(self, name: str) -> None:
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        while True:
+            seen = self._bell.count
+            rows = await self._store.run(wanted.instances)
+            left = [row for row in rows if row.cluster == name]
+            if not left:
+                return
+            if time.monotonic() >= deadline:
+                link = self._clusters.links.get(name)
+                reason = link.reason if link is not None else ""
+                raise DeadlineExceeded(
+                    f"cluster {name} still has {len(left)} instances after {DRAIN_TIMEOUT_S:.0f} s"
+                    + (f": {reason}" if reason else ""),
+                    hint=f"oakctl cluster remove {name} again when it is reachable, "
+                    "or with --force when its host is gone for good",
+                )
+            await self._bell.wait(seen, 1.0)
+
+    # --- workers ---
+
+    async def remove_worker(self, cluster: str, name: str, *, force: bool = False) -> OperationView:
+        """Drain a worker, revoke its credential, and take everything of ours from its host.
+
+        `force`: forget it without a connection to its host, for one that is gone for good. Its
+        cluster is told as soon as it answers, and places the instances anew.
+        """
+        row, host = await self._store.run(lambda db: fleet.worker_and_host(db, cluster, name))
+
+        async def in_order(progress: Progress) -> None:
+            link = self._clusters.link(cluster)
+            if row.state != "joining" or summary(link, name) is not None:
+                await progress.step(host.name, "instances: drained", self._drain(link, name))
+                await progress.step(host.name, "bus: credential revoked", _dismiss(link, name))
+            await progress.in_thread(
+                lambda: self._installer.remove(host, "worker", progress.report, progress.cancelled)
+            )
+            await self._forget_worker(cluster, name, CLEAN)
+
+        async def abandon(progress: Progress) -> None:
+            link = self._clusters.links.get(cluster)
+            if link is not None and link.reachable:
+                await progress.step(host.name, "bus: credential revoked", _dismiss(link, name))
+            else:
+                told = f"cluster {cluster} is told as soon as it answers"
+                progress.note(host.name, "bus: credential", told)
+            await self._forget_worker(cluster, name, ABANDONED)
+            progress.note(host.name, "worker: forgotten", ABANDONED)
+
+        return await self._operations.start(
+            "worker remove",
+            f"worker {cluster}/{name}",
+            lambda db: fleet.set_worker(db, cluster, name, "removing"),
+            abandon if force else in_order,
+            (cluster, name, force),
+        )
+
+    async def _forget_worker(self, cluster: str, name: str, message: str) -> None:
+        credentials.forget_worker(cluster, name)
+        await self._store.run(lambda db: _forget_worker(db, cluster, name, message))
+
+    async def _drain(self, link: Link, worker: str) -> None:
+        """Its instances run elsewhere or wait, and it has stopped those it had."""
+        if summary(link, worker) is None and link.reachable:
+            return  # an earlier run has come that far
+        await link.order(subjects.CTL_WORKER, WorkerChange(worker, drain=True))
+        await link.refresh()
+        name = f"{link.name}/{worker}"
+        await until(
+            self._bell,
+            f"worker {name} to be empty",
+            lambda: _not_empty(link, worker),
+            DRAIN_TIMEOUT_S,
+            f"oakctl worker remove {name} again, or with --force when its host is gone for good",
+        )
+
+
+def _not_empty(link: Link, worker: str) -> str | None:
+    """Why the worker is not drained yet; None when it is."""
+    if not link.reachable or link.state is None:
+        return link.reason
+    left = sum(place.worker == worker for place in link.state.instances)
+    if left:
+        return f"{left} instances are still placed there"
+    found = summary(link, worker)
+    if found is None or found.status != "ready":
+        return None  # nobody is there to say it
+    if not found.is_current:
+        return "it has not read yet what it is to run"
+    return f"it is stopping {found.holds} instances" if found.holds > 0 else None
+
+
+async def _dismiss(link: Link, worker: str) -> None:
+    await link.order(subjects.CTL_WORKER, WorkerChange(worker, remove=True))
+    await link.refresh()
+
+
+def _check_removable(db: Database, name: str) -> None:
+    workers = [worker for worker in fleet.workers(db) if worker.cluster == name]
+    if workers:
+        raise Conflict(
+            f"cluster {name} has {len(workers)} worker{'' if len(workers) == 1 else 's'}",
+            hint=f"first: oakctl worker remove {name}/{workers[0].name}",
+            details=tuple(f"{name}/{worker.name}" for worker in workers),
+        )
+
+
+def _forget_cluster(db: Database, name: str, message: str) -> None:
+    now = time.time()
+    for worker in fleet.workers(db):
+        if worker.cluster == name:
+            _forget_worker(db, name, worker.name, message)
+    for row in wanted.instances(db):
+        if row.cluster == name:
+            placing.vacate(db, row, now)
+    fleet.forget_cluster(db, name)
+    events.append(db, now, "cluster.removed", name, message)
+
+
+def _forget_worker(db: Database, cluster: str, name: str, message: str) -> None:
+    fleet.forget_worker(db, cluster, name)
+    subject = f"{cluster}/{name}"
+    events.append(db, time.time(), "worker.removed", subject, message, cluster=cluster)
