@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,14 +16,16 @@ from oakctl import paths
 from oakctl.cli import diagnostics, session, ssh
 from oakctl.cli.grammar import Output, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing
-from oakctl.errors import Conflict, NotFound, OakError
+from oakctl.errors import Conflict, NotFound, OakError, UsageError
 from oakctl.model.views import HostView, OperationView
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
-    from oakctl.lab.loopback import Lab
+    from oakctl.lab.labs import Lab
+    from oakctl.lab.machines.lab import Lab as Machines
+    from oakctl.lab.machines.lab_file import LabPlan
 
-app = noun("lab", "Hosts on this machine to try it on: SSH servers, no root needed.")
+app = noun("lab", "Hosts on this machine to try it on: SSH servers, or real ones as root.")
 
 DEFAULT_LAB = "demo"
 MOST_HOSTS = 100
@@ -33,6 +36,7 @@ class Kind(str, Enum):
     """How hosts are made."""
 
     LOOPBACK = "loopback"
+    MACHINES = "machines"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class LabHostView:
     address: str
     port: int
     on: bool
+    cut: bool = False
 
 
 COLUMNS = (
@@ -51,6 +56,7 @@ COLUMNS = (
     Column[LabHostView]("Host", lambda view, now: view.name),
     Column[LabHostView]("Address", lambda view, now: f"{view.address}:{view.port}"),
     Column[LabHostView]("Power", lambda view, now: "on" if view.on else "off"),
+    Column[LabHostView]("Cables", lambda view, now: "pulled" if view.cut else "plugged"),
 )
 
 Name = Annotated[str, typer.Option("--name", help="Which lab.")]
@@ -60,31 +66,41 @@ Host = Annotated[str, typer.Argument(help="The host.")]
 
 @app.command(
     epilog=examples(
-        "oakctl lab up --kind loopback", "oakctl lab up --name small --hosts 3 --kind loopback"
+        "oakctl lab up --kind loopback",
+        "oakctl lab up --name small --hosts 3 --kind loopback",
+        "sudo oakctl lab up --kind machines -f lab.yaml",
     )
 )
 def up(
-    kind: Annotated[Kind, typer.Option(help="How hosts are made.")] = Kind.LOOPBACK,
+    kind: Annotated[
+        Kind,
+        typer.Option(help="How hosts are made: SSH servers, or Debian by systemd-nspawn (root)."),
+    ] = Kind.LOOPBACK,
     name: Name = DEFAULT_LAB,
     hosts: Annotated[
         int,
         typer.Option(
             min=0,
             max=MOST_HOSTS,
-            help="This many equal hosts (0: the demo's seven).",
+            help="This many equal hosts (0: the demo's seven, or three machines).",
             show_default=False,
         ),
     ] = 0,
+    file: Annotated[
+        Path | None,
+        typer.Option("-f", "--file", help="Which machines, behind which routers: a lab.yaml."),
+    ] = None,
 ) -> None:
     """Make hosts that answer SSH, and tell the root of them. Brings back what is missing."""
+    if file is not None and (hosts or kind is not Kind.MACHINES):
+        raise UsageError(
+            "-f says which machines there are, so it goes with --kind machines and no --hosts",
+            hint=f"oakctl lab up --kind machines -f {file}",
+        )
+    plan = _machines(name, hosts, file) if kind is Kind.MACHINES else None
 
     async def main() -> Lab:
-        from oakctl.lab import loopback
-
-        layout = loopback.DEMO_HOSTS
-        if hosts:
-            layout = tuple(loopback.LabHost(f"{name}-{i + 1}") for i in range(hosts))
-        lab = await loopback.up(name, layout, diagnostics.say)
+        lab = await _made(name, hosts, plan)
         async with session.root() as client:
             for host in lab.hosts:
                 await _register(client, host)
@@ -95,24 +111,47 @@ def up(
         diagnostics.say(f"host {host.name} answers at {host.address}:{host.port}")
 
 
+def _machines(name: str, hosts: int, file: Path | None) -> LabPlan:
+    from oakctl.lab.machines import lab_file
+
+    if file is not None:
+        try:
+            return lab_file.parse(file.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} can't be read: {error}") from error
+    return lab_file.equal_hosts(name, hosts) if hosts else lab_file.DEFAULT
+
+
+async def _made(name: str, hosts: int, plan: LabPlan | None) -> Lab:
+    from oakctl.lab import loopback
+    from oakctl.lab.machines import lab as machines
+
+    if plan is not None:
+        return await machines.up(name, plan, diagnostics.say)
+    layout = loopback.DEMO_HOSTS
+    if hosts:
+        layout = tuple(loopback.LabHost(f"{name}-{i + 1}") for i in range(hosts))
+    return await loopback.up(name, layout, diagnostics.say)
+
+
 @app.command(epilog=examples("oakctl lab down", "oakctl lab down small"))
 def down(lab: LabName = "", name: Name = DEFAULT_LAB) -> None:
     """End everything of a lab, forget its hosts and what was built on them."""
     which = lab or name
 
     async def main() -> None:
-        from oakctl.lab import loopback
+        from oakctl.lab import labs
 
         # Where no root ever was, none has to be told, and none is started for it.
         if not paths.database().exists() or not await _root_starts():
-            await loopback.down(which, diagnostics.say)
+            await labs.down(which, diagnostics.say)
             return
         async with session.root() as client:
             hosts = {host.name for host in await client.hosts() if host.lab == which}
             if hosts:
                 await _turn_on(which)
                 await _take_apart(client, hosts)
-            await loopback.down(which, diagnostics.say)
+            await labs.down(which, diagnostics.say)
             for host in sorted(hosts):
                 await _forget(client, host)
 
@@ -123,11 +162,18 @@ def down(lab: LabName = "", name: Name = DEFAULT_LAB) -> None:
 @app.command("ls", epilog=examples("oakctl lab ls", "oakctl lab ls -o json"))
 def ls(output: Output = Format.TABLE) -> None:
     """List the hosts of every lab."""
-    from oakctl.lab import loopback
+    from oakctl.lab import labs
 
     views = [
-        LabHostView(lab.name, host.name, host.address, host.port, host.name in lab.on)
-        for lab in loopback.ls()
+        LabHostView(
+            lab.name,
+            host.name,
+            host.address,
+            host.port,
+            host.name in lab.on,
+            host.name in lab.cut,
+        )
+        for lab in labs.ls()
         for host in lab.hosts
     ]
     listing(views, output, COLUMNS, lambda view: view.name)
@@ -142,9 +188,9 @@ def open_shell(
     name: Name = DEFAULT_LAB,
 ) -> None:
     """Open a shell on a host of a lab with the system's `ssh`."""
-    from oakctl.lab import loopback
+    from oakctl.lab import labs
 
-    ssh.become(loopback.load(name).host(host), tuple(command or ()))
+    ssh.become(labs.load(name).host(host), tuple(command or ()))
 
 
 @app.command(epilog=examples("oakctl lab stop edge-w1"))
@@ -171,10 +217,40 @@ def power_cut(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
     diagnostics.say(f"host {host} lost its power")
 
 
-def _power(name: str, host: str, action: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
-    from oakctl.lab import loopback
+@app.command(epilog=examples("oakctl lab cut m1"))
+def cut(host: Host, name: Name = DEFAULT_LAB) -> None:
+    """Pull all network cables of a machine; it runs on. `heal` plugs them in."""
+    _on_machine(name, lambda lab: lab.cut_host(host))
+    diagnostics.say(f"host {host} is cut off")
 
-    session.run(action(loopback.load(name)))
+
+@app.command(epilog=examples("oakctl lab heal m1"))
+def heal(host: Host, name: Name = DEFAULT_LAB) -> None:
+    """Plug the network cables of a machine in again."""
+    _on_machine(name, lambda lab: lab.heal_host(host))
+    diagnostics.say(f"host {host} is connected")
+
+
+@app.command(epilog=examples("oakctl lab reflash m1 --yes"))
+def reflash(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
+    """Make a machine anew: an empty disk and another host key, which nobody trusts yet."""
+    diagnostics.confirm(
+        f"Erase {host} and install it anew?", yes=yes, command=f"oakctl lab reflash {host} --yes"
+    )
+    _on_machine(name, lambda lab: lab.reflash_host(host))
+    diagnostics.say(f"host {host} is new; `oakctl lab up` makes its new key known")
+
+
+def _on_machine(name: str, action: Callable[[Machines], Coroutine[Any, Any, None]]) -> None:
+    from oakctl.lab import labs
+
+    session.run(action(labs.with_cables(labs.load(name))))
+
+
+def _power(name: str, host: str, action: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
+    from oakctl.lab import labs
+
+    session.run(action(labs.load(name)))
 
 
 async def _root_starts() -> bool:
@@ -201,11 +277,13 @@ async def _register(client: RootClient, host: HostView) -> None:
 
 async def _turn_on(name: str) -> None:
     """Hosts that are off come back, so that what is on them can be removed in order."""
-    from oakctl.lab import loopback
+    from oakctl.lab import labs
 
     try:
-        lab = loopback.load(name)
+        lab = labs.load(name)
         for host in lab.hosts:
+            if host.name in lab.cut:
+                await labs.with_cables(lab).heal_host(host.name)
             if host.name not in lab.on:
                 await lab.start_host(host.name)
     except OakError as error:  # it may be half gone already; taking it down goes on

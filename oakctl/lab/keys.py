@@ -23,9 +23,9 @@ MARK = "oakctl-lab:"  # in the comment of our entries: what else is there is nev
 def make_keys(files: LabFiles, record: LabRecord) -> None:
     """Make each key of the lab that is missing (ed25519, 0600)."""
     paths.private_directory(files.user_key.parent)
-    _make(files.user_key, f"{MARK}{record.id}")
+    make_key(files.user_key, f"{MARK}{record.id}")
     for host in record.hosts:
-        _make(files.host_key(host.name), f"{MARK}{record.id}:{host.name}")
+        make_key(files.host_key(host.name), f"{MARK}{record.id}:{host.name}")
 
 
 def trust_hosts(files: LabFiles, record: LabRecord) -> None:
@@ -34,8 +34,13 @@ def trust_hosts(files: LabFiles, record: LabRecord) -> None:
     for host in record.hosts:
         public = files.host_key(host.name).with_suffix(".pub").read_text().split()
         ours.append(f"[{host.address}]:{SSH_PORT} {public[0]} {public[1]} {MARK}{record.id}")
-    addresses = {line.split()[0] for line in ours}
-    _edit(lambda line: not _belongs(line, record.id, addresses), ours)
+    trust(record.id, ours)
+
+
+def trust(lab: str, lines: list[str]) -> None:
+    """Put these lines in place of what our known_hosts says of the lab and its addresses."""
+    addresses = {line.split()[0] for line in lines}
+    _edit(lambda line: not _belongs(line, lab, addresses), lines)
 
 
 def distrust_hosts(lab: str) -> None:
@@ -52,7 +57,8 @@ def _belongs(line: str, lab: str, addresses: set[str]) -> bool:
     return fields[3] == f"{MARK}{lab}" or fields[0] in addresses
 
 
-def _make(path: Path, comment: str) -> None:
+def make_key(path: Path, comment: str) -> None:
+    """An ed25519 key at `path` (0600) and its public part, unless they are there."""
     public = path.with_suffix(".pub")
     if path.exists() and public.exists():
         return

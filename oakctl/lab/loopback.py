@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,15 +15,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import oakctl
 from oakctl import paths
 from oakctl.errors import Conflict, DeadlineExceeded, NotFound, OakError
-from oakctl.lab import addresses, control, description, keys, processes
+from oakctl.lab import addresses, control, description, keys, locking, processes
 from oakctl.lab.description import HostRecord, LabFiles, LabHost, LabRecord
 from oakctl.model.resources import Location
 from oakctl.model.views import HostView
@@ -33,7 +31,6 @@ __all__ = ["DEMO_HOSTS", "Lab", "LabHost", "down", "load", "ls", "up"]
 
 Progress = Callable[[str], None]
 
-LOCK_WAIT_S = 60.0
 KEEPER_START_S = 30.0
 PING_S = 5.0
 POWER_S = 20.0
@@ -69,6 +66,7 @@ class Lab:
     hosts: tuple[HostView, ...]
     on: tuple[str, ...]
     keeper: int
+    cut: tuple[str, ...] = ()  # hosts whose cables are pulled: these have none
 
     @property
     def ssh_log(self) -> Path:
@@ -106,8 +104,13 @@ async def up(name: str, hosts: Sequence[LabHost], progress: Progress = lambda _:
     Raises Conflict when there is a lab of that name with other hosts, or addresses are taken.
     """
     files = LabFiles(name)
-    async with _lock(files):
+    async with locking.lock():
         record = description.read(files)
+        if record is None and files.directory.exists() and any(files.directory.glob("*.json")):
+            raise Conflict(
+                f"lab {name} is there, of another kind",
+                hint=f"oakctl lab down {name}, or another --name",
+            )
         if record is not None and tuple(host.host for host in record.hosts) != tuple(hosts):
             raise Conflict(
                 f"lab {name} is there with other hosts",
@@ -131,7 +134,7 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
     Raises DeadlineExceeded when a process survives SIGKILL.
     """
     files = LabFiles(name)
-    async with _lock(files):
+    async with locking.lock():
         lab = _identity(name)
         progress(f"lab {name}: ending its processes")
         await _end_keeper(files, lab)
@@ -143,7 +146,7 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         if files.directory.exists():
             shutil.rmtree(files.directory)
     _reap()
-    _remove_if_empty(files.socket.parent, paths.labs_directory())
+    locking.remove_if_empty(files.socket.parent, paths.labs_directory(), paths.state_directory())
 
 
 def load(name: str) -> Lab:
@@ -328,38 +331,3 @@ async def _end(ending: processes.Ending, what: str) -> None:
                 details=tuple(" ".join(process.command) for process in left),
             )
         await asyncio.sleep(STEP_S)
-
-
-@asynccontextmanager
-async def _lock(files: LabFiles) -> AsyncIterator[None]:
-    """One `up` or `down` at a time; the lock is on a directory and leaves nothing behind."""
-    directory = paths.private_directory(paths.labs_directory())
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while not _try_lock(descriptor):
-            if time.monotonic() > deadline:
-                raise Conflict(
-                    f"another oakctl is at work on the labs in {directory}",
-                    hint=f"wait for it, or find it with `fuser {directory}`",
-                )
-            await asyncio.sleep(STEP_S)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _remove_if_empty(*directories: Path) -> None:
-    for directory in directories:
-        try:
-            directory.rmdir()
-        except OSError:  # something else is in it
-            continue

@@ -24,6 +24,7 @@ T = TypeVar("T")
 log = logging.getLogger("oakctl.bus")
 
 RECONNECT_WAIT_S = 0.25
+REPEAT_S = 30  # a line equal to one that was logged is not logged again for this long
 PING_INTERVAL_S = 5
 CONNECT_TIMEOUT_S = 3
 
@@ -33,6 +34,24 @@ class _TlsEofNoise(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "eof_received" not in record.getMessage()
+
+
+class Repeats:
+    """Says which lines are worth logging: each try to reconnect fails in the same words.
+
+    Only lines that are still held back are remembered, so it does not grow.
+    """
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def is_news(self, line: str, now: float) -> bool:
+        """Whether no equal line was logged in the last `REPEAT_S` seconds before `now`."""
+        self._logged = {old: at for old, at in self._logged.items() if now - at < REPEAT_S}
+        if line in self._logged:
+            return False
+        self._logged[line] = now
+        return True
 
 
 def client_context(ca_file: str) -> ssl.SSLContext:
@@ -61,13 +80,18 @@ async def connect(
     logging.getLogger("asyncio").addFilter(_TlsEofNoise())
     loop = asyncio.get_running_loop()
     deadline = None if wait_s is None else loop.time() + wait_s
+    repeats = Repeats()
+
+    def say(level: int, line: str) -> None:
+        if repeats.is_news(line, loop.time()):
+            log.log(level, "%s", line)
 
     async def on_error(error: Exception) -> None:
         text = str(error)
         if "authorization violation" in text.lower() and on_refused is not None:
             await on_refused(text)
         else:
-            log.warning("bus: %s: %s", type(error).__name__, text)
+            say(logging.WARNING, f"bus: {type(error).__name__}: {text}")
 
     while True:
         try:
@@ -93,7 +117,7 @@ async def connect(
             refused = "authorization violation" in str(error).lower()
             if refused or (deadline is not None and loop.time() >= deadline):
                 raise
-            log.info("bus: %s does not answer yet (%s)", access.url, error)
+            say(logging.INFO, f"bus: {access.url} does not answer yet ({error})")
             await asyncio.sleep(RECONNECT_WAIT_S)
 
 

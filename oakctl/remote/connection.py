@@ -43,7 +43,7 @@ own=$(ids /proc/$$)
 for found in $(grep -lsF -- "$1" /proc/[0-9]*/cmdline); do
   set -- $(ids "${found%/cmdline}") $own
   [ $# = 4 ] && [ "$1" = "$2" ] && [ "$2" != "$4" ] || continue
-  kill -TERM -- "-$1" && sleep 1 && kill -KILL -- "-$1"
+  kill -TERM "-$1" && sleep 1 && kill -KILL "-$1"
 done 2>/dev/null
 """
 

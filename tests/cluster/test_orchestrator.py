@@ -254,6 +254,7 @@ async def test_a_worker_gets_answers_in_its_own_inbox_only(rig: Rig) -> None:
     first, second = await rig.join("w1"), await rig.join("w2")
     web = spec()
     await rig.deployed(web)
+    await until("w2 has its first document", lambda: second.desired.revision)
     before = second.desired
     body = wire.encode(m.DocumentRequest("w1", 0))
     for reply in ("cmd.w2.desired", "_INBOX_w2.x", "_INBOX_w1x.y", "$KV.instances.x", "hb.w2"):

@@ -7,7 +7,7 @@ import pytest
 from oakctl.errors import Conflict, NotFound, OakError
 from oakctl.model import subjects
 from oakctl.model.instance import InstanceState
-from oakctl.model.messages import ClusterEvent
+from oakctl.model.messages import ClusterEvent, Share
 from oakctl.model.requests import ApplyRequest, ClusterChange
 from oakctl.model.views import ServiceView
 from tests.root.descriptor import SHA256, application, service, talks_to
@@ -32,7 +32,12 @@ async def test_an_application_is_placed_scaled_explained_and_deleted(stage: Stag
         assert (view.ready, view.wanted) == (2, 2)
         assert view.rr_ip.startswith("10.30.")
         assert edge.complete == {SHA256}
-        assert edge.share_bodies[REC].instances == {0: 1, 1: 1}
+
+        async def shares() -> dict[str, Share]:
+            return edge.share_bodies
+
+        bodies = await until("the share", shares, lambda found: REC in found)
+        assert bodies[REC].instances == {0: 1, 1: 1}
 
         await root.scale("Rec", 1)
         await until("one instance", lambda: root.instances("Rec"), lambda found: len(found) == 1)
