@@ -1,4 +1,4 @@
-"""Base: the record of what is ours, the directories, and the node archive.
+"""Base: the record of what is ours, the directories, Python, and the node archive.
 
 Runs first on every host. The record comes before all else, so that a removal knows what to take
 away, however far a run came. The archive is uploaded once per version and unpacked beside itself,
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import bundle
+from oakctl.remote import bundle, playbook
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.residence import USER, Homeless
 from oakctl.remote.step import Remote, Step
@@ -39,6 +39,7 @@ def steps(role: str) -> list[Step]:
         record(role),
         directories(),
         lingering(),
+        *playbook.load("python").steps(),
         release(version, archive.read_bytes),
         switch(version),
     ]
@@ -110,7 +111,7 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         remote.run(
             "set -e; umask 077; "
             f"folder={quote(folder)}; new=$folder/lib.$$; trap 'rm -rf \"$new\"' EXIT; "
-            f"{quote(remote.facts.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
+            f"{quote(remote.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
             "rm -rf $folder/lib; mv -T $new $folder/lib",
             stdin=UNPACK.encode(),
             timeout_s=120,

@@ -48,7 +48,7 @@ def end_instances() -> Step:
     def apply(remote: Remote) -> None:
         prefix = str(remote.layout.prefix)
         remote.run(
-            join([remote.facts.python, remote.layout.archive, "clear", "--prefix", prefix]),
+            join([remote.python, remote.layout.archive, "clear", "--prefix", prefix]),
             timeout_s=60,
         )
         remote.run(f"rm -rf {quote(folder(remote))}")

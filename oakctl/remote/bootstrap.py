@@ -10,15 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
-from oakctl.remote import connection, playbook, residence, runner
+from oakctl.remote import connection, playbook, residence, runner, uploads
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
@@ -75,12 +75,13 @@ def cluster_plan(inputs: ClusterInputs) -> list[Step]:
         *_steps("base", "cluster"),
         *_steps("bus", inputs),
         *_steps("cluster", inputs),
+        tidy_python(),
     ]
 
 
 def worker_plan(inputs: WorkerInputs) -> list[Step]:
     """Every step that makes a worker, to be shown or run."""
-    return [*_steps("base", "worker"), *_steps("worker", inputs)]
+    return [*_steps("base", "worker"), *_steps("worker", inputs), tidy_python()]
 
 
 def removal_plan(role: str) -> list[Step]:
@@ -123,7 +124,18 @@ def look(target: Target) -> HostFacts:
     with connection.open_fabric(target) as remote:
         if target.sudo_password:
             remote.require_rights()
+        return with_pushed_python(remote)
+
+
+def with_pushed_python(remote: FabricRemote) -> HostFacts:
+    """The facts, and the Python that we pushed earlier where that can be seen."""
+    found = remote.residence
+    hidden = isinstance(found, Homeless) or (
+        found.as_root and remote.facts.privilege == "sudo-password" and not remote.has_password
+    )
+    if remote.facts.python or hidden:
         return remote.facts
+    return replace(remote.facts, python_there=remote.python_there)
 
 
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
@@ -134,8 +146,7 @@ def remove(target: Target, role: str, report: Report, cancelled: threading.Event
             return
         if remote.residence.as_root:
             remote.require_rights()
-        # Without Python nothing of ours runs there, and nothing can hold the lock.
-        with host_lock(remote) if remote.facts.python else nullcontext():
+        with host_lock(remote):
             runner.run(removal_plan(role), remote, report, cancelled)
 
 
@@ -144,6 +155,7 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
     """The host, found usable, and held for this run."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         admit(remote, report)
+        remote.on_upload = uploads.teller(remote.name, report)
         with host_lock(remote):
             yield remote
 
@@ -159,6 +171,7 @@ def admit(remote: FabricRemote, report: Report) -> None:
         remote.require_rights()
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
     report(_event(remote, "host: found", choice))
+    report(_event(remote, "host: python", remote.interpreter.reason))
 
 
 def require_clock(host: str, facts: HostFacts) -> None:
@@ -181,6 +194,12 @@ def _event(remote: Remote, step: str, message: str) -> StepEvent:
 def bus_address(remote: Remote) -> str:
     """The one address a lab's host may listen on; empty: all of them."""
     return remote.facts.environment.get("OAKCTL_HOST_ADDRESS", "")
+
+
+def tidy_python() -> Step:
+    """What is done when everything of a role runs by the interpreter in use."""
+    step: Step = playbook.load("python").tidy()
+    return step
 
 
 def _steps(name: str, argument: object) -> list[Step]:

@@ -13,7 +13,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
@@ -26,12 +26,14 @@ import paramiko
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence
+from oakctl.remote import facts, interpreter, privilege, python_cache, residence
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
 from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, LOGIN_DEADLINE_S, Target
+from oakctl.remote.uploads import OnUpload
 
 SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
 SESSION_RETRY_S = 0.2
@@ -199,6 +201,7 @@ class FabricRemote:
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
+        self.on_upload: OnUpload | None = None
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -230,6 +233,29 @@ class FabricRemote:
     def residence(self) -> Residence | Homeless:
         """Where we live there, or why we cannot."""
         return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password for sudo was given."""
+        return bool(self._target.sudo_password)
+
+    @cached_property
+    def python_there(self) -> str:
+        """The folder of the Python that was pushed earlier and is in use; empty: none."""
+        link = shlex.quote(str(self.layout.prefix / "python/current"))
+        return self.run(f"readlink {link}", check=False).stdout.strip()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The Python to use there; raises OakError where there is none."""
+        there = "" if self.facts.python else self.python_there
+        chosen = interpreter.choose(self.facts, python_cache.listed(), there)
+        return interpreter.required(self.name, chosen)
+
+    @property
+    def python(self) -> str:
+        """See `Remote`."""
+        return self.interpreter.path(self.layout)
 
     @cached_property
     def layout(self) -> HostLayout:
@@ -327,6 +353,8 @@ class FabricRemote:
             f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
         )
         timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
+        if self.on_upload is not None and progress is _no_progress:
+            progress = partial(self.on_upload, PurePosixPath(path).name)
         self._execute(
             command,
             content,

@@ -13,6 +13,7 @@ from typing import Protocol
 from oakctl.errors import ExitCode, OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.residence import Homeless, Residence
 
 COMMAND_DEADLINE_S = 30.0
@@ -73,6 +74,17 @@ class Remote(Protocol):
     @property
     def address(self) -> str:
         """Where the host is reached from here."""
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """The Python that everything of ours runs by there: its own, or one that is pushed.
+
+        Raises OakError where there is none.
+        """
+
+    @property
+    def python(self) -> str:
+        """The path of that Python; it is there once the steps of `base` hold."""
 
     @property
     def layout(self) -> HostLayout:

@@ -47,7 +47,7 @@ class PlainSupervisor:
         self._remote = remote
 
     def _unit(self, operation: str, argument: str = "", stdin: bytes = b"") -> dict[str, Any]:
-        words = [self._remote.facts.python, self._remote.layout.archive, "unit", operation]
+        words = [self._remote.python, self._remote.layout.archive, "unit", operation]
         completed = self._remote.run(
             shlex.join(words + [argument] * bool(argument)), stdin=stdin, timeout_s=UNIT_DEADLINE_S
         )
