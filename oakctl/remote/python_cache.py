@@ -75,7 +75,7 @@ def content(archive: PythonArchive) -> bytes:
     if hashlib.sha256(data).hexdigest() != archive.sha256:
         raise OakError(
             f"{path} is not what was added: its sha256 differs",
-            hint=f"oakctl host python rm {archive.folder}; then add it again",
+            hint=f"oakctl host python remove {archive.folder}; then add it again",
         )
     return data
 
