@@ -23,10 +23,11 @@ rm -rf ."$1".new
 trap 'rm -rf ."$1".new' EXIT
 mkdir ."$1".new
 tar -x -z -o -f "$1.tar.gz" -C ."$1".new
-".$1.new/$2/bin/python3" -I -c "$3" >&2
-sync -f ".$1.new" 2>/dev/null || sync
+new=.$1.new${2:+/$2}
+"$new/bin/python3" -I -c "$3" >&2
+sync -f "$new" 2>/dev/null || sync
 rm -rf "$1"
-mv -T ".$1.new/$2" "$1"
+mv -T "$new" "$1"
 rm -f "$1.tar.gz"
 """
 
@@ -75,7 +76,7 @@ def pushed() -> Step:
         packed = f"{folder(remote)}/{chosen.folder}.tar.gz"
         remote.put(packed, python_cache.content(chosen.archive))
         done = remote.run(
-            script(remote, UNPACK, chosen.folder, chosen.archive.root or ".", python_archive.TRIAL),
+            script(remote, UNPACK, chosen.folder, chosen.archive.root, python_archive.TRIAL),
             timeout_s=UNPACK_DEADLINE_S,
             check=False,
         )
@@ -86,7 +87,7 @@ def pushed() -> Step:
                 details=done.last_lines(),
             )
 
-    return Step("python: one that is new enough", check, apply)
+    return Step("python: interpreter", check, apply)
 
 
 def in_use() -> Step:
@@ -123,4 +124,4 @@ def tidy() -> Step:
         remote.run(script(remote, 'rm -rf -- "$@"', *unused(remote)), timeout_s=60)
         remote.run(f"rmdir {quote(folder(remote))} 2>/dev/null", check=False)
 
-    return Step("python: none that is not in use", check, apply)
+    return Step("python: unused ones", check, apply)

@@ -169,9 +169,10 @@ def admit(remote: FabricRemote, report: Report) -> None:
     require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
+    python = remote.interpreter.reason
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
     report(_event(remote, "host: found", choice))
-    report(_event(remote, "host: python", remote.interpreter.reason))
+    report(_event(remote, "host: python", python))
 
 
 def require_clock(host: str, facts: HostFacts) -> None:

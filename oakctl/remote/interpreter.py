@@ -79,7 +79,8 @@ def choose(
     )
     lacking = facts.python_reason or "it has none"
     if best is not None:
-        reason = f"Python {best.python} is pushed ({_size(best.size)}, {best.name}): {lacking}"
+        verb = "was" if there == best.folder else "is"
+        reason = f"Python {best.python} {verb} pushed ({_size(best.size)}, {best.name}): {lacking}"
         return Interpreter(reason, best.python, folder=best.folder, archive=best)
     if there:
         return Interpreter(f"the Python that was pushed earlier ({there}): {lacking}", folder=there)
