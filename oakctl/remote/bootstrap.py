@@ -18,7 +18,7 @@ from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
-from oakctl.remote import connection, playbook, residence, runner, uploads
+from oakctl.remote import connection, playbook, residence, runner, upload_progress
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
@@ -155,7 +155,7 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
     """The host, found usable, and held for this run."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         admit(remote, report)
-        remote.on_upload = uploads.teller(remote.name, report)
+        remote.on_upload = upload_progress.teller(remote.name, report)
         with host_lock(remote):
             yield remote
 

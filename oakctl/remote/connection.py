@@ -38,7 +38,7 @@ from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
 from oakctl.remote.target import Target
-from oakctl.remote.uploads import OnUpload
+from oakctl.remote.upload_progress import OnUpload
 
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
 TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
