@@ -6,6 +6,7 @@ whether a restart is needed (the playbooks), or agreed to (`runner`).
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ BACK_WITHIN_S = 300.0  # a Pi with a slow card takes a minute, one that checks i
 TRY_EVERY_S = 1.0
 ASK_S = 15.0
 
-# An answer before the host goes down is not certain: the shell may lose its connection first.
 RESTART = "systemctl reboot"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
@@ -79,10 +79,8 @@ def carry_out(host: Restartable, within_s: float = BACK_WITHIN_S) -> None:
     Raises CommandFailed when it refuses to restart, DeadlineExceeded, Cancelled.
     """
     awaited = Awaited(host.name, boot_id(host), time.monotonic(), within_s)
-    try:
+    with contextlib.suppress(Unreachable, DeadlineExceeded):  # it may go down before it answers
         host.root(RESTART, timeout_s=ASK_S)
-    except (Unreachable, DeadlineExceeded):
-        pass  # it went down before it answered
     while not _is_back(host, awaited):
         host.pause(TRY_EVERY_S)
     host.renew()
