@@ -26,6 +26,8 @@ from oakctl.model.requests import (
     ApplyRequest,
     ClusterChange,
     ClusterCreate,
+    HostCheck,
+    PlaybookRun,
     ServiceChange,
     WorkerAdd,
     WorkerCordon,
@@ -35,6 +37,7 @@ from oakctl.model.views import (
     ApplyResult,
     ClusterView,
     Explanation,
+    HostPlan,
     HostView,
     InstanceView,
     OperationView,
@@ -53,6 +56,10 @@ FOLLOW_PAUSE_S = 0.2
 
 def _part(name: str) -> str:
     return quote(name, safe="")
+
+
+def _dead(forget: bool) -> str:
+    return "?forget_dead=true" if forget else ""
 
 
 class RootClient:
@@ -107,6 +114,14 @@ class RootClient:
         """Forget a host; Conflict while it has a role."""
         await self._connection.call("DELETE", f"/v1/hosts/{_part(name)}")
 
+    async def plan(self, check: HostCheck) -> HostPlan:
+        """What would be done to a host, by its own checks over SSH; nothing is changed."""
+        return await self._one("POST", "/v1/plan", HostPlan, check)
+
+    async def run_playbook(self, request: PlaybookRun) -> OperationView:
+        """Begin to run a playbook, ours or the user's own, on a host."""
+        return await self._one("POST", "/v1/playbooks/runs", OperationView, request)
+
     # --- clusters and workers ---
 
     async def clusters(self) -> tuple[ClusterView, ...]:
@@ -121,13 +136,22 @@ class RootClient:
         """Begin to make a host a cluster's orchestrator; carries on what was interrupted."""
         return await self._one("POST", "/v1/clusters", OperationView, request)
 
+    async def put_cluster(self, request: ClusterCreate) -> OperationView:
+        """As `create_cluster`; a cluster on that host is changed to what is asked for."""
+        path = f"/v1/clusters/{_part(request.name)}"
+        return await self._one("PUT", path, OperationView, request)
+
     async def change_cluster(self, name: str, change: ClusterChange) -> ClusterView:
         """Set a cluster's policy."""
         return await self._one("PATCH", f"/v1/clusters/{_part(name)}", ClusterView, change)
 
-    async def remove_cluster(self, name: str) -> OperationView:
-        """Begin to take a cluster apart; Conflict while it has workers."""
-        return await self._one("DELETE", f"/v1/clusters/{_part(name)}", OperationView)
+    async def remove_cluster(self, name: str, forget_dead: bool = False) -> OperationView:
+        """Begin to take a cluster apart; Conflict while it has workers.
+
+        With `forget_dead` a host that does not answer is gone on without.
+        """
+        path = f"/v1/clusters/{_part(name)}{_dead(forget_dead)}"
+        return await self._one("DELETE", path, OperationView)
 
     async def workers(self, cluster: str | None = None) -> tuple[WorkerView, ...]:
         """The workers, of one cluster or of all."""
@@ -141,14 +165,22 @@ class RootClient:
         """Begin to make a host a worker; carries on what was interrupted."""
         return await self._one("POST", "/v1/workers", OperationView, request)
 
+    async def put_worker(self, request: WorkerAdd) -> OperationView:
+        """As `add_worker`; a worker on that host is changed to what is asked for."""
+        path = self._worker_path(request.cluster, request.name)
+        return await self._one("PUT", path, OperationView, request)
+
     async def cordon(self, cluster: str, name: str, cordoned: bool) -> WorkerView:
         """Whether a worker takes new instances."""
         path = self._worker_path(cluster, name)
         return await self._one("PATCH", path, WorkerView, WorkerCordon(cordoned))
 
-    async def remove_worker(self, cluster: str, name: str) -> OperationView:
+    async def remove_worker(
+        self, cluster: str, name: str, forget_dead: bool = False
+    ) -> OperationView:
         """Begin to drain a worker and take everything of ours from its host."""
-        return await self._one("DELETE", self._worker_path(cluster, name), OperationView)
+        path = self._worker_path(cluster, name) + _dead(forget_dead)
+        return await self._one("DELETE", path, OperationView)
 
     @staticmethod
     def _worker_path(cluster: str, name: str) -> str:

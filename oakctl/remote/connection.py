@@ -11,7 +11,8 @@ import logging
 import secrets
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -34,9 +35,14 @@ PREFIX = ".oakctl"  # below the home directory
 SESSIONS = 8  # at a time; sshd grants 10 by default
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
 CHUNK = 32768  # bytes
+LARGE = 1 << 20  # bytes: an upload of this size or more is counted
+UPLOADS = 4  # large ones at a time, over all hosts of this process
+LOOK_EVERY_S = 0.5
 MISSING = 44  # our own exit code for a file that is not there
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+_uploads = threading.BoundedSemaphore(UPLOADS)
 
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
@@ -238,7 +244,22 @@ class FabricRemote:
             f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
         )
         timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        self._execute(command, content, timeout_s, label=f"put {path}", progress=progress)
+        with self._upload(len(content), path):
+            self._execute(command, content, timeout_s, label=f"put {path}", progress=progress)
+
+    @contextmanager
+    def _upload(self, size: int, path: str) -> Iterator[None]:
+        """Large files wait for each other, so that many hosts do not share one thin uplink."""
+        if size < LARGE:
+            yield
+            return
+        while not _uploads.acquire(timeout=LOOK_EVERY_S):
+            if self._closed.is_set():
+                raise Cancelled(f"{self.name}: stopped before `put {path}`")
+        try:
+            yield
+        finally:
+            _uploads.release()
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""

@@ -9,8 +9,15 @@ from fastapi.responses import StreamingResponse
 
 from oakctl.api import streams
 from oakctl.api.routes.access import RootOf
-from oakctl.model.requests import ClusterChange, ClusterCreate, WorkerAdd, WorkerCordon
-from oakctl.model.views import ClusterView, HostView, OperationView, WorkerView
+from oakctl.model.requests import (
+    ClusterChange,
+    ClusterCreate,
+    HostCheck,
+    PlaybookRun,
+    WorkerAdd,
+    WorkerCordon,
+)
+from oakctl.model.views import ClusterView, HostPlan, HostView, OperationView, WorkerView
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
 
@@ -34,6 +41,18 @@ async def forget_host(root: RootOf, name: str) -> dict[str, bool]:
     return {"forgotten": True}
 
 
+@router.post("/plan")
+async def plan(root: RootOf, check: HostCheck) -> HostPlan:
+    """What would be done to a host, by its own checks; changes nothing."""
+    return await root.plan(check)
+
+
+@router.post("/playbooks/runs", status_code=202)
+async def run_playbook(root: RootOf, request: PlaybookRun) -> OperationView:
+    """Begin to run a playbook on a host."""
+    return await root.bootstrap.run_playbook(request)
+
+
 @router.get("/clusters")
 async def clusters(root: RootOf) -> list[ClusterView]:
     """Every cluster."""
@@ -52,6 +71,12 @@ async def cluster(root: RootOf, name: str) -> ClusterView:
     return await root.cluster(name)
 
 
+@router.put("/clusters/{name}", status_code=202)
+async def put_cluster(root: RootOf, name: str, request: ClusterCreate) -> OperationView:
+    """Begin to make it so, whether it is there or not."""
+    return await root.bootstrap.put_cluster(replace(request, name=name))
+
+
 @router.patch("/clusters/{name}")
 async def change_cluster(root: RootOf, name: str, change: ClusterChange) -> ClusterView:
     """Set its policy."""
@@ -59,9 +84,9 @@ async def change_cluster(root: RootOf, name: str, change: ClusterChange) -> Clus
 
 
 @router.delete("/clusters/{name}", status_code=202)
-async def remove_cluster(root: RootOf, name: str) -> OperationView:
+async def remove_cluster(root: RootOf, name: str, forget_dead: bool = False) -> OperationView:
     """Begin to take it apart."""
-    return await root.bootstrap.remove_cluster(name)
+    return await root.removal.remove_cluster(name, forget_dead)
 
 
 @router.get("/workers")
@@ -82,6 +107,12 @@ async def worker(root: RootOf, cluster: str, name: str) -> WorkerView:
     return await root.worker(cluster, name)
 
 
+@router.put("/clusters/{cluster}/workers/{name}", status_code=202)
+async def put_worker(root: RootOf, cluster: str, name: str, request: WorkerAdd) -> OperationView:
+    """Begin to make it so, whether it is there or not; its instances stay."""
+    return await root.bootstrap.put_worker(replace(request, cluster=cluster, name=name))
+
+
 @router.patch("/clusters/{cluster}/workers/{name}")
 async def cordon(root: RootOf, cluster: str, name: str, change: WorkerCordon) -> WorkerView:
     """Whether it takes new instances."""
@@ -89,9 +120,11 @@ async def cordon(root: RootOf, cluster: str, name: str, change: WorkerCordon) ->
 
 
 @router.delete("/clusters/{cluster}/workers/{name}", status_code=202)
-async def remove_worker(root: RootOf, cluster: str, name: str) -> OperationView:
+async def remove_worker(
+    root: RootOf, cluster: str, name: str, forget_dead: bool = False
+) -> OperationView:
     """Begin to drain and remove it."""
-    return await root.bootstrap.remove_worker(cluster, name)
+    return await root.removal.remove_worker(cluster, name, forget_dead)
 
 
 @router.get("/operations")

@@ -6,6 +6,12 @@ A ring is never missed: one waits for a number higher than the one seen before l
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+
+from oakctl.errors import DeadlineExceeded
+
+LOOK_EVERY_S = 0.5  # what rings no bell, like the time, is seen this often
 
 
 class Bell:
@@ -33,3 +39,21 @@ class Bell:
             except TimeoutError:
                 self._waiting.discard(future)
         return self.count
+
+
+async def until(
+    bell: Bell, what: str, missing: Callable[[], str | None], timeout_s: float, hint: str = ""
+) -> None:
+    """Wait until `missing` says None; raises DeadlineExceeded with what it said last."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        seen = bell.count
+        reason = missing()
+        if reason is None:
+            return
+        if time.monotonic() >= deadline:
+            raise DeadlineExceeded(
+                f"waited {timeout_s:.0f} s for {what}: {reason}",
+                hint=hint or "run the command again: it carries on",
+            )
+        await bell.wait(seen, LOOK_EVERY_S)

@@ -10,14 +10,17 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from oakctl.model.requests import PlaybookRun
 from oakctl.model.views import HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.remote import bootstrap
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.step import Step
 from oakctl.remote.target import Target
 from oakctl.remote.tunnel import Tunnel
 
 Report = Callable[[StepEvent], None]
+Role = ClusterInputs | WorkerInputs | PlaybookRun
 
 
 class Installer(Protocol):
@@ -45,6 +48,14 @@ class Installer(Protocol):
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """Take everything of a role ("worker", "cluster") from the host."""
+
+    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+        """What would be done to the host, step by step; changes nothing there."""
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        """Run one playbook on the host."""
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """A forwarded port to the cluster's bus, not started yet."""
@@ -79,9 +90,28 @@ class SshInstaller:
         """See `Installer`."""
         bootstrap.remove(target(host), role, report, cancelled)
 
+    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+        """See `Installer`."""
+        return bootstrap.check(target(host, accept_new), lambda: _plan(role))
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        """See `Installer`."""
+        reached = target(host, run.accept_new)
+        bootstrap.run_playbook(reached, run.name, run.settings, report, cancelled)
+
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""
         return Tunnel(target(host), access.tunnel_host, access.tunnel_port)
+
+
+def _plan(role: Role) -> list[Step]:
+    if isinstance(role, ClusterInputs):
+        return bootstrap.cluster_plan(role)
+    if isinstance(role, WorkerInputs):
+        return bootstrap.worker_plan(role)
+    return bootstrap.playbook_plan(role.name, role.settings)
 
 
 def target(host: HostView, accept_new: bool = False) -> Target:

@@ -19,12 +19,13 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheck
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
+    HostPlan,
     HostView,
     InstanceView,
     OperationView,
@@ -32,7 +33,7 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, views
+from oakctl.orchestration.root import applying, explaining, names, planning, views
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -42,6 +43,7 @@ from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.process import Use
+from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.scheduling import policies
@@ -67,6 +69,8 @@ class Root:
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
         self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
+        self.removal = Removal(self.store, self.clusters, self.operations, machines, self.bell)
+        self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -255,6 +259,10 @@ class Root:
         )
         self._changed()
         return await self.worker(cluster, name)
+
+    async def plan(self, check: HostCheck) -> HostPlan:
+        """What would be done to a host; nothing is changed."""
+        return await planning.look(self.store, self._machines, check)
 
     # --- operations ---
 
