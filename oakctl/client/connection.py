@@ -40,14 +40,24 @@ class Connection:
         await self._http.aclose()
 
     async def call(
-        self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> bytes:
         """The answer's body; raises the OakError that the root answered, or Unreachable."""
         content = None if body is None else wire.encode(body)
         headers = {} if content is None else {"Content-Type": "application/json"}
         try:
             answer = await self._http.request(
-                method, path, content=content, headers=headers, params=query
+                method,
+                path,
+                content=content,
+                headers=headers,
+                params=query,
+                timeout=httpx.Timeout(timeout_s),
             )
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error

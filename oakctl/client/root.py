@@ -52,6 +52,7 @@ T = TypeVar("T")
 # Removing waits for instances to end and for steps over SSH; a bootstrap pushes archives.
 OPERATION_TIMEOUT_S = 600.0
 FOLLOW_PAUSE_S = 0.2
+PLAN_TIMEOUT_S = 180.0  # a host that is slow to answer is asked a dozen things
 
 
 def _part(name: str) -> str:
@@ -116,7 +117,8 @@ class RootClient:
 
     async def plan(self, check: HostCheck) -> HostPlan:
         """What would be done to a host, by its own checks over SSH; nothing is changed."""
-        return await self._one("POST", "/v1/plan", HostPlan, check)
+        body = await self._connection.call("POST", "/v1/plan", check, timeout_s=PLAN_TIMEOUT_S)
+        return wire.decode(body, HostPlan)
 
     async def run_playbook(self, request: PlaybookRun) -> OperationView:
         """Begin to run a playbook, ours or the user's own, on a host."""

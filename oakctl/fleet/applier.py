@@ -66,7 +66,6 @@ class Applier:
         observer: Observer,
         *,
         limit: int,
-        accept_new: bool = False,
         forget_dead: bool = False,
     ) -> None:
         self._root = root
@@ -75,7 +74,6 @@ class Applier:
         self._workers = {worker_name(each): each for each in wanted.workers}
         self._observer = observer
         self._gate = asyncio.Semaphore(limit)
-        self._accept_new = accept_new
         self._forget_dead = forget_dead
         self._done: list[Change] = []
         self._failed: list[Failure] = []
@@ -156,12 +154,10 @@ class Applier:
         await self._root.forget_host(change.name)
 
     async def _put_cluster(self, change: Change) -> None:
-        request = replace(self._clusters[change.name], accept_new=self._accept_new)
-        await self._follow(change, await self._root.put_cluster(request))
+        await self._follow(change, await self._root.put_cluster(self._clusters[change.name]))
 
     async def _put_worker(self, change: Change) -> None:
-        request = replace(self._workers[change.name], accept_new=self._accept_new)
-        await self._follow(change, await self._root.put_worker(request))
+        await self._follow(change, await self._root.put_worker(self._workers[change.name]))
 
     async def _remove_cluster(self, change: Change) -> None:
         begun = await self._root.remove_cluster(change.name, forget_dead=self._forget_dead)

@@ -7,7 +7,7 @@ comparison (`fleet.planner`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from oakctl.client.root import RootClient
 from oakctl.errors import OakError
@@ -16,10 +16,13 @@ from oakctl.model.requests import HostCheck
 from oakctl.model.views import HostView, OperationView
 
 
-async def look(root: RootClient, wanted: Wanted, *, limit: int, accept_new: bool = False) -> Seen:
+async def look(
+    root: RootClient, wanted: Wanted, *, limit: int, accept_new: Collection[str] = ()
+) -> Seen:
     """What the root knows, and what each host of the file says to the steps of its roles.
 
-    At most `limit` hosts are asked at a time. A host that cannot be asked is a fault of its
+    At most `limit` hosts are asked at a time; keys that are not known yet are trusted of those
+    named in `accept_new`. A host that cannot be asked is a fault of its
     checks; raises what the root itself answers with.
     """
     known = await known_of(root)
@@ -61,7 +64,7 @@ async def settle(
     await asyncio.gather(*(told(each) for each in running if each.subject in mine))
 
 
-def _checks(wanted: Wanted, accept_new: bool) -> list[tuple[Key, HostCheck]]:
+def _checks(wanted: Wanted, accept_new: Collection[str]) -> list[tuple[Key, HostCheck]]:
     hosts = {host.name: host for host in wanted.hosts}
     found: list[tuple[Key, HostCheck]] = []
     for cluster in wanted.clusters:
@@ -73,7 +76,7 @@ def _checks(wanted: Wanted, accept_new: bool) -> list[tuple[Key, HostCheck]]:
     return found
 
 
-def _reached(host: HostView, accept_new: bool, check: HostCheck) -> HostCheck:
+def _reached(host: HostView, accept_new: Collection[str], check: HostCheck) -> HostCheck:
     return HostCheck(
         host=host.name,
         cluster=check.cluster,
@@ -83,5 +86,5 @@ def _reached(host: HostView, accept_new: bool, check: HostCheck) -> HostCheck:
         user=host.user,
         identity_file=host.identity_file,
         jump=host.jump,
-        accept_new=accept_new,
+        accept_new=host.name in accept_new,
     )

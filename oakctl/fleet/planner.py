@@ -60,9 +60,11 @@ def destruction(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
             listed = worker_name(worker) in workers
             (changes if listed or prune else extras).append(_remove_worker(worker))
     kept = {change.name.partition("/")[0]: change.name for change in extras}
-    for cluster in seen.clusters:
-        if cluster.name in clusters:
-            changes.append(_destroyed(cluster, kept.get(cluster.name, "")))
+    changes += [
+        _destroyed(cluster, kept.get(cluster.name, ""))
+        for cluster in seen.clusters
+        if cluster.name in clusters
+    ]
     going = {change.key for change in changes if not change.blocked}
     for host in seen.hosts:
         roles = [key for key in _roles(host.name, seen) if key not in going]
