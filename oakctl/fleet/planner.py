@@ -21,7 +21,7 @@ from oakctl.fleet.plan import (
     Change,
     Plan,
 )
-from oakctl.fleet.state import Checked, Fault, Seen, Wanted, worker_name
+from oakctl.fleet.state import Checked, Fault, Key, Seen, Wanted, worker_name
 from oakctl.model.requests import ClusterCreate, WorkerAdd
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import ClusterView, HostView, WorkerView
@@ -31,10 +31,11 @@ def plan(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
     """Every change that makes what is seen as wanted; with `prune` nothing else is left."""
     extras = tuple(_extras(wanted, seen))
     going = frozenset(change.key for change in extras) if prune else frozenset()
+    leaving = _leaving(wanted, seen, going)
     found = [
         *(_host(host, seen) for host in wanted.hosts),
         *(_cluster(each, seen, going) for each in wanted.clusters),
-        *(_worker(each, wanted, seen, going) for each in wanted.workers),
+        *(_worker(each, seen, leaving) for each in wanted.workers),
     ]
     changes = [change for change in found if change is not None]
     return Plan(
@@ -121,7 +122,7 @@ def _where(host: HostView) -> str:
 # --- clusters ---
 
 
-def _cluster(wanted: ClusterCreate, seen: Seen, going: frozenset[tuple[str, str]]) -> Change | None:
+def _cluster(wanted: ClusterCreate, seen: Seen, going: frozenset[Key]) -> Change | None:
     checked = seen.checks.get(("cluster", wanted.name), Checked())
     known = next((each for each in seen.clusters if each.name == wanted.name), None)
     steps = _steps(checked)
@@ -159,11 +160,9 @@ def _cluster_differences(wanted: ClusterCreate, known: ClusterView) -> Iterator[
 # --- workers ---
 
 
-def _worker(
-    request: WorkerAdd, wanted: Wanted, seen: Seen, going: frozenset[tuple[str, str]]
-) -> Change | None:
+def _worker(request: WorkerAdd, seen: Seen, leaving: frozenset[Key]) -> Change | None:
     name = worker_name(request)
-    checked = seen.checks.get(("worker", name), Checked())
+    checked = _check_of(seen, name)
     known = next((each for each in seen.workers if worker_name(each) == name), None)
     steps = _steps(checked)
     if known is not None and known.host == request.host:
@@ -179,17 +178,35 @@ def _worker(
         moved = (_differs("host", known.host, request.host),)
         change = Change(REPLACE, "worker", name, request.host, moved, steps)
     other = next((w for w in seen.workers if w.host == request.host), None)
-    if other is not None and not _leaves(other, wanted, going):
+    if other is not None and ("worker", worker_name(other)) not in leaving:
         change = _taken(change, f"worker {worker_name(other)}")
     return _reachable(change, checked)
 
 
-def _leaves(worker: WorkerView, wanted: Wanted, going: frozenset[tuple[str, str]]) -> bool:
-    """Whether its host is free before others are made: it moves, or is removed."""
-    name = worker_name(worker)
-    if ("worker", name) in going:
-        return True
-    return any(worker_name(each) == name and each.host != worker.host for each in wanted.workers)
+def _leaving(wanted: Wanted, seen: Seen, gone: frozenset[Key]) -> frozenset[Key]:
+    """`gone`, and every worker that can move: its new host answers, and is or becomes free.
+
+    One that stays where it is keeps those away that would move there, and so on.
+    """
+    homes = {worker_name(worker): worker.host for worker in seen.workers}
+    moves = {
+        worker_name(each): each.host
+        for each in wanted.workers
+        if homes.get(worker_name(each), each.host) != each.host
+        and _check_of(seen, worker_name(each)).fault is None
+    }
+    while True:
+        leaving = gone | {("worker", name) for name in moves}
+        taken = {host for name, host in homes.items() if ("worker", name) not in leaving}
+        stuck = [name for name, host in moves.items() if host in taken]
+        if not stuck:
+            return leaving
+        for name in stuck:
+            del moves[name]
+
+
+def _check_of(seen: Seen, worker: str) -> Checked:
+    return seen.checks.get(("worker", worker), Checked())
 
 
 def _worker_differences(wanted: WorkerAdd, known: WorkerAdd | None) -> Iterator[str]:
@@ -241,7 +258,7 @@ def _reachable(change: Change, checked: Checked) -> Change:
 def _taken(change: Change, role: str) -> Change:
     return replace(
         change,
-        blocked=f"host {change.host} is {role}, which is not in the file",
+        blocked=f"host {change.host} is {role}, which stays there",
         hint="--prune removes what is not in the file",
     )
 
