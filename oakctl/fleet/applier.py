@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from oakctl.client.root import RootClient
-from oakctl.errors import Conflict, OakError
+from oakctl.errors import Conflict, OakError, error_for
 from oakctl.fleet.plan import FORGET, REMOVE, REPLACE, Change, Plan
 from oakctl.fleet.state import Wanted, worker_name
 from oakctl.model.views import HostView, OperationView, StepEvent
@@ -125,7 +125,7 @@ class Applier:
     def _check(self, change: Change) -> None:
         """Raises what is known beforehand to be in the way."""
         if change.blocked and not (change.action == REMOVE and self._forget_dead):
-            raise Conflict(change.blocked, hint=change.hint)
+            raise error_for(change.exit_code, change.blocked, change.hint, ())
         for needed in self._needs(change):
             for failure in self._failed:
                 if failure.change.key == needed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oakctl.errors import ExitCode
 from oakctl.fleet.state import Fault, Key
 
 REGISTER = "register"  # a host gets its name
@@ -32,6 +33,7 @@ class Change:
     steps: tuple[str, ...] = ()  # "bus: start: not running"
     blocked: str = ""
     hint: str = ""
+    exit_code: int = int(ExitCode.CONFLICT)  # of what is blocked
 
     @property
     def key(self) -> Key:

@@ -252,7 +252,8 @@ def _steps(checked: Checked) -> tuple[str, ...]:
 def _reachable(change: Change, checked: Checked) -> Change:
     if checked.fault is None or change.blocked:
         return change
-    return replace(change, blocked=checked.fault.message, hint=checked.fault.hint)
+    fault = checked.fault
+    return replace(change, blocked=fault.message, hint=fault.hint, exit_code=fault.exit_code)
 
 
 def _taken(change: Change, role: str) -> Change:

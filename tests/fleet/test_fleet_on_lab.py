@@ -181,7 +181,7 @@ async def test_killed_in_the_middle_a_second_run_converges(
     sys.stderr.write(f"\nseed: OAKCTL_SEED={seed}\n")
     before = homes(lab)
     path = fleet_file(lab, tmp_path)
-    kill_after = random.Random(seed).randint(1, 35)
+    kill_after = random.Random(seed).randint(1, 60)
     process = start("fleet", "apply", "-f", path)
 
     async def far_enough() -> bool:
