@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Aggregate, ProcessUse, Verdict, WorkerSummary
+from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Location, Resources
 from oakctl.model.service import Port, ServiceSpec
 
@@ -92,6 +93,19 @@ class OperationView:
 
 
 @dataclass(frozen=True)
+class HostPlan:
+    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds."""
+
+    host: str
+    steps: tuple[StepEvent, ...] = ()
+
+    @property
+    def missing(self) -> tuple[StepEvent, ...]:
+        """The steps that would change something."""
+        return tuple(step for step in self.steps if step.state == "planned")
+
+
+@dataclass(frozen=True)
 class ClusterView:
     """A cluster as the root sees it."""
 
@@ -120,6 +134,7 @@ class WorkerView:
     status: str  # joining, ready, suspect, dead, removing
     instances: int
     summary: WorkerSummary | None = None
+    asked: WorkerAdd | None = None  # as it was asked for last
 
 
 @dataclass(frozen=True)
