@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,11 +18,11 @@ from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
-from oakctl.remote import connection, playbook, residence, runner
+from oakctl.remote import connection, hooks, playbook, residence, runner
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
-from oakctl.remote.residence import Homeless
+from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.runner import Report
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
@@ -71,21 +71,27 @@ class WorkerInputs:
 
 def cluster_plan(inputs: ClusterInputs) -> list[Step]:
     """Every step that makes an orchestrator, to be shown or run."""
-    return [
+    plan = [
         *_steps("base", "cluster"),
         *_steps("bus", inputs),
         *_steps("cluster", inputs),
     ]
+    return hooks.woven(plan)
 
 
 def worker_plan(inputs: WorkerInputs) -> list[Step]:
     """Every step that makes a worker, to be shown or run."""
-    return [*_steps("base", "worker"), *_steps("worker", inputs)]
+    return hooks.woven([*_steps("base", "worker"), *_steps("worker", inputs)])
 
 
 def removal_plan(role: str) -> list[Step]:
     """Every step that takes a role (worker, cluster) off a host."""
-    return _steps("uninstall", role)
+    return hooks.woven(_steps("uninstall", role))
+
+
+def playbook_plan(name: str, settings: Mapping[str, str]) -> list[Step]:
+    """Every step of one playbook, with the user's hooks; raises NotFound, UsageError."""
+    return hooks.woven(playbook.steps(name, settings))
 
 
 def bootstrap_cluster(
@@ -148,17 +154,44 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
             yield remote
 
 
+def check(target: Target, plan: Callable[[], list[Step]]) -> tuple[StepEvent, ...]:
+    """What running `plan` on the host would do; nothing is changed there, not even a lock made."""
+    with connection.open_fabric(target) as remote:
+        _require_usable(remote)
+        return tuple(runner.look(plan(), remote))
+
+
+def run_playbook(
+    target: Target,
+    name: str,
+    settings: Mapping[str, str],
+    report: Report,
+    cancelled: threading.Event,
+) -> None:
+    """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
+    plan = playbook_plan(name, settings)
+    with connection.open_fabric(target) as remote:
+        admit(remote, report)
+        with runner.ended_by(cancelled, remote), host_lock(remote):
+            runner.run(plan, remote, report, cancelled)
+
+
 def admit(remote: FabricRemote, report: Report) -> None:
     """Return when the host can be made ours, and tell how; raises OakError with what is missing.
 
     A password is tried here, once, before anything is done.
     """
+    found = _require_usable(remote)
+    choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
+    report(StepEvent(time.time(), remote.name, "host: found", "skipped", choice))
+
+
+def _require_usable(remote: FabricRemote) -> Residence:
     found = residence.require_usable(remote.name, remote.facts, remote.residence)
     require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
-    choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
-    report(_event(remote, "host: found", choice))
+    return found
 
 
 def require_clock(host: str, facts: HostFacts) -> None:

@@ -22,7 +22,7 @@ import fabric
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, reboot, residence
+from oakctl.remote import facts, privilege, reboot, residence, uploads
 from oakctl.remote.channels import (
     LOST,
     Channels,
@@ -204,14 +204,15 @@ class FabricRemote:
             f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
         )
         timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        self._execute(
-            command,
-            content,
-            timeout_s,
-            root=self._owner_is_root,
-            label=f"put {path}",
-            progress=progress,
-        )
+        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
+            self._execute(
+                command,
+                content,
+                timeout_s,
+                root=self._owner_is_root,
+                label=f"put {path}",
+                progress=progress,
+            )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""

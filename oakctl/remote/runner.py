@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from oakctl.errors import OakError, error_for
 from oakctl.model.views import StepEvent
 from oakctl.remote.connection import FabricRemote
-from oakctl.remote.step import Cancelled, Remote, Step
+from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
 Report = Callable[[StepEvent], None]
 
@@ -22,6 +22,7 @@ LOOK_EVERY_S = 0.5
 
 
 ALLOW_REBOOT = "--allow-reboot"
+HOLDS = "holds already"
 
 
 def run(
@@ -45,6 +46,33 @@ def run(
         _one(step, remote, report, allow_reboot)
 
 
+def look(plan: Sequence[Step], remote: Remote) -> list[StepEvent]:
+    """What `run` would do, found by the checks alone: each step `planned` (why) or `skipped`.
+
+    Once something is missing, a later check may fail for just that reason: it is planned too.
+    """
+    found: list[StepEvent] = []
+    missing_before = False
+    for step in plan:
+        try:
+            missing = step.check(remote)
+            holds = "" if missing else step.note(remote) or HOLDS
+        except CommandFailed as error:
+            if not missing_before:
+                raise _at(remote, step, error) from error
+            missing = "follows from the steps before it"
+        except OakError as error:
+            raise _at(remote, step, error) from error
+        except Exception as error:  # a user's step may raise anything; it is told as that step's
+            raise _broken(remote, step, error) from error
+        missing_before = missing_before or bool(missing)
+        state, message = ("planned", missing) if missing else ("skipped", holds)
+        found.append(
+            StepEvent(time.time(), remote.name, step.title, state, message, reboots=step.reboots)
+        )
+    return found
+
+
 def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None:
     def tell(state: str, message: str = "", seconds: float = 0.0) -> None:
         report(StepEvent(time.time(), remote.name, step.title, state, message, seconds))
@@ -53,7 +81,7 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
     try:
         missing = step.check(remote)
         if not missing:
-            tell("skipped", step.note(remote) or "holds already")
+            tell("skipped", step.note(remote) or HOLDS)
             return
         if step.reboots and not allow_reboot:
             tell("skipped", f"{missing}: not without {ALLOW_REBOOT}")
@@ -64,18 +92,17 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
     except OakError as error:
         tell("failed", error.message, time.monotonic() - started)
         raise _at(remote, step, error) from error
-    # A playbook may be the user's own: its mistakes are told like any other failure.
-    except Exception as error:
-        mistake = f"the playbook broke: {type(error).__name__}: {error}"
-        tell("failed", mistake, time.monotonic() - started)
-        raise OakError(
-            f"{remote.name}: {step.title}: {mistake}",
-            hint="oakctl playbook ls shows which file it is",
-        ) from error
+    except Exception as error:  # a user's step may raise anything; it is told as that step's
+        tell("failed", str(error), time.monotonic() - started)
+        raise _broken(remote, step, error) from error
     if still:
         tell("failed", still, time.monotonic() - started)
         raise OakError(f"{remote.name}: {step.title}: done, and still {still}")
     tell("done", done, time.monotonic() - started)
+
+
+def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
+    return OakError(f"{remote.name}: {step.title}: {type(error).__name__}: {error}")
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:
