@@ -92,7 +92,7 @@ def record(role: str) -> Step:
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.manifest, text(read(remote) | {role: ROLES[role]}))
 
-    return Step(f"base: record the role {role}", check, apply)
+    return Step(f"base: record the role {role}", check, apply, name="record")
 
 
 def release(version: str, content: Callable[[], bytes]) -> Step:
@@ -117,7 +117,7 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         )
         remote.put(complete(remote), json.dumps({"version": version}).encode())
 
-    return Step(f"base: node archive {version}", check, apply)
+    return Step(f"base: node archive {version}", check, apply, name="archive")
 
 
 def switch(version: str) -> Step:

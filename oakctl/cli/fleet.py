@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli import output as stdout
-from oakctl.cli.grammar import AcceptNew, Output, Yes, examples, noun
+from oakctl.cli.grammar import AcceptNew, AllowReboot, Output, Yes, examples, noun
 from oakctl.cli.output import Format
 from oakctl.errors import NotFound, OakError, UsageError
 
@@ -60,11 +61,12 @@ def plan(
     file: File = DEFAULT_FILE,
     prune: Prune = False,
     parallel: Parallel = DEFAULT_PARALLEL,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Show how the fleet differs from the file; nothing is changed. `-o wide` shows each step."""
-    wanted = _read(file)
+    wanted = _allowing(_read(file), allow_reboot)
 
     async def main() -> Plan:
         from oakctl.fleet import planner
@@ -86,14 +88,15 @@ def apply(
     file: File = DEFAULT_FILE,
     prune: Prune = False,
     parallel: Parallel = DEFAULT_PARALLEL,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     yes: Yes = False,
 ) -> None:
     """Make the fleet as the file describes it; carries on what was interrupted."""
     from oakctl.cli import fleet_words
 
-    wanted = _read(file)
-    again = f"oakctl fleet apply -f {file}"
+    wanted = _allowing(_read(file), allow_reboot)
+    again = f"oakctl fleet apply -f {file}{' --allow-reboot' if allow_reboot else ''}"
 
     async def main() -> tuple[Plan, Outcome]:
         from oakctl.fleet import looking, planner
@@ -162,6 +165,12 @@ def _read(file: Path) -> Wanted:
     except OSError as error:
         raise OakError(f"{file} cannot be read: {error.strerror}") from error
     return reading.parse(content, file.resolve().parent)
+
+
+def _allowing(wanted: Wanted, reboots: bool) -> Wanted:
+    """The same, with every worker's host allowed to restart, or none."""
+    workers = tuple(replace(worker, allow_reboot=reboots) for worker in wanted.workers)
+    return replace(wanted, workers=workers)
 
 
 async def _look(client: RootClient, wanted: Wanted, parallel: int, accept_new: bool) -> Seen:

@@ -10,6 +10,7 @@ from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    AllowReboot,
     Force,
     Output,
     SudoPasswordFile,
@@ -105,6 +106,11 @@ def add(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
     ] = None,
     location: Where = None,
+    docker: Annotated[
+        bool,
+        typer.Option("--docker", help="Install the distribution's Docker where there is none."),
+    ] = False,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
     wait: Wait = True,
@@ -131,6 +137,8 @@ def add(
                         location=location,
                         labels=labels,
                         accept_new=trust,
+                        docker=docker,
+                        allow_reboot=allow_reboot,
                     )
                 ),
                 accept_new=accept_new,

@@ -37,7 +37,8 @@ async def look(
                     check.host, error.message, error.hint, int(error.exit_code), error.details
                 )
                 return Checked(fault=fault)
-        return Checked(answer.missing)
+        restarts = tuple(step for step in answer.steps if step.reboots)
+        return Checked(answer.missing, restarts=restarts)
 
     wanted_checks = dict(_checks(wanted, accept_new))
     answers = await asyncio.gather(*(ask(check) for check in wanted_checks.values()))

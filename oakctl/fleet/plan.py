@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from oakctl.errors import ExitCode
 from oakctl.fleet.state import Fault, Key
+from oakctl.model.views import StepEvent
 
 REGISTER = "register"  # a host gets its name
 CREATE = "create"
@@ -49,6 +50,7 @@ class Plan:
     extras: tuple[Change, ...] = ()  # there, not in the file, and kept
     faults: tuple[Fault, ...] = ()  # hosts that could not be looked at
     unchanged: int = 0  # hosts, clusters and workers that are as described
+    restarts: tuple[StepEvent, ...] = ()  # of hosts: planned, or skipped as not agreed to
 
     @property
     def is_empty(self) -> bool:

@@ -43,6 +43,7 @@ def plan(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
         extras=() if prune else extras,
         faults=_faults(seen),
         unchanged=len(found) - len(changes),
+        restarts=tuple(step for each in seen.checks.values() for step in each.restarts),
     )
 
 

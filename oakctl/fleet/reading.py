@@ -66,6 +66,7 @@ def wanted(file: FleetFile, folder: Path) -> Wanted:
             declared=tuple(sorted(worker.declared)),
             location=worker.location.value() if worker.location else None,
             labels=dict(worker.labels),
+            docker=worker.docker,
         )
         for cluster in file.clusters
         for worker in cluster.workers

@@ -112,6 +112,7 @@ class WorkerSection(Section):
     contribution: ContributionSection = ContributionSection()
     declared: list[str] = Field(default_factory=list)
     labels: dict[Filled, Label] = Field(default_factory=dict)
+    docker: bool = False
     location: Place = None
 
 

@@ -41,6 +41,7 @@ class Checked:
 
     missing: tuple[StepEvent, ...] = ()
     fault: Fault | None = None
+    restarts: tuple[StepEvent, ...] = ()  # of the host, planned or not agreed to
 
 
 @dataclass(frozen=True)

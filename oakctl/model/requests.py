@@ -57,6 +57,8 @@ class WorkerAdd:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     accept_new: bool = False
+    docker: bool = False  # the host shall have Docker: the distribution's, where it has none
+    allow_reboot: bool = False  # where a change of the host takes effect by that alone
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class PlaybookRun:
     host: str
     settings: dict[str, str] = field(default_factory=dict)
     accept_new: bool = False
+    allow_reboot: bool = False
 
 
 @dataclass(frozen=True)

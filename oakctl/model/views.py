@@ -105,6 +105,11 @@ class HostPlan:
         """The steps that would change something."""
         return tuple(step for step in self.steps if step.state == "planned")
 
+    @property
+    def withheld(self) -> tuple[StepEvent, ...]:
+        """The restarts of the host that are needed, and were not agreed to."""
+        return tuple(step for step in self.steps if step.reboots and step.state == "skipped")
+
 
 @dataclass(frozen=True)
 class ClusterView:

@@ -18,7 +18,7 @@ from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
-from oakctl.remote import connection, hooks, playbook, residence, runner
+from oakctl.remote import connection, devices, hooks, playbook, residence, runner
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
@@ -67,6 +67,8 @@ class WorkerInputs:
     declared: tuple[str, ...] = ()
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    docker: bool = False  # the host shall have it
+    allow_reboot: bool = False
 
 
 def cluster_plan(inputs: ClusterInputs) -> list[Step]:
@@ -79,9 +81,15 @@ def cluster_plan(inputs: ClusterInputs) -> list[Step]:
     return hooks.woven(plan)
 
 
-def worker_plan(inputs: WorkerInputs) -> list[Step]:
-    """Every step that makes a worker, to be shown or run."""
-    return hooks.woven([*_steps("base", "worker"), *_steps("worker", inputs)])
+def worker_plan(inputs: WorkerInputs, remote: Remote) -> list[Step]:
+    """Every step that makes a worker of this host, to be shown or run."""
+    found = devices.playbooks_for(remote.facts, remote.residence, docker=inputs.docker)
+    plan = [
+        *(step for name in found for step in playbook.steps(name, {})),
+        *_steps("base", "worker"),
+        *_steps("worker", inputs),
+    ]
+    return hooks.woven(plan)
 
 
 def removal_plan(role: str) -> list[Step]:
@@ -117,7 +125,8 @@ def bootstrap_worker(
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
     with _held(target, report, cancelled) as remote:
-        runner.run(worker_plan(inputs), remote, report, cancelled)
+        plan = worker_plan(inputs, remote)
+        runner.run(plan, remote, report, cancelled, allow_reboot=inputs.allow_reboot)
         return remote.facts
 
 
@@ -154,11 +163,13 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
             yield remote
 
 
-def check(target: Target, plan: Callable[[], list[Step]]) -> tuple[StepEvent, ...]:
+def check(
+    target: Target, plan: Callable[[Remote], list[Step]], *, allow_reboot: bool = False
+) -> tuple[StepEvent, ...]:
     """What running `plan` on the host would do; nothing is changed there, not even a lock made."""
     with connection.open_fabric(target) as remote:
         _require_usable(remote)
-        return tuple(runner.look(plan(), remote))
+        return tuple(runner.look(plan(remote), remote, allow_reboot=allow_reboot))
 
 
 def run_playbook(
@@ -167,13 +178,15 @@ def run_playbook(
     settings: Mapping[str, str],
     report: Report,
     cancelled: threading.Event,
+    *,
+    allow_reboot: bool = False,
 ) -> None:
     """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
     plan = playbook_plan(name, settings)
     with connection.open_fabric(target) as remote:
         admit(remote, report)
         with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(plan, remote, report, cancelled)
+            runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
 
 
 def admit(remote: FabricRemote, report: Report) -> None:
@@ -216,6 +229,5 @@ def bus_address(remote: Remote) -> str:
     return remote.facts.environment.get("OAKCTL_HOST_ADDRESS", "")
 
 
-def _steps(name: str, argument: object) -> list[Step]:
-    steps: list[Step] = playbook.load(name).steps(argument)
-    return steps
+def _steps(name: str, inputs: object) -> list[Step]:
+    return playbook.steps_for(name, inputs)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from oakctl.errors import OakError, error_for
 from oakctl.model.views import StepEvent
+from oakctl.remote import playbook
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
@@ -46,7 +47,7 @@ def run(
         _one(step, remote, report, allow_reboot)
 
 
-def look(plan: Sequence[Step], remote: Remote) -> list[StepEvent]:
+def look(plan: Sequence[Step], remote: Remote, *, allow_reboot: bool = False) -> list[StepEvent]:
     """What `run` would do, found by the checks alone: each step `planned` (why) or `skipped`.
 
     Once something is missing, a later check may fail for just that reason: it is planned too.
@@ -65,17 +66,18 @@ def look(plan: Sequence[Step], remote: Remote) -> list[StepEvent]:
             raise _at(remote, step, error) from error
         except Exception as error:  # a user's step may raise anything; it is told as that step's
             raise _broken(remote, step, error) from error
+        if missing and step.reboots and not allow_reboot:
+            found.append(_event(remote, step, "skipped", _not_allowed(missing), reboots=True))
+            continue
         missing_before = missing_before or bool(missing)
         state, message = ("planned", missing) if missing else ("skipped", holds)
-        found.append(
-            StepEvent(time.time(), remote.name, step.title, state, message, reboots=step.reboots)
-        )
+        found.append(_event(remote, step, state, message, reboots=step.reboots and bool(missing)))
     return found
 
 
 def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None:
     def tell(state: str, message: str = "", seconds: float = 0.0) -> None:
-        report(StepEvent(time.time(), remote.name, step.title, state, message, seconds))
+        report(_event(remote, step, state, message, seconds))
 
     started = time.monotonic()
     try:
@@ -84,7 +86,7 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
             tell("skipped", step.note(remote) or HOLDS)
             return
         if step.reboots and not allow_reboot:
-            tell("skipped", f"{missing}: not without {ALLOW_REBOOT}")
+            tell("skipped", _not_allowed(missing))
             return
         tell("running", missing)
         done = step.apply(remote) or ""
@@ -93,7 +95,7 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
         tell("failed", error.message, time.monotonic() - started)
         raise _at(remote, step, error) from error
     except Exception as error:  # a user's step may raise anything; it is told as that step's
-        tell("failed", str(error), time.monotonic() - started)
+        tell("failed", playbook.mistake(error), time.monotonic() - started)
         raise _broken(remote, step, error) from error
     if still:
         tell("failed", still, time.monotonic() - started)
@@ -101,8 +103,27 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
     tell("done", done, time.monotonic() - started)
 
 
+def _event(
+    remote: Remote,
+    step: Step,
+    state: str,
+    message: str,
+    seconds: float = 0.0,
+    *,
+    reboots: bool = False,
+) -> StepEvent:
+    return StepEvent(time.time(), remote.name, step.title, state, message, seconds, reboots)
+
+
+def _not_allowed(missing: str) -> str:
+    return f"{missing}: not without {ALLOW_REBOOT}"
+
+
 def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
-    return OakError(f"{remote.name}: {step.title}: {type(error).__name__}: {error}")
+    return OakError(
+        f"{remote.name}: {step.title}: {playbook.mistake(error)}",
+        hint="oakctl playbook ls -o wide shows which file it is",
+    )
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:

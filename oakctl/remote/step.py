@@ -141,7 +141,8 @@ class Step:
     word on what it did, and `note` one on a host where nothing has to be done.
 
     `name` is what a hook calls the step within its playbook; empty: made of the title. With
-    `reboots` the step restarts the host, and is left out where that was not agreed to.
+    `reboots` the step restarts the host, and is left out where that was not agreed to. `playbook`
+    is set by who loads it.
     """
 
     title: str
@@ -150,3 +151,4 @@ class Step:
     name: str = ""
     note: Callable[[Remote], str] = nothing_to_add
     reboots: bool = False
+    playbook: str = ""

@@ -20,7 +20,7 @@ from oakctl.remote import bootstrap, hostkeys
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import WrongPassword
-from oakctl.remote.step import Step
+from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
 from oakctl.remote.tunnel import Tunnel
 
@@ -129,25 +129,34 @@ class SshInstaller:
     def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
         """See `Installer`."""
         with self._target(host, accept_new) as reached:
-            return bootstrap.check(reached, lambda: _plan(role))
+            return bootstrap.check(
+                reached, lambda remote: _plan(role, remote), allow_reboot=_allows(role)
+            )
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
     ) -> None:
         """See `Installer`."""
         with self._target(host, run.accept_new) as reached:
-            bootstrap.run_playbook(reached, run.name, run.settings, report, cancelled)
+            allow = run.allow_reboot
+            bootstrap.run_playbook(
+                reached, run.name, run.settings, report, cancelled, allow_reboot=allow
+            )
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""
         return Tunnel(target(host), access.tunnel_host, access.tunnel_port)
 
 
-def _plan(role: Role) -> list[Step]:
+def _allows(role: Role) -> bool:
+    return not isinstance(role, ClusterInputs) and role.allow_reboot
+
+
+def _plan(role: Role, remote: Remote) -> list[Step]:
     if isinstance(role, ClusterInputs):
         return bootstrap.cluster_plan(role)
     if isinstance(role, WorkerInputs):
-        return bootstrap.worker_plan(role)
+        return bootstrap.worker_plan(role, remote)
     return bootstrap.playbook_plan(role.name, role.settings)
 
 
