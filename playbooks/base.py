@@ -39,7 +39,7 @@ def steps(role: str) -> list[Step]:
         record(role),
         directories(),
         lingering(),
-        *playbook.load("python").steps(),
+        *playbook.steps("python", {}),
         release(version, archive.read_bytes),
         switch(version),
     ]
@@ -93,7 +93,7 @@ def record(role: str) -> Step:
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.manifest, text(read(remote) | {role: ROLES[role]}))
 
-    return Step(f"base: record the role {role}", check, apply)
+    return Step(f"base: record the role {role}", check, apply, name="record")
 
 
 def release(version: str, content: Callable[[], bytes]) -> Step:
@@ -118,7 +118,7 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         )
         remote.put(complete(remote), json.dumps({"version": version}).encode())
 
-    return Step(f"base: node archive {version}", check, apply)
+    return Step(f"base: node archive {version}", check, apply, name="archive")
 
 
 def switch(version: str) -> Step:

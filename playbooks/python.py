@@ -17,13 +17,16 @@ TRIAL_DEADLINE_S = 60.0  # the first start from a slow card, compiling as it goe
 UNPACK_DEADLINE_S = 300.0
 
 # $1 name, $2 the folder in the archive, $3 what to try. A folder that has its name is whole.
+# Instances that are users of their own run by it too: they may read it, and change nothing.
 UNPACK = """
-set -e; umask 077
+set -e; umask 022
+chmod 711 .
 rm -rf ."$1".new
 trap 'rm -rf ."$1".new' EXIT
 mkdir ."$1".new
 tar -x -z -o -f "$1.tar.gz" -C ."$1".new
 new=.$1.new${2:+/$2}
+chmod -R u+rwX,go+rX,go-w "$new"
 "$new/bin/python3" -I -c "$3" >&2
 sync -f "$new" 2>/dev/null || sync
 rm -rf "$1"
@@ -42,7 +45,7 @@ done
 """
 
 
-def steps(_: object = None) -> list[Step]:
+def steps() -> list[Step]:
     return [pushed(), in_use()]
 
 
@@ -124,4 +127,4 @@ def tidy() -> Step:
         remote.run(script(remote, 'rm -rf -- "$@"', *unused(remote)), timeout_s=60)
         remote.run(f"rmdir {quote(folder(remote))} 2>/dev/null", check=False)
 
-    return Step("python: unused ones", check, apply)
+    return Step("python: unused ones", check, apply, name="unused-ones", playbook="python")

@@ -103,6 +103,12 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is s
 AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Trust a host key that is not known yet.")
 ]
+AllowReboot = Annotated[
+    bool,
+    typer.Option(
+        "--allow-reboot", help="A host may restart where a change takes effect by that alone."
+    ),
+]
 SudoPasswordFile = Annotated[
     Path | None,
     typer.Option(

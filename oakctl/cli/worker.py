@@ -10,6 +10,7 @@ from oakctl.cli import diagnostics, host_python, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    AllowReboot,
     Force,
     Output,
     PythonArchives,
@@ -106,6 +107,11 @@ def add(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
     ] = None,
     location: Where = None,
+    docker: Annotated[
+        bool,
+        typer.Option("--docker", help="Install the distribution's Docker where there is none."),
+    ] = False,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
     python_archive: PythonArchives = None,
@@ -134,6 +140,8 @@ def add(
                         location=location,
                         labels=labels,
                         accept_new=trust,
+                        docker=docker,
+                        allow_reboot=allow_reboot,
                     )
                 ),
                 accept_new=accept_new,

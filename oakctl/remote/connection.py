@@ -12,6 +12,7 @@ import logging
 import secrets
 import shlex
 import threading
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -21,7 +22,15 @@ import fabric
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, interpreter, privilege, python_cache, residence
+from oakctl.remote import (
+    facts,
+    interpreter,
+    privilege,
+    python_cache,
+    reboot,
+    residence,
+    uploads,
+)
 from oakctl.remote.channels import (
     LOST,
     Channels,
@@ -77,6 +86,7 @@ class FabricRemote:
         self._believed = False
         self._wrong: OakError | None = None
         self.on_upload: OnUpload | None = None
+        self.after_renewal: list[Callable[[], None]] = []
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -230,14 +240,15 @@ class FabricRemote:
         timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
         if self.on_upload is not None and progress is no_progress:
             progress = partial(self.on_upload, PurePosixPath(path).name)
-        self._execute(
-            command,
-            content,
-            timeout_s,
-            root=self._owner_is_root,
-            label=f"put {path}",
-            progress=progress,
-        )
+        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
+            self._execute(
+                command,
+                content,
+                timeout_s,
+                root=self._owner_is_root,
+                label=f"put {path}",
+                progress=progress,
+            )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
@@ -270,6 +281,32 @@ class FabricRemote:
         except LOST as error:
             raise self._lost(command) from error
         return channel
+
+    def reboot(self) -> None:
+        """See `Remote`."""
+        reboot.carry_out(self)
+
+    def redial(self) -> None:
+        """Give the connection up and open another; raises Unreachable, Cancelled."""
+        hang_up(self._chain)
+        self.pause(0)
+        self._chain = dial(self._target)
+        self._channels = Channels(self._chain[-1])
+        self.pause(0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Cancelled once `close` was called."""
+        if self._closed.wait(seconds):
+            hang_up(self._chain)
+            raise Cancelled(f"{self.name}: stopped while it was waited for")
+
+    def renew(self) -> None:
+        """Forget what was found out on an earlier connection, and do what was asked for then."""
+        for name in ("facts", "residence", "interpreter", "python_there"):
+            self.__dict__.pop(name, None)
+        self.facts  # noqa: B018 - who we are there is needed for every command
+        for again in self.after_renewal:
+            again()
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""

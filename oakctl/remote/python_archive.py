@@ -30,7 +30,10 @@ MOST_MEMBERS = 50_000
 RUN_DEADLINE_S = 60.0
 DESCRIPTION = "oakctl-python.json"  # written by scripts/standalone-python
 # What our node code needs, and what services written in Python expect of any Python.
-MODULES = ("asyncio", "ctypes", "hashlib", "multiprocessing", "sqlite3", "ssl", "zlib")
+MODULES = (
+    *("asyncio", "ctypes", "hashlib", "http.server", "json", "logging.handlers"),
+    *("multiprocessing", "sqlite3", "ssl", "threading", "urllib.request", "zlib"),
+)
 TRIAL = f"import sys, {', '.join(MODULES)}; print('.'.join(map(str, sys.version_info[:3])))"
 
 _RELEASE = re.compile(r"cpython-(3\.\d+\.\d+)\+")

@@ -114,7 +114,7 @@ def unit_step(title: str, name: str, make: Callable[[Remote], Unit]) -> Step:
         if state != "running":
             raise _does_not_run(remote, name, state)
 
-    return Step(title, check, apply)
+    return Step(title, check, apply, name=name)
 
 
 def _does_not_run(remote: Remote, name: str, state: str) -> OakError:
