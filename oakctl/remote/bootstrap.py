@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
+from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
@@ -19,10 +22,12 @@ from oakctl.remote import connection, hooks, playbook, residence, runner
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
-from oakctl.remote.residence import Residence
+from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.runner import Report
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
+
+MOST_SKEW_S = 12 * 3600.0  # the certificates are valid from yesterday on
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,8 @@ def bootstrap_cluster(
     target: Target, inputs: ClusterInputs, report: Report, cancelled: threading.Event
 ) -> ClusterAccess:
     """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(cluster_plan(inputs), remote, report, cancelled)
+    with _held(target, report, cancelled) as remote:
+        runner.run(cluster_plan(inputs), remote, report, cancelled)
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
@@ -113,10 +116,8 @@ def bootstrap_worker(
     target: Target, inputs: WorkerInputs, report: Report, cancelled: threading.Event
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(worker_plan(inputs), remote, report, cancelled)
+    with _held(target, report, cancelled) as remote:
+        runner.run(worker_plan(inputs), remote, report, cancelled)
         return remote.facts
 
 
@@ -134,9 +135,23 @@ def look(target: Target) -> HostFacts:
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
+        if isinstance(remote.residence, Homeless):
+            report(_event(remote, "host: found", f"nothing of ours: {remote.residence.reason}"))
+            return
+        if remote.residence.as_root:
+            remote.require_rights()
+        # Without Python nothing of ours runs there, and nothing can hold the lock.
+        with host_lock(remote) if remote.facts.python else nullcontext():
+            runner.run(removal_plan(role), remote, report, cancelled)
+
+
+@contextmanager
+def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterator[FabricRemote]:
+    """The host, found usable, and held for this run."""
+    with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         admit(remote, report)
         with host_lock(remote):
-            runner.run(removal_plan(role), remote, report, cancelled)
+            yield remote
 
 
 def check(target: Target, plan: Callable[[], list[Step]]) -> tuple[StepEvent, ...]:
@@ -155,10 +170,8 @@ def run_playbook(
 ) -> None:
     """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
     plan = playbook_plan(name, settings)
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(plan, remote, report, cancelled)
+    with _held(target, report, cancelled) as remote:
+        runner.run(plan, remote, report, cancelled)
 
 
 def admit(remote: FabricRemote, report: Report) -> None:
@@ -168,14 +181,32 @@ def admit(remote: FabricRemote, report: Report) -> None:
     """
     found = _require_usable(remote)
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
-    report(StepEvent(time.time(), remote.name, "host: found", "skipped", choice))
+    report(_event(remote, "host: found", choice))
 
 
 def _require_usable(remote: FabricRemote) -> Residence:
     found = residence.require_usable(remote.name, remote.facts, remote.residence)
+    require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
     return found
+
+
+def require_clock(host: str, facts: HostFacts) -> None:
+    """Return when the certificates that are made now are valid by the host's clock.
+
+    A host without a battery for its clock wakes in 1970. Raises OakError.
+    """
+    if facts.clock and facts.asked_at and abs(facts.clock - facts.asked_at) > MOST_SKEW_S:
+        there = datetime.fromtimestamp(facts.clock, timezone.utc)
+        raise OakError(
+            f"{host}: its clock is wrong: it says {there:%Y-%m-%d %H:%M} UTC",
+            hint=f"set it on the host: sudo date -u -s @{facts.asked_at:.0f}",
+        )
+
+
+def _event(remote: Remote, step: str, message: str) -> StepEvent:
+    return StepEvent(time.time(), remote.name, step, "skipped", message)
 
 
 def bus_address(remote: Remote) -> str:

@@ -52,9 +52,7 @@ def steps(name: str, settings: Mapping[str, str]) -> list[Step]:
     Raises NotFound, and UsageError when the settings are not what the playbook takes or the
     playbook is not one.
     """
-    function = getattr(load(name), "steps", None)
-    if not callable(function):
-        raise UsageError(f"playbook {name} has no function `steps`")
+    function = load(name).steps
     _check_settings(name, function, settings)
     try:
         found = list(function(**settings))
@@ -108,5 +106,9 @@ def _load_file(name: str, path: Path) -> ModuleType:
     except OakError:
         raise
     except Exception as error:  # what users write may raise anything; it is told as theirs
-        raise UsageError(f"{path}: {type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"{path} does not load: {type(error).__name__}: {error}", hint=f"correct {path}"
+        ) from error
+    if not callable(getattr(module, "steps", None)):
+        raise UsageError(f"{path} has no function `steps`", hint=f"correct {path}")
     return module

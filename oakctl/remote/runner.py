@@ -18,6 +18,7 @@ from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
 Report = Callable[[StepEvent], None]
 
+BROKE = "the playbook broke"
 LOOK_EVERY_S = 0.5
 
 
@@ -75,7 +76,7 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
         tell("failed", error.message, time.monotonic() - started)
         raise _at(remote, step, error) from error
     except Exception as error:  # a user's step may raise anything; it is told as that step's
-        tell("failed", str(error), time.monotonic() - started)
+        tell("failed", f"{BROKE}: {type(error).__name__}: {error}", time.monotonic() - started)
         raise _broken(remote, step, error) from error
     if still:
         tell("failed", still, time.monotonic() - started)
@@ -84,7 +85,10 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
 
 
 def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
-    return OakError(f"{remote.name}: {step.title}: {type(error).__name__}: {error}")
+    return OakError(
+        f"{remote.name}: {step.title}: {BROKE}: {type(error).__name__}: {error}",
+        hint="oakctl playbook ls shows which file it is",
+    )
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:
