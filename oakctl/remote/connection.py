@@ -26,7 +26,7 @@ import paramiko
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence
+from oakctl.remote import facts, privilege, residence, shells
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
@@ -415,7 +415,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.words(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)
