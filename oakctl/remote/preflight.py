@@ -239,19 +239,22 @@ def _network(host: str, facts: HostFacts) -> Iterator[HostFinding]:
         )
 
 
+# What lets the bus through, by the firewall that is active.
+OPENINGS = {
+    "ufw": f"sudo ufw allow {BUS_PORT}/tcp",
+    "firewalld": f"sudo firewall-cmd --permanent --add-port={BUS_PORT}/tcp "
+    "&& sudo firewall-cmd --reload",
+}
+
+
 def _firewalls(host: str, facts: HostFacts) -> Iterator[HostFinding]:
-    openings = {
-        "ufw": f"sudo ufw allow {BUS_PORT}/tcp",
-        "firewalld": f"sudo firewall-cmd --permanent --add-port={BUS_PORT}/tcp "
-        "&& sudo firewall-cmd --reload",
-    }
     for name in facts.network.firewalls:
         yield HostFinding(
             host,
             FIXABLE,
             "firewall",
             f"{name} is active: workers do not reach a bus here",
-            openings.get(name, ""),
+            OPENINGS.get(name, ""),
         )
 
 

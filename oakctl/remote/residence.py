@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oakctl.errors import OakError
-from oakctl.remote.facts import HostFacts, Place
+from oakctl.remote.equipment import Place
+from oakctl.remote.facts import HostFacts
 
 PLAIN = "plain"  # a lab's keeper
 SYSTEM = "systemd"

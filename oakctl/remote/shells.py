@@ -18,7 +18,5 @@ def words(script: str) -> str:
     """`script` for `sh`, as one command line. Marks of letters and digits in it stay readable."""
     if not _MEANS_SOMETHING_SOMEWHERE.search(script):
         return f"sh -c {shlex.quote(script)}"
-    escaped = "".join(
-        chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in script.encode()
-    )
-    return f"sh -c 'eval \"$(printf %b \"{escaped}\")\"'"
+    escaped = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in script.encode())
+    return f'sh -c \'eval "$(printf %b "{escaped}")"\''

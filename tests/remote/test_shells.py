@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from oakctl.remote import shells
 
 LOGIN_SHELLS = ("sh", "bash", "dash", "zsh", "fish", "tcsh")
-ODD = "printf '%s|' 'a'\"'\"'b' \"!! $HOME \\\\ `echo x`\"\n# a comment: it's 100 %\nprintf '\\t\u00e9 !'"
+ODD = """printf '%s|' 'a'"'"'b' "!! $HOME \\\\ `echo x`"
+# a comment: it's 100 %
+printf '\\té !'"""
 
 
 def through(shell: str, script: str) -> bytes:
@@ -36,7 +38,9 @@ def test_odd_scripts(shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", LOGIN_SHELLS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
 def test_any_text(shell: str, text: str) -> None:
     here = f"cat <<'end of it'\n{text}\nend of it\n"
