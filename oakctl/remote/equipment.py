@@ -50,6 +50,7 @@ class Docker:
     storage_driver: str = ""
     root_directory: str = ""
     engine_id: str = ""
+    images: Place = Place()  # where `root_directory` lies
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Network:
     nft_rules: int = 0
     firewalls: tuple[str, ...] = ()  # that are active: "ufw", "firewalld"
     iptable_raw: str = ""  # "yes", "no"
+    drops_input: bool = False  # what is not let in by a rule of its own
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,21 @@ class CommandLine:
     file: str = ""
     lines: int = 0
     text: str = ""
+
+
+@dataclass(frozen=True)
+class Install:
+    """Something of ours that is there already."""
+
+    prefix: str
+    readable: bool = True  # if not, nothing below is known
+    roles: tuple[str, ...] = ()  # as set up: "orchestrator of edge", "worker edge/w1"
+    recorded: tuple[str, ...] = ()  # in the manifest: "cluster", "worker"
+    has_release: bool = False  # the programs of a role are whole and in force
+    holder: str = ""  # who worked on it last: "anna on laptop, process 4711"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every role that was begun has been set up."""
+        kinds = {"cluster" if role.startswith("orch") else "worker" for role in self.roles}
+        return self.has_release and bool(kinds) and set(self.recorded) <= kinds

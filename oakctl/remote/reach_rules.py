@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from oakctl.model.views import HostFinding
 from oakctl.remote.facts import HostFacts
-from oakctl.remote.preflight import BLOCK, NOTE, OPENINGS
+from oakctl.remote.findings import BLOCK, NOTE
+from oakctl.remote.network_rules import OPENINGS
 
 TOPIC = "reach"
 
