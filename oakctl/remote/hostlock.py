@@ -28,6 +28,7 @@ ANSWER_S = 30.0
 HOLD = """
 import fcntl, os, select, sys
 path, who, lease, mark = sys.argv[1:]
+os.umask(0o077)
 try:
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
