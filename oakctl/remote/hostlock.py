@@ -53,7 +53,26 @@ while select.select([0], [], [], float(lease))[0] and os.read(0, 64):
 
 @contextmanager
 def host_lock(remote: FabricRemote) -> Iterator[None]:
-    """Hold the host; raises Conflict naming the holder when another run has it."""
+    """Hold the host; raises Conflict naming the holder when another run has it.
+
+    It is taken again when the connection is made anew: with a restart of the host it is gone.
+    """
+    with contextlib.ExitStack() as held:
+
+        def take() -> None:
+            held.close()
+            held.enter_context(_taken(remote))
+
+        take()
+        remote.after_renewal.append(take)
+        try:
+            yield
+        finally:
+            remote.after_renewal.remove(take)
+
+
+@contextmanager
+def _taken(remote: FabricRemote) -> Iterator[None]:
     who = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
     # A login shell may greet first, with any words: the answer is the line with this mark.
     mark = secrets.token_hex(8)
