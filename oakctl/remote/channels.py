@@ -7,7 +7,6 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import fabric.runners
 import invoke.exceptions
 import paramiko
 
+from oakctl.remote import shells
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
 SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
@@ -49,7 +49,7 @@ def no_progress(done: int, total: int) -> None:
 
 def end_command(mark: str) -> str:
     """The command that ends what carries `mark`: an SSH server leaves it to itself."""
-    return f"sh -c {shlex.quote(_END_SESSION)} sh {mark}"
+    return shells.words(f"set -- {mark}\n{_END_SESSION}")
 
 
 class NoneFree(Exception):

@@ -29,6 +29,7 @@ from oakctl.remote import (
     python_cache,
     reboot,
     residence,
+    shells,
     uploads,
 )
 from oakctl.remote.channels import (
@@ -361,7 +362,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.words(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)

@@ -37,7 +37,8 @@ from oakctl.remote import (
     target,
 )
 from oakctl.remote.connection import open_fabric
-from oakctl.remote.facts import CommandLine, Control, Docker, HostFacts, Network, Place
+from oakctl.remote.equipment import CommandLine, Control, Docker, Network, Place
+from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
 from oakctl.remote.questions import SCRIPT
 from oakctl.remote.residence import SYSTEM, USER, Homeless, Residence, choose, require_usable
