@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator
 import asyncssh
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.remote.identity import Identity
+from oakctl.remote.route import route
 from oakctl.remote.target import Target
 
 log = logging.getLogger(__name__)
@@ -48,13 +50,17 @@ async def _dial(
     target: Target, through: asyncssh.SSHClientConnection | None
 ) -> asyncssh.SSHClientConnection:
     client = _Client(target)
-    options = target.asyncssh_options(lambda: client)
+    found = await asyncio.to_thread(target.identity)
     try:
-        return await asyncssh.connect(**options, tunnel=through or ())
+        async with _key_pairs(found) as keys:
+            options = target.asyncssh_options(lambda: client, keys)
+            if through is not None:
+                options |= {"tunnel": through, "proxy_command": None}
+            return await asyncssh.connect(**options)
     except asyncssh.HostKeyNotVerifiable as error:
         raise client.refusal or target.no_answer(error) from error
     except asyncssh.PermissionDenied as error:
-        raise target.refused(error.reason) from error
+        raise target.refused(error.reason, found) from error
     except asyncssh.ChannelOpenError as error:
         raise Unreachable(
             f"{target.name}: {target.where} is not reached from the jump host: {error.reason}"
@@ -64,18 +70,35 @@ async def _dial(
 
 
 @contextlib.asynccontextmanager
+async def _key_pairs(found: Identity) -> AsyncIterator[list[asyncssh.SSHKeyPair]]:
+    """The keys in their order; the agent is there to sign for as long as the context lasts."""
+    async with contextlib.AsyncExitStack() as stack:
+        held: dict[bytes, asyncssh.SSHKeyPair] = {}
+        if found.agent and any(offer.file is None for offer in found.offers):
+            agent = await stack.enter_async_context(asyncssh.connect_agent(found.agent))
+            held = {pair.public_data: pair for pair in await agent.get_keys()}
+        pairs: list[asyncssh.SSHKeyPair] = []
+        for offer in found.offers:
+            if offer.file is not None:
+                pairs += asyncssh.load_keypairs(str(offer.file), offer.passphrase or None)
+            elif offer.blob in held:
+                pairs.append(held[offer.blob])
+        yield pairs
+
+
+@contextlib.asynccontextmanager
 async def connect(target: Target) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection to `target` through its jump hosts, each checked as strictly as the target.
 
     Raises Unreachable, in words, when one of them cannot be reached or is not believed.
     """
     async with contextlib.AsyncExitStack() as stack:
-        through: asyncssh.SSHClientConnection | None = None
-        for hop in target.hops():
-            through = await _dial(hop, through)
-            stack.push_async_callback(_hang_up, through)
-        connection = await _dial(target, through)
+        first, *others = await asyncio.to_thread(route, target)
+        connection = await _dial(first, None)
         stack.push_async_callback(_hang_up, connection)
+        for machine in others:
+            connection = await _dial(machine, connection)
+            stack.push_async_callback(_hang_up, connection)
         yield connection
 
 
