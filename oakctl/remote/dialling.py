@@ -78,6 +78,10 @@ class _Policy:
         self._target.admit(asyncssh.import_public_key(text))
 
 
+class _HungUp(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types
+    """The server has ended the connection between two keys."""
+
+
 class _Keys(AuthStrategy):  # type: ignore[misc]  # paramiko has no types
     """Offers keys in their order, and stops where the server hangs up."""
 
@@ -87,7 +91,8 @@ class _Keys(AuthStrategy):  # type: ignore[misc]  # paramiko has no types
         self._found = found
 
     def authenticate(self, transport: Any) -> None:
-        """Called by paramiko. Raises its AuthenticationException when no key was enough."""
+        """Called by paramiko. Raises its AuthenticationException when no key was enough, _HungUp
+        when the server would not see all of them."""
         said: Exception | None = None
         with identity.agent_keys(self._found.agent) as held:
             for offer in self._found.offers:
@@ -103,7 +108,7 @@ class _Keys(AuthStrategy):  # type: ignore[misc]  # paramiko has no types
                 if transport.is_authenticated():
                     return
                 if not transport.is_active():
-                    raise paramiko.AuthenticationException("it hung up: too many keys were tried")
+                    raise _HungUp
         raise paramiko.AuthenticationException(str(said) if said else "there is no key to offer")
 
 
@@ -154,6 +159,8 @@ def _open(target: Target, found: Identity, connection: fabric.Connection) -> Non
         raise
     except paramiko.AuthenticationException as error:
         raise target.refused(str(error), found) from error
+    except _HungUp as error:
+        raise target.too_many_keys() from error
     except paramiko.ChannelException as error:
         raise Unreachable(
             f"{target.name}: {target.where} is not reached from the jump host: {error.text}"

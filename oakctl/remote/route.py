@@ -45,10 +45,10 @@ def _route(target: Target, before: tuple[Target, ...]) -> tuple[Target, ...]:
         raise UsageError(f"the jump hosts lead in a circle, or too far: {names}")
     hops: tuple[Target, ...] = ()
     for text in here.jump:
-        hop = _hop(here, text)
+        hop = _hop(target, text)
         if hops:  # it is reached through the one before, whatever is configured for it alone
             hops += (replace(resolve(hop), jump=(), proxy_command=""),)
-        elif not (before and (hop.address, hop.login) == (target.address, target.login)):
+        else:
             hops += _route(hop, (*before, here))
     return (*hops, here)
 
@@ -56,7 +56,8 @@ def _route(target: Target, before: tuple[Target, ...]) -> tuple[Target, ...]:
 def _hop(target: Target, text: str) -> Target:
     user, address, port = split_address(text, unsaid=0)
     return Target(
-        name=f"{address}, the jump host of {target.name}",
+        name=f"{address}, the jump host of {target.before or target.name}",
+        before=target.before or target.name,
         address=address,
         port=port,
         user=user,

@@ -49,6 +49,7 @@ class Target:
     accept_new: bool = False
     known_hosts: tuple[str, ...] = ()
     sudo_password: str = field(default="", repr=False)  # in memory only
+    before: str = ""  # of a jump host: the host that is reached through it
     ssh_config: bool = False
     passphrases: Passphrases = field(default=no_passphrase, repr=False, compare=False)
     # What only ssh_config says.
@@ -112,7 +113,7 @@ class Target:
 
     def admit(self, key: asyncssh.SSHKey) -> None:
         """Return when `key` may be this host's; raises Unreachable (see `HostKeys.admit`)."""
-        self.host_keys.admit(self.name, *self.key_place, key)
+        self.host_keys.admit(self.name, *self.key_place, key, known_as=self.before or self.name)
 
     def host_key_algorithms(self) -> tuple[str, ...]:
         """Types of host keys to ask for, best first."""
@@ -177,6 +178,13 @@ class Target:
             f"{self.name}: {self.where} does not let {self.login} in with the key of {keys}",
             hint=f"ssh-copy-id{copy}{via} -p {self.port} {self.login}@{self.address}",
             details=(reason,) if reason else (),
+        )
+
+    def too_many_keys(self) -> Unreachable:
+        """The error for a server that hangs up before the right key had its turn."""
+        return Unreachable(
+            f"{self.name}: {self.where} hung up: too many keys were tried for {self.login}",
+            hint=f"name the one: oakctl host add {self.name} {self.login}@{self.where} -i KEY",
         )
 
     def no_answer(self, error: BaseException) -> Unreachable:

@@ -26,6 +26,7 @@ LONGEST_DELAY_S = 5.0
 STEADY_S = 10.0  # up for so long: the next failure is a new one
 CLOSE_DEADLINE_S = 2.0
 CHUNK = 65536  # bytes
+TOO_MANY = "Too many authentication failures"  # OpenSSH's reason for hanging up
 
 
 class _Client(asyncssh.SSHClient):
@@ -65,6 +66,10 @@ async def _dial(
         raise Unreachable(
             f"{target.name}: {target.where} is not reached from the jump host: {error.reason}"
         ) from error
+    except asyncssh.ProtocolError as error:
+        if TOO_MANY in error.reason:
+            raise target.too_many_keys() from error
+        raise target.no_answer(error) from error
     except (OSError, asyncssh.Error) as error:
         raise target.no_answer(error) from error
 
@@ -94,12 +99,22 @@ async def connect(target: Target) -> AsyncIterator[asyncssh.SSHClientConnection]
     """
     async with contextlib.AsyncExitStack() as stack:
         first, *others = await asyncio.to_thread(route, target)
-        connection = await _dial(first, None)
-        stack.push_async_callback(_hang_up, connection)
+        connection = await stack.enter_async_context(dialled(first, None))
         for machine in others:
-            connection = await _dial(machine, connection)
-            stack.push_async_callback(_hang_up, connection)
+            connection = await stack.enter_async_context(dialled(machine, connection))
         yield connection
+
+
+@contextlib.asynccontextmanager
+async def dialled(
+    machine: Target, through: asyncssh.SSHClientConnection | None
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A connection to one machine of a route, through the one before it. Raises Unreachable."""
+    connection = await _dial(machine, through)
+    try:
+        yield connection
+    finally:
+        await _hang_up(connection)
 
 
 async def _hang_up(connection: asyncssh.SSHClientConnection) -> None:
