@@ -121,7 +121,7 @@ def bootstrap_cluster(
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
-            bus_address=address or target.address,
+            bus_address=address or remote.address,
             bus_port=BUS_PORT,
             tunnel_host=address or "127.0.0.1",
             tunnel_port=BUS_PORT,

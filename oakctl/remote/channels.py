@@ -19,10 +19,9 @@ import invoke.exceptions
 import paramiko
 
 from oakctl.remote import shells
+from oakctl.remote.sessions import Sessions
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
 CHUNK = 32768  # bytes
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
@@ -52,10 +51,6 @@ def end_command(mark: str) -> str:
     return shells.words(f"set -- {mark}\n{_END_SESSION}")
 
 
-class NoneFree(Exception):
-    """All sessions were taken until the deadline of the command."""
-
-
 @dataclass(frozen=True)
 class Ended:
     """What came of a command; `late`: its deadline came first. A signal's exit code is below 0."""
@@ -69,32 +64,37 @@ class Ended:
 class Channels:
     """The channels of one connection. For several threads at a time."""
 
-    def __init__(self, connection: fabric.Connection) -> None:
+    def __init__(self, connection: fabric.Connection, host: str) -> None:
         self._connection = connection
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._sessions = Sessions(host)
         self._opening = threading.Lock()
-        self._ended = threading.Condition()
 
     @property
     def alive(self) -> bool:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def open(self, timeout_s: float) -> Any:
-        """A channel (paramiko's); where the server grants fewer than we use, once another ended.
+    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+        """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
+        NoneFree."""
+        self._sessions.take(timeout_s)
+        try:
+            channel = self._open(timeout_s)
+        finally:
+            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel.exec_command(command)
+        channel.sendall(stdin)
+        return channel
 
-        Raises one of LOST.
-        """
+    def _open(self, timeout_s: float) -> Any:
+        """A channel for a session that is taken; where the host refuses it, once another ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 with self._opening:  # paramiko has one place for all refusals
                     return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
             except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
+                self._sessions.was_refused(deadline)
 
     def run(
         self,
@@ -106,10 +106,9 @@ class Channels:
         progress: Progress = no_progress,
     ) -> Ended:
         """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise NoneFree
+        self._sessions.take(timeout_s)
         try:
-            runner = _Runner(self._connection, self.open(timeout_s), stdin, progress)
+            runner = _Runner(self._connection, self._open(timeout_s), stdin, progress)
             result = runner.run(
                 command,
                 hide=True,
@@ -122,9 +121,7 @@ class Channels:
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+            self._sessions.give_back()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types

@@ -18,8 +18,6 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import fabric
-
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
 from oakctl.remote import (
@@ -36,16 +34,16 @@ from oakctl.remote.channels import (
     LOST,
     Channels,
     Ended,
-    NoneFree,
     Progress,
     end_command,
     no_progress,
 )
-from oakctl.remote.dialling import dial, hang_up
+from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
+from oakctl.remote.sessions import NoneFree
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
 from oakctl.remote.target import Target
 from oakctl.remote.upload_progress import OnUpload
@@ -63,7 +61,7 @@ def open_fabric(target: Target) -> FabricRemote:
     Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
     us in. Blocks: for threads.
     """
-    remote = FabricRemote(target, dial(target))
+    remote = FabricRemote(Line(target))
     try:
         remote.facts  # noqa: B018 - a host that cannot answer is found out here
     except BaseException:
@@ -78,10 +76,10 @@ class FabricRemote:
     `close` may be called by another thread: what runs is then cut off and raises Cancelled.
     """
 
-    def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
-        self._target = target
-        self._chain = chain
-        self._channels = Channels(chain[-1])
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._target = line.target
+        self._channels = Channels(line.connection, self._target.where)
         self._closed = threading.Event()
         self._trying = threading.Lock()
         self._believed = False
@@ -276,12 +274,11 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._channels.open(COMMAND_DEADLINE_S)
-            channel.exec_command(wrapped.command)
-            channel.sendall(wrapped.preamble)
+            return self._channels.attend(wrapped.command, wrapped.preamble, COMMAND_DEADLINE_S)
+        except NoneFree as error:
+            raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
             raise self._lost(command) from error
-        return channel
 
     def reboot(self) -> None:
         """See `Remote`."""
@@ -312,7 +309,7 @@ class FabricRemote:
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
-        hang_up(self._chain)
+        self._line.close()
 
     def _execute(
         self,
