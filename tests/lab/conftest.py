@@ -6,7 +6,7 @@ bare. The operator's home is new in each test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,10 +54,24 @@ def operator_cache(lab_directories: Path) -> Path:
 
 
 @pytest.fixture
-def operator(tmp_path_factory: pytest.TempPathFactory, operator_cache: Path) -> Iterator[Operator]:
-    """Someone who has never run oakctl; all that he started is gone afterwards."""
-    person = Operator(tmp_path_factory.mktemp("operator"), operator_cache)
+def new_operator(
+    tmp_path_factory: pytest.TempPathFactory, operator_cache: Path
+) -> Iterator[Callable[[], Operator]]:
+    """Makes people who have never run oakctl; all that they started is gone afterwards."""
+    people: list[Operator] = []
+
+    def make() -> Operator:
+        people.append(Operator(tmp_path_factory.mktemp("operator"), operator_cache))
+        return people[-1]
+
     try:
-        yield person
+        yield make
     finally:
-        person.kill()
+        for person in people:
+            person.kill()
+
+
+@pytest.fixture
+def operator(new_operator: Callable[[], Operator]) -> Operator:
+    """Someone who has never run oakctl."""
+    return new_operator()
