@@ -1,17 +1,23 @@
-"""Uninstall: takes one role off a host, by its record; with the last role goes everything."""
+"""Uninstall: takes one role off a host, by its record; with the last role goes everything.
+
+Without a role it puts back what playbooks changed on a host that has none.
+"""
 
 from __future__ import annotations
 
 from shlex import join, quote
 
+from oakctl.remote import changes, playbook
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import supervisor_of
 
 
-def steps(role: str) -> list[Step]:
+def steps(role: str = "") -> list[Step]:
+    if not role:
+        return [put_back(), rest()]
     ending = [end_instances()] if role == "worker" else []
-    return [stop(role), *ending, files(role), rest()]
+    return [stop(role), *ending, files(role), put_back(), rest()]
 
 
 def installed(remote: Remote) -> bool:
@@ -67,6 +73,32 @@ def files(role: str) -> Step:
         remote.put(remote.layout.manifest, text(remaining))
 
     return Step(f"uninstall: files of the {role}", check, apply)
+
+
+def put_back() -> Step:
+    """What playbooks changed outside of our folder, by the record that is kept of it."""
+
+    def check(remote: Remote) -> str:
+        changed = ", ".join(sorted(changes.read(remote)))
+        return f"changed by {changed}" if changed and not read(remote) else ""
+
+    def apply(remote: Remote) -> str:
+        return "; ".join(undo(remote, name) for name in sorted(changes.read(remote)))
+
+    def note(remote: Remote) -> str:
+        roles, changed = read(remote), changes.read(remote)
+        return f"kept for the {' and the '.join(sorted(roles))}" if roles and changed else ""
+
+    return Step("uninstall: the host as it was", check, apply, note=note)
+
+
+def undo(remote: Remote, name: str) -> str:
+    module = playbook.load(name)
+    if not hasattr(module, "undo"):
+        changes.forget(remote, name)
+        return f"{name}: kept, as that playbook has no function `undo`"
+    told = [step.apply(remote) or "" for step in module.undo() if step.check(remote)]
+    return f"{name}: {'; '.join(filter(None, told)) or 'done'}"
 
 
 def rest() -> Step:

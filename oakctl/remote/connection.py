@@ -12,6 +12,7 @@ import logging
 import secrets
 import shlex
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -21,7 +22,7 @@ import fabric
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence
+from oakctl.remote import facts, privilege, reboot, residence
 from oakctl.remote.channels import (
     LOST,
     Channels,
@@ -74,6 +75,7 @@ class FabricRemote:
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
+        self.after_renewal: list[Callable[[], None]] = []
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -242,6 +244,32 @@ class FabricRemote:
         except LOST as error:
             raise self._lost(command) from error
         return channel
+
+    def reboot(self) -> None:
+        """See `Remote`."""
+        reboot.carry_out(self)
+
+    def redial(self) -> None:
+        """Give the connection up and open another; raises Unreachable, Cancelled."""
+        hang_up(self._chain)
+        self.pause(0)
+        self._chain = dial(self._target)
+        self._channels = Channels(self._chain[-1])
+        self.pause(0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Cancelled once `close` was called."""
+        if self._closed.wait(seconds):
+            hang_up(self._chain)
+            raise Cancelled(f"{self.name}: stopped while it was waited for")
+
+    def renew(self) -> None:
+        """Forget what was found out on an earlier connection, and do what was asked for then."""
+        for name in ("facts", "residence"):
+            self.__dict__.pop(name, None)
+        self.facts  # noqa: B018 - who we are there is needed for every command
+        for again in self.after_renewal:
+            again()
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""

@@ -28,6 +28,7 @@ ANSWER_S = 30.0
 HOLD = """
 import fcntl, os, select, sys
 path, who, lease, mark = sys.argv[1:]
+os.umask(0o077)
 try:
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -52,7 +53,26 @@ while select.select([0], [], [], float(lease))[0] and os.read(0, 64):
 
 @contextmanager
 def host_lock(remote: FabricRemote) -> Iterator[None]:
-    """Hold the host; raises Conflict naming the holder when another run has it."""
+    """Hold the host; raises Conflict naming the holder when another run has it.
+
+    It is taken again when the connection is made anew: with a restart of the host it is gone.
+    """
+    with contextlib.ExitStack() as held:
+
+        def take() -> None:
+            held.close()
+            held.enter_context(_taken(remote))
+
+        take()
+        remote.after_renewal.append(take)
+        try:
+            yield
+        finally:
+            remote.after_renewal.remove(take)
+
+
+@contextmanager
+def _taken(remote: FabricRemote) -> Iterator[None]:
     who = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
     # A login shell may greet first, with any words: the answer is the line with this mark.
     mark = secrets.token_hex(8)

@@ -21,20 +21,31 @@ Report = Callable[[StepEvent], None]
 LOOK_EVERY_S = 0.5
 
 
-def run(plan: Sequence[Step], remote: Remote, report: Report, cancelled: threading.Event) -> None:
+ALLOW_REBOOT = "--allow-reboot"
+
+
+def run(
+    plan: Sequence[Step],
+    remote: Remote,
+    report: Report,
+    cancelled: threading.Event,
+    *,
+    allow_reboot: bool = False,
+) -> None:
     """Make every step of `plan` true of the host, in order; blocks.
 
     A step whose check holds is reported as skipped, so that running a plan again carries on
     where an earlier run ended. Raises the OakError of the first step that fails, with host and
-    step in its message; Cancelled when `cancelled` is set between two steps.
+    step in its message; Cancelled when `cancelled` is set between two steps. A step that restarts
+    the host is left out, and said to be, without `allow_reboot`.
     """
     for step in plan:
         if cancelled.is_set():
             raise Cancelled(f"{remote.name}: stopped before `{step.title}`")
-        _one(step, remote, report)
+        _one(step, remote, report, allow_reboot)
 
 
-def _one(step: Step, remote: Remote, report: Report) -> None:
+def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None:
     def tell(state: str, message: str = "", seconds: float = 0.0) -> None:
         report(StepEvent(time.time(), remote.name, step.title, state, message, seconds))
 
@@ -42,10 +53,13 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
     try:
         missing = step.check(remote)
         if not missing:
-            tell("skipped", "holds already")
+            tell("skipped", step.note(remote) or "holds already")
+            return
+        if step.reboots and not allow_reboot:
+            tell("skipped", f"{missing}: not without {ALLOW_REBOOT}")
             return
         tell("running", missing)
-        step.apply(remote)
+        done = step.apply(remote) or ""
         still = step.check(remote)
     except OakError as error:
         tell("failed", error.message, time.monotonic() - started)
@@ -61,7 +75,7 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
     if still:
         tell("failed", still, time.monotonic() - started)
         raise OakError(f"{remote.name}: {step.title}: done, and still {still}")
-    tell("done", seconds=time.monotonic() - started)
+    tell("done", done, time.monotonic() - started)
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:

@@ -18,6 +18,12 @@ from oakctl.remote.residence import Homeless, Residence
 COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
 
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def no_progress(done: int, total: int) -> None:
+    """For whom progress is nothing to be told of."""
+
 
 class Cancelled(OakError):
     """The operator stopped the run; a later run carries on where it ended."""
@@ -114,11 +120,27 @@ class Remote(Protocol):
     ) -> Completed:
         """As `run`, always as the login user."""
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Write a file atomically (missing directories 0700), and check that all of it arrived."""
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = no_progress
+    ) -> None:
+        """Write a file atomically (missing directories 0700), and check that all of it arrived.
+
+        `progress` is told the bytes that were sent and that there are, as they go.
+        """
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None when there is none."""
+
+    def reboot(self) -> None:
+        """Restart the host and return when it answers again, with `facts` asked anew.
+
+        Raises DeadlineExceeded when it does not. For a step that says so: see `Step.reboots`.
+        """
+
+
+def nothing_to_add(_: Remote) -> str:
+    """What most steps have to say beside what they do."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -126,9 +148,16 @@ class Step:
     """One thing to be true of a host. `check` says whether it is; `apply` makes it so.
 
     `check` returns a word of why not ("missing", "differs") or an empty string when nothing is
-    to be done, so that a run that was cut off carries on where it ended.
+    to be done, so that a run that was cut off carries on where it ended. `apply` may return a
+    word on what it did, and `note` one on a host where nothing has to be done.
+
+    `name` is what a hook calls the step within its playbook; empty: made of the title. With
+    `reboots` the step restarts the host, and is left out where that was not agreed to.
     """
 
     title: str
     check: Callable[[Remote], str]
-    apply: Callable[[Remote], None]
+    apply: Callable[[Remote], str | None]
+    name: str = ""
+    note: Callable[[Remote], str] = nothing_to_add
+    reboots: bool = False

@@ -291,6 +291,8 @@ def test_a_host_gets_a_cgroup_of_its_own_by_hand_or_from_systemd() -> None:
     assert "systemd-run --scope" in by_systemd
     assert "Delegate=yes" in by_systemd
     assert "cgroup.procs" not in by_systemd
+    # A host that restarts itself comes back; one that ends in any other way stays off.
+    assert all(f"[ $code = {boot.REBOOT} ] || exit $code" in each for each in (by_hand, by_systemd))
 
 
 def test_docker_and_tunnels_are_given_where_they_are_asked_for() -> None:

@@ -1,0 +1,79 @@
+"""Docker on a host: whether we put it there, which packages, and what would stay of it. Pure.
+
+Does not belong here: doing it (`playbooks/docker.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oakctl.remote.facts import HostFacts
+
+ENGINE = "docker.io"
+CLIENT = "docker-cli"  # a package of its own since Debian 13, else part of the engine's
+LABEL = "oakctl.instance"
+FOLDERS = ("/var/lib/docker", "/var/lib/containerd", "/etc/docker", "/etc/containerd")
+SHOW = (
+    "docker ps -aq --no-trunc | xargs -r docker inspect --type container; "
+    "docker volume ls -q | xargs -r docker volume inspect"
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why Docker is not installed on a host, and what to do instead."""
+
+    reason: str
+    remedy: str
+
+
+def refusal(facts: HostFacts, *, as_root: bool) -> Refusal | None:
+    """None where the distribution's Docker can be installed."""
+    if facts.architecture == "armv6l" or facts.kernel == "armv6l":
+        return Refusal(
+            "there is no supported Docker for ARMv6 (Raspberry Pi 1 and Zero): Debian's armhf "
+            "programs need ARMv7, and Docker gave up Raspbian with its version 29",
+            "use it for services with `virtualization: process`, or take a newer Raspberry Pi",
+        )
+    if not as_root:
+        return Refusal(
+            f"{facts.user} may not become the superuser, who installs packages",
+            "as an administrator of it: sudo apt-get install docker.io",
+        )
+    return None
+
+
+def packages(known: Sequence[str]) -> list[str]:
+    """What to install, of what the host's package sources have; empty: there is no engine."""
+    if ENGINE not in known:
+        return []
+    return [ENGINE, CLIENT] if CLIENT in known else [ENGINE]
+
+
+def not_ours(inspected: str) -> list[str]:
+    """The containers and volumes in the output of `SHOW` that were not made by us, by name.
+
+    Raises ValueError when that is not what it is.
+    """
+    found: list[str] = []
+    decoder, at = json.JSONDecoder(), 0
+    text = inspected.strip()
+    while at < len(text):
+        items, at = decoder.raw_decode(text, at)
+        found += [_name(item) for item in items if LABEL not in _labels(item)]
+        while at < len(text) and text[at].isspace():
+            at += 1
+    return found
+
+
+def _labels(item: dict[str, object]) -> dict[str, str]:
+    config = item.get("Config")
+    labels = config.get("Labels") if isinstance(config, dict) else item.get("Labels")
+    return labels if isinstance(labels, dict) else {}
+
+
+def _name(item: dict[str, object]) -> str:
+    kind = "container" if "Config" in item else "volume"
+    return f"{kind} {str(item.get('Name', '')).lstrip('/')}"
