@@ -244,6 +244,14 @@ def test_the_archive_is_the_one_that_apt_uses(text: str) -> None:
     assert sources.mirror([text]) == "http://mirror.example/debian"
 
 
+def test_an_index_is_shortened_to_what_is_wanted() -> None:
+    index = "Package: a\nVersion: 1\n\nPackage: ab\nDepends: a\n\nPackage: c\nVersion: 2\n\n"
+
+    assert sources.only(index, {"a", "c", "d"}) == (
+        "Package: a\nVersion: 1\n\nPackage: c\nVersion: 2\n\n"
+    )
+
+
 @given(st.lists(st.text(max_size=60), max_size=4))
 def test_any_source_list_has_an_archive_or_a_clear_answer(texts: list[str]) -> None:
     found = sources.mirror([*texts, "\ndeb http://mirror.example/debian sid main"])
