@@ -26,6 +26,7 @@ from oakctl.model.messages import GreetingAnswer
 from oakctl.orchestration.worker import (
     cgroup,
     facts,
+    identity,
     launch,
     metrics,
     reconcile,
@@ -82,7 +83,12 @@ class Agent:
         )
         self._link = Link(config, self._agent_id, self._facts, self._listeners())
         self._runtime = ProcessRuntime(
-            config.prefix, self._overlay, limits, scripts["launcher"], self._facts.architecture
+            config.prefix,
+            self._overlay,
+            limits,
+            scripts["launcher"],
+            self._facts.architecture,
+            separate_users=identity.separate_users(config.overlay_driver),
         )
         self._artifacts = Artifacts(
             Path(layout.artifact("x")).parent, self._link, scripts["unpack"], self._wake.set
@@ -167,7 +173,8 @@ class Agent:
     def _surroundings(self, desired: DesiredInstance, bind: str) -> Surroundings:
         work = self._runtime.working_directory(desired.name)
         local_address = self._overlay.local_service_address
-        return Surroundings(str(work), launch.environment(desired, work, bind, local_address))
+        environment = launch.environment(desired, work, bind, local_address)
+        return Surroundings(str(work), environment, self._runtime.user(desired))
 
     async def _passes(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.service import Probe
-from oakctl.orchestration.worker import http
+from oakctl.orchestration.worker import http, identity
 from oakctl.orchestration.worker.record import Record
 
 log = logging.getLogger("oakctl.worker.probes")
@@ -29,6 +29,7 @@ class Surroundings:
 
     directory: str
     environment: dict[str, str]
+    user: int | None = None  # None: who the agent is
 
 
 class Probes:
@@ -108,7 +109,7 @@ async def _connects(address: str, port: int) -> bool:
 
 async def _run(probe: Probe, surroundings: Surroundings) -> bool:
     child = await asyncio.create_subprocess_exec(
-        *probe.command,
+        *identity.command(surroundings.user, probe.command),
         cwd=surroundings.directory,
         env=surroundings.environment,
         stdin=asyncio.subprocess.DEVNULL,

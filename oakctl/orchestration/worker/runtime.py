@@ -23,13 +23,15 @@ from typing import Any
 
 from oakctl.model.config import HostLayout
 from oakctl.model.instance import DesiredInstance
-from oakctl.orchestration.worker import launch, procfs, shim
+from oakctl.orchestration.worker import identity, launch, procfs, shim
 from oakctl.orchestration.worker.cgroup import Limits
 from oakctl.orchestration.worker.launch import CannotStart
 from oakctl.orchestration.worker.logs import InstanceLog
 from oakctl.orchestration.worker.overlay import OverlayDriver
 
 log = logging.getLogger("oakctl.worker.runtime")
+
+LOW_PORT = 1024  # below it only the superuser may listen, and who is let to
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,24 @@ class Launch:
 
 
 class ProcessRuntime:
-    """Processes of instances below one prefix."""
+    """Processes of instances below one prefix; with `separate_users` each is a user of its own."""
 
     def __init__(
-        self, prefix: str, overlay: OverlayDriver, limits: Limits, launcher: str, architecture: str
+        self,
+        prefix: str,
+        overlay: OverlayDriver,
+        limits: Limits,
+        launcher: str,
+        architecture: str,
+        *,
+        separate_users: bool = False,
     ) -> None:
         self._layout = HostLayout(prefix)
         self._overlay = overlay
         self._limits = limits
         self._launcher = launcher
         self._architecture = architecture
+        self._separate_users = separate_users
         self._boot = procfs.boot_id()
         self._children: set[int] = set()
         self._logs: dict[str, InstanceLog] = {}
@@ -77,6 +87,10 @@ class ProcessRuntime:
             self._logs[name] = InstanceLog(self.directory(name) / "log")
         return self._logs[name]
 
+    def user(self, desired: DesiredInstance) -> int | None:
+        """Who the instance is; None: who the agent is. Raises ValueError for a bad address."""
+        return identity.number(desired.address) if self._separate_users else None
+
     def prepare(self, desired: DesiredInstance, attempt: int, artifact: Path) -> Launch:
         """Everything for a start but the start; raises CannotStart or OSError."""
         manifest = launch.read_manifest(artifact)
@@ -88,13 +102,18 @@ class ProcessRuntime:
             bind = self._overlay.bind_address(desired.address)
             local_address = self._overlay.local_service_address
             environment = launch.environment(desired, work, bind, local_address)
+            user = self.user(desired)
         except ValueError as error:
             raise CannotStart(f"its addresses do not fit this node: {error}") from error
+        if user is not None:
+            self._give(name, user)
         group = group_name(name, attempt)
         order = {
             "argv": launch.argv(manifest, desired, artifact),
             "environment": environment,
             "directory": str(work),
+            "user": user,
+            "low_ports": any(port.container < LOW_PORT for port in desired.service.all_ports()),
             "cgroups": self._limits.entrances(group),
         }
         words = self._limits.create(group, desired.service.requests)
@@ -166,6 +185,23 @@ class ProcessRuntime:
         if identity is not None and identity.boot == self._boot:
             members |= set(procfs.session_members(identity.pid, identity.start, everyone))
         return members
+
+    def _give(self, name: str, user: int) -> None:
+        """The instance's own files are its user's, and nobody else's are."""
+        work = self.working_directory(name)
+        self.directory(name).chmod(identity.PASSABLE)
+        closed = identity.closed_parent(work)
+        if closed is not None:
+            raise CannotStart(f"it would be a user of its own, and none can pass {closed} (0711)")
+        others = (self.working_directory(other) for other in self.names() if other != name)
+        for other in others:
+            if other.is_dir() and other.stat().st_uid == user:
+                raise CannotStart(f"{other.parent.name} still has its address")
+        identity.hand_over(work, user)
+        log_path = self.log(name).path
+        log_path.touch(mode=0o600)
+        # Through /dev/stderr programs open it again by themselves.
+        identity.hand_over(log_path, user)
 
     def _members(self, name: str, attempt: int) -> set[int]:
         """All that can be found, also those that left the session: HOME tells them."""
