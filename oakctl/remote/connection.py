@@ -286,16 +286,16 @@ class FabricRemote:
 
     def redial(self) -> None:
         """Give the connection up and open another; raises Unreachable, Cancelled."""
-        hang_up(self._chain)
+        self._line.close()
         self.pause(0)
-        self._chain = dial(self._target)
-        self._channels = Channels(self._chain[-1])
+        self._line = Line(self._target)
+        self._channels = Channels(self._line.connection, self._target.where)
         self.pause(0)
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Cancelled once `close` was called."""
         if self._closed.wait(seconds):
-            hang_up(self._chain)
+            self._line.close()
             raise Cancelled(f"{self.name}: stopped while it was waited for")
 
     def renew(self) -> None:
