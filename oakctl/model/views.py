@@ -72,6 +72,8 @@ class StepEvent:
     state: str  # planned, running, done, skipped, failed
     message: str = ""
     seconds: float = 0.0
+    done_bytes: int = 0  # of an upload that goes on
+    total_bytes: int = 0  # 0: it is none
 
 
 @dataclass(frozen=True)
