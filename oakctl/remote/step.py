@@ -20,6 +20,7 @@ COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Tell = Callable[[str, int, int], None]  # a message, bytes done, bytes in all (0: not known)
 
 
 def no_progress(done: int, total: int) -> None:
@@ -142,6 +143,12 @@ class Remote(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None when there is none."""
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Say how a step goes on that takes long; `done` of `total` bytes where that is known."""
+
+    def listen(self, listener: Tell | None) -> None:
+        """Have `tell` and uploads reach `listener`, until another or none is named."""
 
     def reboot(self) -> None:
         """Restart the host and return when it answers again, with `facts` asked anew.
