@@ -183,10 +183,8 @@ def run_playbook(
 ) -> None:
     """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
     plan = playbook_plan(name, settings)
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
+    with _held(target, report, cancelled) as remote:
+        runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
 
 
 def admit(remote: FabricRemote, report: Report) -> None:
@@ -196,7 +194,7 @@ def admit(remote: FabricRemote, report: Report) -> None:
     """
     found = _require_usable(remote)
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
-    report(StepEvent(time.time(), remote.name, "host: found", "skipped", choice))
+    report(_event(remote, "host: found", choice))
 
 
 def _require_usable(remote: FabricRemote) -> Residence:
