@@ -108,19 +108,31 @@ def _failed(remote: Remote, names: Sequence[str], done: Completed) -> OakError:
 
 
 def take_away(remote: Remote, names: Collection[str]) -> list[str]:
-    """Purge those of `names` that nothing else needs by now; what stays, with why.
+    """Purge `names` unless something else needs them by now; what stays, with why.
 
     Raises CommandFailed.
     """
+    kept = needed(remote, names)
+    if not kept:
+        purge(remote, names)
+    return kept
+
+
+def needed(remote: Remote, names: Collection[str]) -> list[str]:
+    """What came later and needs one of `names`, in words; empty: they can go."""
     installed = _installed(remote, names)
     if not installed:
         return []
     simulated = remote.root(f"{APT}apt_get -s purge {join(installed)}", timeout_s=ASK_S).stdout
     others = sorted(set(removed_by(simulated)) - set(installed))
-    if others:  # they came later, and need something that came with us
-        return [f"{', '.join(installed)} (needed by {', '.join(others)})"]
-    remote.root(f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
-    return []
+    return [f"{', '.join(installed)} (needed by {', '.join(others)})"] if others else []
+
+
+def purge(remote: Remote, names: Collection[str]) -> None:
+    """Take these packages away, with their configuration; raises CommandFailed."""
+    installed = _installed(remote, names)
+    if installed:
+        remote.root(f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
 
 
 def _installed(remote: Remote, names: Collection[str]) -> list[str]:
