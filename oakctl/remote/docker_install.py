@@ -14,7 +14,7 @@ from oakctl.remote.facts import HostFacts
 ENGINE = "docker.io"
 CLIENT = "docker-cli"  # a package of its own since Debian 13, else part of the engine's
 LABEL = "oakctl.instance"
-FOLDERS = ("/var/lib/docker", "/var/lib/containerd", "/etc/docker", "/etc/containerd")
+FOLDERS = ("/var/lib/docker", "/var/lib/containerd", "/etc/docker", "/etc/containerd", "/etc/cni")
 SHOW = (
     "docker ps -aq --no-trunc | xargs -r docker inspect --type container; "
     "docker volume ls -q | xargs -r docker volume inspect"

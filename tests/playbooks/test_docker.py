@@ -139,7 +139,7 @@ def test_docker_comes_and_goes(host: RealHost, own_directories: None) -> None:
     told = host.run(steps("uninstall"))
     assert "docker: Docker is gone" in told["uninstall: the host as it was"]
     kept = {"file /usr/local/sbin.*": "the lab's", "file /etc/systemd/system/docker.*": "the lab's"}
-    assert snapshot.difference(before, picture(host), kept=kept) == []
+    assert list(map(str, snapshot.difference(before, picture(host), kept=kept))) == []
 
 
 @mark_all
