@@ -113,21 +113,9 @@ def own_directories(host: RealHost) -> None:
     """In place of directories for each test: the host is one for all of them."""
 
 
-def picture(host: RealHost) -> snapshot.Snapshot:
-    return snapshot.parse(
-        host.shell(f"python3 - {' '.join(snapshot.ROOTS)}", snapshot.SCRIPT.encode())
-    )
-
-
-def mark_all(function: object) -> object:
-    for mark in real_host.MARKS:
-        function = mark(function)
-    return function
-
-
-@mark_all
+@real_host.on_a_real_host
 def test_docker_comes_and_goes(host: RealHost, own_directories: None) -> None:
-    before = picture(host)
+    before = host.picture()
     told = host.run(steps("docker"))
     assert all(said.startswith(("done", "skipped: holds")) for said in told.values()), told
     assert host.shell("docker info --format '{{.ServerVersion}}'")
@@ -139,10 +127,10 @@ def test_docker_comes_and_goes(host: RealHost, own_directories: None) -> None:
     told = host.run(steps("uninstall"))
     assert "docker: Docker is gone" in told["uninstall: the host as it was"]
     kept = {"file /usr/local/sbin.*": "the lab's", "file /etc/systemd/system/docker.*": "the lab's"}
-    assert list(map(str, snapshot.difference(before, picture(host), kept=kept))) == []
+    assert list(map(str, snapshot.difference(before, host.picture(), kept=kept))) == []
 
 
-@mark_all
+@real_host.on_a_real_host
 def test_it_stays_where_somebody_uses_it(host: RealHost, own_directories: None) -> None:
     host.run(steps("docker"))
     host.shell("docker volume create photos")
