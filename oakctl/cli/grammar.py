@@ -117,6 +117,14 @@ SudoPasswordFile = Annotated[
         help="Where the password for sudo stands; without it, it is asked for when needed.",
     ),
 ]
+PythonArchives = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--python-archive",
+        metavar="FILE",
+        help="A standalone Python (tar.gz), pushed where the host's own will not do; repeatable.",
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, host_python, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
     AllowReboot,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -113,6 +114,7 @@ def add(
     allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -121,6 +123,7 @@ def add(
         vcpus=vcpus, memory_mb=memory, storage_mb=storage, vgpus=vgpus, vtpus=vtpus
     )
     labels = _labels(label or [])
+    host_python.given(python_archive)
 
     async def main() -> None:
         async with session.root() as client:

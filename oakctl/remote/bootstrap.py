@@ -10,15 +10,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
-from oakctl.remote import connection, devices, hooks, playbook, residence, runner
+from oakctl.remote import (
+    connection,
+    devices,
+    hooks,
+    playbook,
+    residence,
+    runner,
+)
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
@@ -77,6 +84,7 @@ def cluster_plan(inputs: ClusterInputs) -> list[Step]:
         *_steps("base", "cluster"),
         *_steps("bus", inputs),
         *_steps("cluster", inputs),
+        tidy_python(),
     ]
     return hooks.woven(plan)
 
@@ -88,6 +96,7 @@ def worker_plan(inputs: WorkerInputs, remote: Remote) -> list[Step]:
         *(step for name in found for step in playbook.steps(name, {})),
         *_steps("base", "worker"),
         *_steps("worker", inputs),
+        tidy_python(),
     ]
     return hooks.woven(plan)
 
@@ -111,7 +120,7 @@ def bootstrap_cluster(
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
-            bus_address=address or target.address,
+            bus_address=address or remote.address,
             bus_port=BUS_PORT,
             tunnel_host=address or "127.0.0.1",
             tunnel_port=BUS_PORT,
@@ -138,7 +147,18 @@ def look(target: Target) -> HostFacts:
     with connection.open_fabric(target) as remote:
         if target.sudo_password:
             remote.require_rights()
+        return with_pushed_python(remote)
+
+
+def with_pushed_python(remote: FabricRemote) -> HostFacts:
+    """The facts, and the Python that we pushed earlier where that can be seen."""
+    found = remote.residence
+    hidden = isinstance(found, Homeless) or (
+        found.as_root and remote.facts.privilege == "sudo-password" and not remote.has_password
+    )
+    if remote.facts.python or hidden:
         return remote.facts
+    return replace(remote.facts, python_there=remote.python_there)
 
 
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
@@ -149,8 +169,7 @@ def remove(target: Target, role: str, report: Report, cancelled: threading.Event
             return
         if remote.residence.as_root:
             remote.require_rights()
-        # Without Python nothing of ours runs there, and nothing can hold the lock.
-        with host_lock(remote) if remote.facts.python else nullcontext():
+        with host_lock(remote):
             runner.run(removal_plan(role), remote, report, cancelled)
 
 
@@ -195,6 +214,7 @@ def admit(remote: FabricRemote, report: Report) -> None:
     found = _require_usable(remote)
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
     report(_event(remote, "host: found", choice))
+    report(_event(remote, "host: python", remote.interpreter.reason))
 
 
 def _require_usable(remote: FabricRemote) -> Residence:
@@ -202,6 +222,7 @@ def _require_usable(remote: FabricRemote) -> Residence:
     require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
+    remote.interpreter  # noqa: B018 - where there is none, that is told before anything is done
     return found
 
 
@@ -225,6 +246,12 @@ def _event(remote: Remote, step: str, message: str) -> StepEvent:
 def bus_address(remote: Remote) -> str:
     """The one address a lab's host may listen on; empty: all of them."""
     return remote.facts.environment.get("OAKCTL_HOST_ADDRESS", "")
+
+
+def tidy_python() -> Step:
+    """What is done when everything of a role runs by the interpreter in use."""
+    step: Step = playbook.load("python").tidy()
+    return step
 
 
 def _steps(name: str, inputs: object) -> list[Step]:

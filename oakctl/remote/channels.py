@@ -7,7 +7,6 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +18,10 @@ import fabric.runners
 import invoke.exceptions
 import paramiko
 
+from oakctl.remote import shells
+from oakctl.remote.sessions import Sessions
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
 CHUNK = 32768  # bytes
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
@@ -49,11 +48,7 @@ def no_progress(done: int, total: int) -> None:
 
 def end_command(mark: str) -> str:
     """The command that ends what carries `mark`: an SSH server leaves it to itself."""
-    return f"sh -c {shlex.quote(_END_SESSION)} sh {mark}"
-
-
-class NoneFree(Exception):
-    """All sessions were taken until the deadline of the command."""
+    return shells.words(f"set -- {mark}\n{_END_SESSION}")
 
 
 @dataclass(frozen=True)
@@ -69,32 +64,37 @@ class Ended:
 class Channels:
     """The channels of one connection. For several threads at a time."""
 
-    def __init__(self, connection: fabric.Connection) -> None:
+    def __init__(self, connection: fabric.Connection, host: str) -> None:
         self._connection = connection
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._sessions = Sessions(host)
         self._opening = threading.Lock()
-        self._ended = threading.Condition()
 
     @property
     def alive(self) -> bool:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def open(self, timeout_s: float) -> Any:
-        """A channel (paramiko's); where the server grants fewer than we use, once another ended.
+    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+        """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
+        NoneFree."""
+        self._sessions.take(timeout_s)
+        try:
+            channel = self._open(timeout_s)
+        finally:
+            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel.exec_command(command)
+        channel.sendall(stdin)
+        return channel
 
-        Raises one of LOST.
-        """
+    def _open(self, timeout_s: float) -> Any:
+        """A channel for a session that is taken; where the host refuses it, once another ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 with self._opening:  # paramiko has one place for all refusals
                     return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
             except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
+                self._sessions.was_refused(deadline)
 
     def run(
         self,
@@ -105,11 +105,14 @@ class Channels:
         encoding: str = "utf-8",
         progress: Progress = no_progress,
     ) -> Ended:
-        """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise NoneFree
+        """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
+
+        The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
+        """
+        self._sessions.take(timeout_s)
         try:
-            runner = _Runner(self._connection, self.open(timeout_s), stdin, progress)
+            channel = self._open(timeout_s)
+            runner = _Runner(self._connection, channel, stdin, progress, timeout_s)
             result = runner.run(
                 command,
                 hide=True,
@@ -122,18 +125,23 @@ class Channels:
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+            self._sessions.give_back()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
     def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+        self,
+        connection: fabric.Connection,
+        channel: Any,
+        stdin: bytes,
+        progress: Progress,
+        patience_s: float,
     ) -> None:
         super().__init__(context=connection)
+        self._patience_s = patience_s
+        self._moved = time.monotonic()
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
@@ -148,6 +156,10 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     def kill(self) -> None:
         """Called when its time is over. What invoke itself says of that depends on which thread
         is faster."""
+        left = self._moved + self._patience_s - time.monotonic()
+        if left > 0:  # its input has gone on since
+            self.start_timer(left)
+            return
         self.is_late = True
         super().kill()
 
@@ -155,6 +167,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         try:
             for at in range(0, len(self._stdin), CHUNK):
                 self.channel.sendall(self._stdin[at : at + CHUNK])
+                self._moved = time.monotonic()
                 self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):

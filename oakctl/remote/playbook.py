@@ -76,7 +76,8 @@ def _made(name: str, module: ModuleType, make: Callable[[], Iterable[Step]]) -> 
     if not all(isinstance(step, Step) for step in found):
         raise _broken(name, path, f"{path}: `steps` gave something that is not a Step")
     return [
-        replace(step, playbook=name, name=step.name or outline.slug(step.title)) for step in found
+        replace(step, playbook=step.playbook or name, name=step.name or outline.slug(step.title))
+        for step in found
     ]
 
 
