@@ -44,7 +44,7 @@ def engine() -> Step:
         if not wanted:
             raise OakError(
                 f"{remote.name}: its package sources have no {docker_install.ENGINE}",
-                hint=f"on {remote.name}: apt-cache policy {docker_install.ENGINE} shows where it looks",
+                hint=f"on {remote.name}: apt-cache policy {docker_install.ENGINE} lists them",
             )
         before = {} if NAME in changes.read(remote) else as_it_is(remote)
         changes.record(remote, NAME, {"complete": False, **before})
