@@ -13,7 +13,7 @@ from oakctl.remote.facts import HostFacts
 
 ENGINE = "docker.io"
 CLIENT = "docker-cli"  # a package of its own since Debian 13, else part of the engine's
-LABEL = "oakctl.instance"
+LABELS = "oakctl."  # what labels of ours begin with
 FOLDERS = ("/var/lib/docker", "/var/lib/containerd", "/etc/docker", "/etc/containerd", "/etc/cni")
 SHOW = (
     "docker ps -aq --no-trunc | xargs -r docker inspect --type container; "
@@ -103,10 +103,14 @@ def not_ours(inspected: str) -> list[str]:
     text = inspected.strip()
     while at < len(text):
         items, at = decoder.raw_decode(text, at)
-        found += [_name(item) for item in items if LABEL not in _labels(item)]
+        found += [_name(item) for item in items if not _is_ours(item)]
         while at < len(text) and text[at].isspace():
             at += 1
     return found
+
+
+def _is_ours(item: dict[str, object]) -> bool:
+    return any(label.startswith(LABELS) for label in _labels(item))
 
 
 def _labels(item: dict[str, object]) -> dict[str, str]:

@@ -80,7 +80,7 @@ def test_what_others_have_in_the_engine_is_found(
 ) -> None:
     containers, volumes, foreign = [], [], []
     for at, (name, plain, ours, is_container) in enumerate(things):
-        marked = {**(plain or {}), docker_install.LABEL: "x"} if ours else plain
+        marked = {**(plain or {}), f"{docker_install.LABELS}cluster": "x"} if ours else plain
         if is_container:
             containers.append({"Name": f"/{name}{at}", "Config": {"Labels": marked}})
         else:
