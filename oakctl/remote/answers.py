@@ -178,10 +178,11 @@ def control(answers: Answers) -> Control:
     return Control(version, in_second or (first and answers.one("memory_cgroup") == "1"))
 
 
-def command_line(line: str) -> CommandLine:
+def command_line(line: str, booted: str) -> CommandLine:
     """A Raspberry Pi's; nothing where the file is none of those that it may be."""
     file, lines, text = [*line.split("\t"), "", ""][:3]
-    return CommandLine(file, number(lines), text) if file in COMMAND_LINES else CommandLine()
+    known = file in COMMAND_LINES
+    return CommandLine(file, number(lines), text, booted) if known else CommandLine()
 
 
 def gpus(answers: Answers) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ class CommandLine:
     file: str = ""
     lines: int = 0
     text: str = ""
+    booted: str = ""  # what the running kernel was given; empty: not known
 
 
 @dataclass(frozen=True)

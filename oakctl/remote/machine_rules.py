@@ -68,6 +68,14 @@ def memory_groups(host: str, facts: HostFacts) -> Iterator[HostFinding]:
         yield HostFinding(
             host, NOTE, "memory", message, "boot with cgroup_enable=memory on the command line"
         )
+    elif raspberry_pi.waits_for_boot(line.text, line.booted):
+        yield HostFinding(
+            host,
+            FIXABLE,
+            "memory",
+            f"{message}; {line.file} turns it on, from the next boot on",
+            "sudo reboot",
+        )
     elif raspberry_pi.enables_memory(line.text):
         yield HostFinding(
             host,
@@ -77,7 +85,7 @@ def memory_groups(host: str, facts: HostFacts) -> Iterator[HostFinding]:
             "sudo rpi-eeprom-update -a && sudo apt full-upgrade && sudo reboot",
         )
     else:
-        yield HostFinding(host, FIXABLE, "memory", message, raspberry_pi.remedy(line.file))
+        yield HostFinding(host, FIXABLE, "memory", message, raspberry_pi.remedy(host, line.file))
     if line.lines > 1:
         yield HostFinding(
             host,
