@@ -54,7 +54,7 @@ def stop(role: str) -> Step:
         for name in ROLES[role]["units"]:
             supervisor_of(remote).remove(name)
 
-    return Step(f"uninstall: stop the {role}", check, apply)
+    return Step(f"uninstall: stop the {role}", check, apply, name="stop")
 
 
 def end_instances() -> Step:
@@ -70,7 +70,7 @@ def end_instances() -> Step:
     def apply(remote: Remote) -> None:
         prefix = str(remote.layout.prefix)
         remote.run(
-            join([remote.facts.python, remote.layout.archive, "clear", "--prefix", prefix]),
+            join([remote.python, remote.layout.archive, "clear", "--prefix", prefix]),
             timeout_s=60,
         )
         remote.run(f"rm -rf {quote(folder(remote))}")
@@ -88,7 +88,7 @@ def files(role: str) -> Step:
         remaining = {name: made for name, made in read(remote).items() if name != role}
         remote.put(remote.layout.manifest, text(remaining))
 
-    return Step(f"uninstall: files of the {role}", check, apply)
+    return Step(f"uninstall: files of the {role}", check, apply, name="files")
 
 
 def put_back() -> Step:
@@ -105,7 +105,7 @@ def put_back() -> Step:
         roles, changed = read(remote), changes.read(remote)
         return f"kept for the {' and the '.join(sorted(roles))}" if roles and changed else ""
 
-    return Step("uninstall: the host as it was", check, apply, note=note)
+    return Step("uninstall: the host as it was", check, apply, name="put-back", note=note)
 
 
 def undo(remote: Remote, name: str) -> str:

@@ -89,6 +89,8 @@ class HostLayout:
     releases/<version>/oakctl-node.pyz   one directory per node archive
     current -> releases/<version>        switched atomically
     bin/nats-server                      the bus server
+    python/<start of sha256>/bin/python3 a Python that was pushed, where the host's own is too old
+    python/current -> <start of sha256>  the one in use
     etc/                                 configuration, 0700; secrets 0600
     etc/units/<name>.json                units of the `plain` supervisor
     state/                               durable state of bus, orchestrator and agent
@@ -111,6 +113,10 @@ class HostLayout:
     def nats_server(self) -> str:
         """The bus server's program."""
         return str(self.prefix / "bin" / "nats-server")
+
+    def python(self, name: str) -> str:
+        """The program of a Python that was pushed."""
+        return str(self.prefix / "python" / name / "bin" / "python3")
 
     @property
     def manifest(self) -> str:

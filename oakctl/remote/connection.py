@@ -22,7 +22,15 @@ import fabric
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, reboot, residence
+from oakctl.remote import (
+    facts,
+    interpreter,
+    privilege,
+    python_cache,
+    reboot,
+    residence,
+    uploads,
+)
 from oakctl.remote.channels import (
     LOST,
     Channels,
@@ -34,6 +42,7 @@ from oakctl.remote.channels import (
 )
 from oakctl.remote.dialling import dial, hang_up
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
@@ -110,6 +119,29 @@ class FabricRemote:
     def residence(self) -> Residence | Homeless:
         """Where we live there, or why we cannot."""
         return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password for sudo was given."""
+        return bool(self._target.sudo_password)
+
+    @cached_property
+    def python_there(self) -> str:
+        """The folder of the Python that was pushed earlier and is in use; empty: none."""
+        link = shlex.quote(str(self.layout.prefix / "python/current"))
+        return self.run(f"readlink {link}", check=False).stdout.strip()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The Python to use there; raises OakError where there is none."""
+        there = "" if self.facts.python else self.python_there
+        chosen = interpreter.choose(self.facts, python_cache.listed(), there)
+        return interpreter.required(self.name, chosen)
+
+    @property
+    def python(self) -> str:
+        """See `Remote`."""
+        return self.interpreter.path(self.layout)
 
     @cached_property
     def layout(self) -> HostLayout:
@@ -213,14 +245,15 @@ class FabricRemote:
             progress(done, total)
             self.tell(PurePosixPath(path).name, done, total)
 
-        self._execute(
-            command,
-            content,
-            timeout_s,
-            root=self._owner_is_root,
-            label=f"put {path}",
-            progress=sent,
-        )
+        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
+            self._execute(
+                command,
+                content,
+                timeout_s,
+                root=self._owner_is_root,
+                label=f"put {path}",
+                progress=sent,
+            )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
@@ -283,7 +316,7 @@ class FabricRemote:
 
     def renew(self) -> None:
         """Forget what was found out on an earlier connection, and do what was asked for then."""
-        for name in ("facts", "residence"):
+        for name in ("facts", "residence", "interpreter", "python_there"):
             self.__dict__.pop(name, None)
         self.facts  # noqa: B018 - who we are there is needed for every command
         for again in self.after_renewal:

@@ -6,23 +6,30 @@ Belongs here: comparisons between hosts. Does not belong here: rules for one hos
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from oakctl.model.views import HostFinding
 from oakctl.remote import preflight
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import PythonArchive
 
 MOST_SKEW_S = 30.0
 CERTIFICATE_SLACK_S = 86400.0  # certificates count from a day before they were made
 
 
-def check(hosts: Mapping[str, HostFacts], *, passwords: Iterable[str] = ()) -> list[HostFinding]:
-    """All findings of all hosts. `passwords`: the hosts for which one was given for sudo."""
+def check(
+    hosts: Mapping[str, HostFacts],
+    *,
+    passwords: Iterable[str] = (),
+    archives: Sequence[PythonArchive] = (),
+) -> list[HostFinding]:
+    """All findings of all hosts. `passwords`: the hosts for which one was given for sudo;
+    `archives`: the Pythons that could be pushed."""
     given = frozenset(passwords)
     found = [
         finding
         for name, facts in hosts.items()
-        for finding in preflight.check(name, facts, password_given=name in given)
+        for finding in preflight.check(name, facts, password_given=name in given, archives=archives)
     ]
     # Hosts of a loopback lab are one machine on purpose.
     own = {n: f for n, f in hosts.items() if not f.supervisor.startswith("plain:")}

@@ -9,13 +9,14 @@ work until the remedy is applied; `note` - worth knowing, nothing has to be done
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.views import HostFinding
-from oakctl.remote import raspberry_pi, residence
+from oakctl.remote import interpreter, raspberry_pi, residence
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import NoInterpreter, PythonArchive
 from oakctl.remote.residence import Homeless, Residence
 
 BLOCK, FIXABLE, NOTE = "block", "fixable", "note"
@@ -25,9 +26,16 @@ RAW_SINCE = 28  # Docker publishes ports by the kernel's iptable_raw since this 
 Rule = Callable[[str, HostFacts], Iterator[HostFinding]]
 
 
-def check(host: str, facts: HostFacts, *, password_given: bool = False) -> list[HostFinding]:
-    """Everything that shows on this host alone, worst first."""
+def check(
+    host: str,
+    facts: HostFacts,
+    *,
+    password_given: bool = False,
+    archives: Iterable[PythonArchive] = (),
+) -> list[HostFinding]:
+    """Everything that shows on this host alone, worst first. `archives`: what could be pushed."""
     found = [finding for rule in RULES for finding in rule(host, facts)]
+    found += _python(host, facts, archives)
     found += _residence(host, facts, password_given)
     return in_order(found)
 
@@ -43,7 +51,7 @@ def _residence(host: str, facts: HostFacts, password_given: bool) -> Iterator[Ho
         residence.require_usable(host, facts, chosen)
     except OakError as error:
         reason = error.message.removeprefix(f"{host}: ")
-        topic = "host" if isinstance(chosen, Homeless) else "python" if not facts.python else "disk"
+        topic = "host" if isinstance(chosen, Homeless) else "disk"
         yield HostFinding(host, BLOCK, topic, reason, error.hint)
     if isinstance(chosen, Residence):
         yield HostFinding(
@@ -51,6 +59,16 @@ def _residence(host: str, facts: HostFacts, password_given: bool) -> Iterator[Ho
         )
         yield from _rights(host, facts, chosen, password_given)
         yield from _no_exec(host, facts, chosen)
+
+
+def _python(
+    host: str, facts: HostFacts, archives: Iterable[PythonArchive]
+) -> Iterator[HostFinding]:
+    chosen = interpreter.choose(facts, archives, facts.python_there)
+    if isinstance(chosen, NoInterpreter):
+        yield HostFinding(host, BLOCK, "python", chosen.reason, chosen.remedy)
+    elif not chosen.own:
+        yield HostFinding(host, NOTE, "python", chosen.reason, "")
 
 
 def _rights(

@@ -107,12 +107,7 @@ def place_of(facts: HostFacts, residence: Residence) -> Place:
 
 
 def require_usable(host: str, facts: HostFacts, found: Residence | Homeless) -> Residence:
-    """`found` when a host can be made ours; raises OakError with what is missing there."""
-    if not facts.python:
-        raise OakError(
-            f"{host}: no usable Python there: {facts.python_reason}",
-            hint="install Python 3.10 or newer on it: sudo apt-get install python3",
-        )
+    """`found` when we can live there; raises OakError with what is missing."""
     if isinstance(found, Homeless):
         raise OakError(f"{host}: {found.reason}", hint=found.remedy)
     if not found.as_root and not facts.home_writable:

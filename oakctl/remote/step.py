@@ -13,6 +13,7 @@ from typing import Protocol
 from oakctl.errors import ExitCode, OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.residence import Homeless, Residence
 
 COMMAND_DEADLINE_S = 30.0
@@ -80,6 +81,17 @@ class Remote(Protocol):
     @property
     def address(self) -> str:
         """Where the host is reached from here."""
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """The Python that everything of ours runs by there: its own, or one that is pushed.
+
+        Raises OakError where there is none.
+        """
+
+    @property
+    def python(self) -> str:
+        """The path of that Python; it is there once the steps of `base` hold."""
 
     @property
     def layout(self) -> HostLayout:
@@ -159,7 +171,8 @@ class Step:
     word on what it did, and `note` one on a host where nothing has to be done.
 
     `name` is what a hook calls the step within its playbook; empty: made of the title. With
-    `reboots` the step restarts the host, and is left out where that was not agreed to.
+    `reboots` the step restarts the host, and is left out where that was not agreed to. `playbook`
+    is set by who loads it.
     """
 
     title: str
@@ -168,3 +181,4 @@ class Step:
     name: str = ""
     note: Callable[[Remote], str] = nothing_to_add
     reboots: bool = False
+    playbook: str = ""

@@ -14,7 +14,7 @@ from oakctl.errors import OakError
 from oakctl.model.views import HostCheck, HostFinding, HostView
 from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.passwords import Passwords
-from oakctl.remote import fleet_check, preflight, residence
+from oakctl.remote import fleet_check, preflight, python_cache, residence
 from oakctl.remote.facts import HostFacts
 
 AT_ONCE = 20
@@ -38,7 +38,8 @@ class Checking:
             threads.shutdown(wait=False, cancel_futures=True)
         facts = {h.name: a for h, a in zip(hosts, answers, strict=True) if isinstance(a, HostFacts)}
         given = [host.name for host in hosts if self._passwords.of(host.name)]
-        found = fleet_check.check(facts, passwords=given)
+        archives = await loop.run_in_executor(None, python_cache.listed)
+        found = fleet_check.check(facts, passwords=given, archives=archives)
         silent = [
             HostFinding(host.name, preflight.BLOCK, "ssh", _own(host.name, answer), answer.hint)
             for host, answer in zip(hosts, answers, strict=True)
