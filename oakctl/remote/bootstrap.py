@@ -120,7 +120,7 @@ def bootstrap_cluster(
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
-            bus_address=address or target.address,
+            bus_address=address or remote.address,
             bus_port=BUS_PORT,
             tunnel_host=address or "127.0.0.1",
             tunnel_port=BUS_PORT,
@@ -202,10 +202,8 @@ def run_playbook(
 ) -> None:
     """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
     plan = playbook_plan(name, settings)
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
+    with _held(target, report, cancelled) as remote:
+        runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
 
 
 def admit(remote: FabricRemote, report: Report) -> None:
