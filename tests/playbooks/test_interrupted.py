@@ -14,7 +14,7 @@ from tests.playbooks.conftest import Host
 
 # Drawn anew in every run, or written by what runs: there, with its mode, and of any content.
 OF_ITS_OWN = re.compile(
-    r"(.*\.(pem|key|secret|pyc|unit\.json)|etc/worker/secret|etc/bus/users\.(json|inc)"
+    r"(.*\.(pem|key|secret|pyc|unit\.json)|etc/worker/secret|etc/bus/(nats\.conf|users\.(json|inc))"
     r"|etc/units/.*|(state|log|run)/.*)"
 )
 # There when it is looked at, or not yet: written by what runs.
