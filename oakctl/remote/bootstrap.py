@@ -164,10 +164,11 @@ def with_pushed_python(remote: FabricRemote) -> HostFacts:
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
-        if isinstance(remote.residence, Homeless):
-            report(_event(remote, "host: found", f"nothing of ours: {remote.residence.reason}"))
+        found = residence.where_to_remove(remote.name, remote.facts, remote.residence)
+        if found is None:
+            report(_event(remote, "host: found", "nothing of ours is there"))
             return
-        if remote.residence.as_root:
+        if found.as_root:
             remote.require_rights()
         with host_lock(remote):
             runner.run(removal_plan(role), remote, report, cancelled)

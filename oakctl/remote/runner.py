@@ -114,7 +114,7 @@ def _event(
     *,
     reboots: bool = False,
 ) -> StepEvent:
-    return StepEvent(time.time(), remote.name, step.title, state, message, seconds, reboots)
+    return StepEvent(time.time(), remote.name, step.title, state, message, seconds, reboots=reboots)
 
 
 def _not_allowed(missing: str) -> str:
