@@ -7,22 +7,38 @@ from __future__ import annotations
 
 from shlex import join, quote
 
-from oakctl.remote import changes, playbook
+from oakctl.remote import changes, detached, playbook
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import supervisor_of
 
+JOBS_S = 1800.0
+
 
 def steps(role: str = "") -> list[Step]:
     if not role:
-        return [put_back(), rest()]
+        return [jobs(), put_back(), rest()]
     ending = [end_instances()] if role == "worker" else []
-    return [stop(role), *ending, files(role), put_back(), rest()]
+    return [jobs(), stop(role), *ending, files(role), put_back(), rest()]
 
 
 def installed(remote: Remote) -> bool:
     current = quote(remote.layout.archive)
     return remote.run(f"test -f {current}", check=False).exit_code == 0
+
+
+def jobs() -> Step:
+    """An installation that outlived its run is not cut off in the middle."""
+
+    def check(remote: Remote) -> str:
+        working = detached.names(remote)
+        return f"{', '.join(working)} at work" if working else ""
+
+    def apply(remote: Remote) -> None:
+        for name in detached.names(remote):
+            detached.wait(remote, name, JOBS_S)
+
+    return Step("uninstall: what is still at work", check, apply)
 
 
 def stop(role: str) -> Step:

@@ -74,6 +74,8 @@ class StepEvent:
     message: str = ""
     seconds: float = 0.0
     reboots: bool = False  # of a planned one: the host restarts in it
+    done_bytes: int = 0  # of an upload that goes on
+    total_bytes: int = 0  # 0: it is none
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from oakctl.remote import (
     playbook,
     residence,
     runner,
-    upload_progress,
 )
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
@@ -179,7 +178,6 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
     """The host, found usable, and held for this run."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         admit(remote, report)
-        remote.on_upload = upload_progress.teller(remote.name, report)
         with host_lock(remote):
             yield remote
 

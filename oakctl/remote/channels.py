@@ -105,11 +105,15 @@ class Channels:
         encoding: str = "utf-8",
         progress: Progress = no_progress,
     ) -> Ended:
-        """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
+        """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
+
+        The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
+        """
         if not self._sessions.acquire(timeout=timeout_s):
             raise NoneFree
         try:
-            runner = _Runner(self._connection, self.open(timeout_s), stdin, progress)
+            channel = self.open(timeout_s)
+            runner = _Runner(self._connection, channel, stdin, progress, timeout_s)
             result = runner.run(
                 command,
                 hide=True,
@@ -131,9 +135,16 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
     def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+        self,
+        connection: fabric.Connection,
+        channel: Any,
+        stdin: bytes,
+        progress: Progress,
+        patience_s: float,
     ) -> None:
         super().__init__(context=connection)
+        self._patience_s = patience_s
+        self._moved = time.monotonic()
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
@@ -148,6 +159,10 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     def kill(self) -> None:
         """Called when its time is over. What invoke itself says of that depends on which thread
         is faster."""
+        left = self._moved + self._patience_s - time.monotonic()
+        if left > 0:  # its input has gone on since
+            self.start_timer(left)
+            return
         self.is_late = True
         super().kill()
 
@@ -155,6 +170,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         try:
             for at in range(0, len(self._stdin), CHUNK):
                 self.channel.sendall(self._stdin[at : at + CHUNK])
+                self._moved = time.monotonic()
                 self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):

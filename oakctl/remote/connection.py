@@ -13,7 +13,7 @@ import secrets
 import shlex
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
@@ -45,11 +45,12 @@ from oakctl.remote.facts import HostFacts
 from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
-from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
+from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
 from oakctl.remote.target import Target
-from oakctl.remote.upload_progress import OnUpload
 
-SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
+IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
+IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
+SLOWEST_LINK = 50_000  # bytes per second, for those
 TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
 MISSING = 44  # our own exit code for a file that is not there
 
@@ -85,8 +86,8 @@ class FabricRemote:
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
-        self.on_upload: OnUpload | None = None
         self.after_renewal: list[Callable[[], None]] = []
+        self._listener: Tell | None = None
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -235,11 +236,15 @@ class FabricRemote:
             """trap 'rm -f -- "$part"' EXIT; cat >"$part"; """
             f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
-            f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
+            # On the disk before it has its name: after a power cut a file is whole or not there.
+            f'chmod {mode:o} "$part"; sync -- "$part"; mv -f -- "$part" "$path"'
         )
-        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        if self.on_upload is not None and progress is no_progress:
-            progress = partial(self.on_upload, PurePosixPath(path).name)
+        timeout_s = IDLE_S + min(len(content), IN_FLIGHT) / SLOWEST_LINK
+
+        def sent(done: int, total: int) -> None:
+            progress(done, total)
+            self.tell(PurePosixPath(path).name, done, total)
+
         with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
             self._execute(
                 command,
@@ -247,7 +252,7 @@ class FabricRemote:
                 timeout_s,
                 root=self._owner_is_root,
                 label=f"put {path}",
-                progress=progress,
+                progress=sent,
             )
 
     def read(self, path: str) -> bytes | None:
@@ -281,6 +286,15 @@ class FabricRemote:
         except LOST as error:
             raise self._lost(command) from error
         return channel
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """See `Remote`."""
+        if self._listener is not None:
+            self._listener(message, done, total)
+
+    def listen(self, listener: Tell | None) -> None:
+        """See `Remote`."""
+        self._listener = listener
 
     def reboot(self) -> None:
         """See `Remote`."""

@@ -20,7 +20,8 @@ from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 Report = Callable[[StepEvent], None]
 
 LOOK_EVERY_S = 0.5
-
+TELL_EVERY_S = 1.0
+MIB = 1 << 20
 
 ALLOW_REBOOT = "--allow-reboot"
 HOLDS = "holds already"
@@ -89,7 +90,7 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
             tell("skipped", _not_allowed(missing))
             return
         tell("running", missing)
-        done = step.apply(remote) or ""
+        done = _applied(step, remote, report)
         still = step.check(remote)
     except OakError as error:
         tell("failed", error.message, time.monotonic() - started)
@@ -124,6 +125,31 @@ def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
         f"{remote.name}: {step.title}: {playbook.mistake(error)}",
         hint="oakctl playbook ls -o wide shows which file it is",
     )
+
+
+def _applied(step: Step, remote: Remote, report: Report) -> str:
+    """Carry the step out, and tell now and then how it goes on."""
+    told = time.monotonic()
+
+    def listener(message: str, done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told < TELL_EVERY_S:
+            return
+        told = time.monotonic()
+        if total:
+            message = f"{message}: {done / MIB:.1f} of {total / MIB:.1f} MiB"
+        report(
+            StepEvent(
+                time.time(), remote.name, step.title, "running", message,
+                done_bytes=done, total_bytes=total,
+            )
+        )  # fmt: skip
+
+    remote.listen(listener)
+    try:
+        return step.apply(remote) or ""
+    finally:
+        remote.listen(None)
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:

@@ -19,6 +19,13 @@ from oakctl.remote.residence import Homeless, Residence
 COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
 
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Tell = Callable[[str, int, int], None]  # a message, bytes done, bytes in all (0: not known)
+
+
+def no_progress(done: int, total: int) -> None:
+    """For whom progress is nothing to be told of."""
+
 
 class Cancelled(OakError):
     """The operator stopped the run; a later run carries on where it ended."""
@@ -126,11 +133,22 @@ class Remote(Protocol):
     ) -> Completed:
         """As `run`, always as the login user."""
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Write a file atomically (missing directories 0700), and check that all of it arrived."""
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = no_progress
+    ) -> None:
+        """Write a file atomically (missing directories 0700), and check that all of it arrived.
+
+        `progress` is told the bytes that were sent and that there are, as they go.
+        """
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None when there is none."""
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Say how a step goes on that takes long; `done` of `total` bytes where that is known."""
+
+    def listen(self, listener: Tell | None) -> None:
+        """Have `tell` and uploads reach `listener`, until another or none is named."""
 
     def reboot(self) -> None:
         """Restart the host and return when it answers again, with `facts` asked anew.
