@@ -52,12 +52,12 @@ def inspect(path: Path) -> PythonArchive:
 
     Raises NotFound, and UsageError with why it cannot be used.
     """
-    digest = _digest(path)
+    sha256 = digest(path)
     try:
         with tarfile.open(path, "r:gz") as archive:
             members = checked(archive)
             found = replace(
-                describe(archive, members, path.name), sha256=digest, size=path.stat().st_size
+                describe(archive, members, path.name), sha256=sha256, size=path.stat().st_size
             )
             if not new_enough(found.python):
                 raise UsageError(f"{path} holds Python {found.python}: 3.10 is the oldest")
@@ -75,7 +75,8 @@ def inspect(path: Path) -> PythonArchive:
     return replace(found, python=version)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The file's sha256; raises NotFound, OakError."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
