@@ -113,7 +113,7 @@ def checked(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
 def fault_of(member: tarfile.TarInfo) -> str:
     """Why this member must not be unpacked; empty when it may be."""
     name = member.name
-    if _leads_outside(name):
+    if _leads_outside(name) or (posixpath.normpath(name) == "." and not member.isdir()):
         return f"{name!r} would be unpacked outside of its folder"
     if member.issym() and _leads_outside(posixpath.join(posixpath.dirname(name), member.linkname)):
         return f"{name!r} is a link that leads outside: {member.linkname!r}"
@@ -241,6 +241,8 @@ def _run(path: Path, program: Path) -> str:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"{path}: its Python does not end within {RUN_DEADLINE_S:g} s") from error
+    except OSError as error:
+        raise UsageError(f"{path}: its Python does not run here: {error.strerror}") from error
     if done.returncode != 0:
         said = tuple(done.stderr.strip().splitlines()[-5:])
         raise UsageError(f"{path}: its Python does not run here", details=said)
