@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.config import HostLayout
 from oakctl.remote import facts, interpreter, preflight, python_archive, python_cache
-from oakctl.remote.facts import HostFacts
+from oakctl.remote.facts import HostFacts, Place
 from oakctl.remote.interpreter import Interpreter, NoInterpreter, PythonArchive, choose, unfit
 from tests import standalone_python
 from tests.standalone_python import SCRIPT, foreign, made, program
@@ -25,6 +25,7 @@ OLD = HostFacts(
     python_reason="/usr/bin/python3 is 3.9.2, too old: 3.10 is the oldest that will do",
     privilege="root",
     init="systemd",
+    opt=Place(free_mb=1000),
 )
 
 archives = st.builds(
@@ -123,6 +124,15 @@ def test_it_is_told_beforehand() -> None:
     severity, message, _ = finding()
     assert (severity, "Python 3.11.2 is pushed (10.4 MB, p.tar.gz)" in message) == ("note", True)
     assert "was pushed" in choose(OLD, offered, "a" * 12).reason
+    for place, words in (
+        (Place(free_mb=20), "20 MiB are free for /opt/oakctl, and it takes 59 MiB"),
+        (Place(free_mb=1000, options=("rw", "noexec")), "noexec"),
+    ):
+        severity, message, remedy = finding(opt=place)
+        assert severity == "block"
+        assert words in message
+        assert remedy
+        assert finding(opt=place, python_there="a" * 12)[0] == "note"  # it is there already
 
 
 # --- archives ---
