@@ -44,7 +44,7 @@ def engine() -> Step:
         if not wanted:
             raise OakError(
                 f"{remote.name}: its package sources have no {docker_install.ENGINE}",
-                hint=f"on {remote.name}: see /etc/apt/sources.list, then sudo apt-get update",
+                hint=f"on {remote.name}: sudo apt-get update; apt-cache policy shows its sources",
             )
         before = {} if NAME in changes.read(remote) else {"folders": folders(remote)}
         changes.record(remote, NAME, {"complete": False, **before})

@@ -44,6 +44,7 @@ class WorkerConfig:
     loopback_number: int | None = None
     cgroup_root: str = ""  # where limits may be set; empty: probe
     heartbeat_s: float = 1.0
+    docker_socket: str = ""  # empty: the usual one, and in a loopback lab none
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,11 @@ class HostLayout:
     def bus_pid(self) -> str:
         """Where nats-server writes its process id; SIGHUP to it reloads the users."""
         return self.run("bus.pid")
+
+    @property
+    def grants(self) -> str:
+        """What containers may have of this host (`ContainerGrants`); its operator writes it."""
+        return self.etc("grants.json")
 
     def release(self, version: str) -> str:
         """The directory of one node archive."""

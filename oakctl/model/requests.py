@@ -21,10 +21,12 @@ class ApplyRequest:
 
 @dataclass(frozen=True)
 class HostCheckRequest:
-    """Look at these hosts; none named: at all."""
+    """Look at these hosts; none named: at all. With an orchestrator, also whether the others
+    reach the port of a bus on it."""
 
     hosts: tuple[str, ...] = ()
     accept_new: bool = False
+    orchestrator: str = ""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def bootstrap_cluster(
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
-            bus_address=address or target.address,
+            bus_address=address or remote.address,
             bus_port=BUS_PORT,
             tunnel_host=address or "127.0.0.1",
             tunnel_port=BUS_PORT,
@@ -165,10 +165,11 @@ def with_pushed_python(remote: FabricRemote) -> HostFacts:
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
-        if isinstance(remote.residence, Homeless):
-            report(_event(remote, "host: found", f"nothing of ours: {remote.residence.reason}"))
+        found = residence.where_to_remove(remote.name, remote.facts, remote.residence)
+        if found is None:
+            report(_event(remote, "host: found", "nothing of ours is there"))
             return
-        if remote.residence.as_root:
+        if found.as_root:
             remote.require_rights()
         with host_lock(remote):
             runner.run(removal_plan(role), remote, report, cancelled)
@@ -203,10 +204,8 @@ def run_playbook(
 ) -> None:
     """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
     plan = playbook_plan(name, settings)
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
+    with _held(target, report, cancelled) as remote:
+        runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
 
 
 def admit(remote: FabricRemote, report: Report) -> None:

@@ -7,7 +7,6 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +18,10 @@ import fabric.runners
 import invoke.exceptions
 import paramiko
 
+from oakctl.remote import shells
+from oakctl.remote.sessions import Sessions
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
 CHUNK = 32768  # bytes
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
@@ -49,11 +48,7 @@ def no_progress(done: int, total: int) -> None:
 
 def end_command(mark: str) -> str:
     """The command that ends what carries `mark`: an SSH server leaves it to itself."""
-    return f"sh -c {shlex.quote(_END_SESSION)} sh {mark}"
-
-
-class NoneFree(Exception):
-    """All sessions were taken until the deadline of the command."""
+    return shells.words(f"set -- {mark}\n{_END_SESSION}")
 
 
 @dataclass(frozen=True)
@@ -69,32 +64,37 @@ class Ended:
 class Channels:
     """The channels of one connection. For several threads at a time."""
 
-    def __init__(self, connection: fabric.Connection) -> None:
+    def __init__(self, connection: fabric.Connection, host: str) -> None:
         self._connection = connection
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._sessions = Sessions(host)
         self._opening = threading.Lock()
-        self._ended = threading.Condition()
 
     @property
     def alive(self) -> bool:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def open(self, timeout_s: float) -> Any:
-        """A channel (paramiko's); where the server grants fewer than we use, once another ended.
+    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+        """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
+        NoneFree."""
+        self._sessions.take(timeout_s)
+        try:
+            channel = self._open(timeout_s)
+        finally:
+            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel.exec_command(command)
+        channel.sendall(stdin)
+        return channel
 
-        Raises one of LOST.
-        """
+    def _open(self, timeout_s: float) -> Any:
+        """A channel for a session that is taken; where the host refuses it, once another ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 with self._opening:  # paramiko has one place for all refusals
                     return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
             except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
+                self._sessions.was_refused(deadline)
 
     def run(
         self,
@@ -109,10 +109,9 @@ class Channels:
 
         The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
         """
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise NoneFree
+        self._sessions.take(timeout_s)
         try:
-            channel = self.open(timeout_s)
+            channel = self._open(timeout_s)
             runner = _Runner(self._connection, channel, stdin, progress, timeout_s)
             result = runner.run(
                 command,
@@ -126,9 +125,7 @@ class Channels:
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+            self._sessions.give_back()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types

@@ -18,8 +18,6 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import fabric
-
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
 from oakctl.remote import (
@@ -29,22 +27,23 @@ from oakctl.remote import (
     python_cache,
     reboot,
     residence,
+    shells,
     uploads,
 )
 from oakctl.remote.channels import (
     LOST,
     Channels,
     Ended,
-    NoneFree,
     Progress,
     end_command,
     no_progress,
 )
-from oakctl.remote.dialling import dial, hang_up
+from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
+from oakctl.remote.sessions import NoneFree
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
 from oakctl.remote.target import Target
 
@@ -63,7 +62,7 @@ def open_fabric(target: Target) -> FabricRemote:
     Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
     us in. Blocks: for threads.
     """
-    remote = FabricRemote(target, dial(target))
+    remote = FabricRemote(Line(target))
     try:
         remote.facts  # noqa: B018 - a host that cannot answer is found out here
     except BaseException:
@@ -78,10 +77,10 @@ class FabricRemote:
     `close` may be called by another thread: what runs is then cut off and raises Cancelled.
     """
 
-    def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
-        self._target = target
-        self._chain = chain
-        self._channels = Channels(chain[-1])
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._target = line.target
+        self._channels = Channels(line.connection, self._target.where)
         self._closed = threading.Event()
         self._trying = threading.Lock()
         self._believed = False
@@ -282,12 +281,11 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._channels.open(COMMAND_DEADLINE_S)
-            channel.exec_command(wrapped.command)
-            channel.sendall(wrapped.preamble)
+            return self._channels.attend(wrapped.command, wrapped.preamble, COMMAND_DEADLINE_S)
+        except NoneFree as error:
+            raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
             raise self._lost(command) from error
-        return channel
 
     def tell(self, message: str, done: int = 0, total: int = 0) -> None:
         """See `Remote`."""
@@ -304,16 +302,16 @@ class FabricRemote:
 
     def redial(self) -> None:
         """Give the connection up and open another; raises Unreachable, Cancelled."""
-        hang_up(self._chain)
+        self._line.close()
         self.pause(0)
-        self._chain = dial(self._target)
-        self._channels = Channels(self._chain[-1])
+        self._line = Line(self._target)
+        self._channels = Channels(self._line.connection, self._target.where)
         self.pause(0)
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Cancelled once `close` was called."""
         if self._closed.wait(seconds):
-            hang_up(self._chain)
+            self._line.close()
             raise Cancelled(f"{self.name}: stopped while it was waited for")
 
     def renew(self) -> None:
@@ -327,7 +325,7 @@ class FabricRemote:
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
-        hang_up(self._chain)
+        self._line.close()
 
     def _execute(
         self,
@@ -377,7 +375,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.words(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)

@@ -104,29 +104,6 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
     tell("done", done, time.monotonic() - started)
 
 
-def _event(
-    remote: Remote,
-    step: Step,
-    state: str,
-    message: str,
-    seconds: float = 0.0,
-    *,
-    reboots: bool = False,
-) -> StepEvent:
-    return StepEvent(time.time(), remote.name, step.title, state, message, seconds, reboots)
-
-
-def _not_allowed(missing: str) -> str:
-    return f"{missing}: not without {ALLOW_REBOOT}"
-
-
-def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
-    return OakError(
-        f"{remote.name}: {step.title}: {playbook.mistake(error)}",
-        hint="oakctl playbook ls -o wide shows which file it is",
-    )
-
-
 def _applied(step: Step, remote: Remote, report: Report) -> str:
     """Carry the step out, and tell now and then how it goes on."""
     told = time.monotonic()
@@ -150,6 +127,29 @@ def _applied(step: Step, remote: Remote, report: Report) -> str:
         return step.apply(remote) or ""
     finally:
         remote.listen(None)
+
+
+def _event(
+    remote: Remote,
+    step: Step,
+    state: str,
+    message: str,
+    seconds: float = 0.0,
+    *,
+    reboots: bool = False,
+) -> StepEvent:
+    return StepEvent(time.time(), remote.name, step.title, state, message, seconds, reboots=reboots)
+
+
+def _not_allowed(missing: str) -> str:
+    return f"{missing}: not without {ALLOW_REBOOT}"
+
+
+def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
+    return OakError(
+        f"{remote.name}: {step.title}: {playbook.mistake(error)}",
+        hint="oakctl playbook ls -o wide shows which file it is",
+    )
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from oakctl.errors import OakError
 from oakctl.remote import facts
 from oakctl.remote.connection import open_fabric
-from oakctl.remote.facts import HostFacts, Listener
+from oakctl.remote.equipment import Listener
+from oakctl.remote.facts import HostFacts
 from tests.remote.servers import Machines
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))

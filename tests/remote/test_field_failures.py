@@ -26,7 +26,6 @@ from oakctl.model.views import HostFinding
 from oakctl.remote import (
     authority,
     bundle,
-    channels,
     connection,
     facts,
     fleet_check,
@@ -34,10 +33,12 @@ from oakctl.remote import (
     privilege,
     raspberry_pi,
     resources,
+    sessions,
     target,
 )
 from oakctl.remote.connection import open_fabric
-from oakctl.remote.facts import CommandLine, Control, Docker, HostFacts, Network, Place
+from oakctl.remote.equipment import CommandLine, Control, Docker, Network, Place
+from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
 from oakctl.remote.questions import SCRIPT
 from oakctl.remote.residence import SYSTEM, USER, Homeless, Residence, choose, require_usable
@@ -315,8 +316,7 @@ def test_p13_every_hop_is_checked(machines: Machines) -> None:
 
 def test_p14_only_the_named_key_is_offered(machines: Machines) -> None:
     named = machines.make().target()
-    assert named.fabric_options()["allow_agent"] is False
-    assert named.fabric_options()["look_for_keys"] is False
+    assert [offer.file for offer in named.identity().offers] == [Path(named.identity_file)]
 
 
 def test_p14_a_dead_agent_is_no_failure(
@@ -329,7 +329,7 @@ def test_p14_a_dead_agent_is_no_failure(
 
 def test_p15_fewer_sessions_than_the_default() -> None:
     """The real limit is tested in `test_real_sshd`; here, that we stay below the default."""
-    assert channels.SESSIONS + 1 < 10  # and the lock's
+    assert sessions.MOST + 1 < 10  # and the lock's
 
 
 # --- 16-21: shells, places, packages ---
@@ -553,7 +553,7 @@ def test_p35_file_systems_that_images_do_not_like() -> None:
 
 def test_p36_a_dead_link_is_noticed_and_no_file_is_left() -> None:
     """That a tunnel comes back by itself is tested with it."""
-    assert target.KEEPALIVE_S * (target.KEEPALIVES_MISSED + 1) < 60
+    assert target.KEEPALIVE_S * target.KEEPALIVES_MISSED < 60
     forwards = (Path(preflight.__file__).parent / "tunnel.py").read_text()
     assert not re.search(r"forward_remote|streamlocal|unix_connection", forwards)
 

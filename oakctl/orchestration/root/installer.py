@@ -7,19 +7,20 @@ belong here: when they are made (`root.bootstrap`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
 from oakctl.model.requests import PlaybookRun
-from oakctl.model.views import HostView, StepEvent
+from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import bootstrap, hostkeys
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import WrongPassword
+from oakctl.remote.reachability import check_reachability
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
 from oakctl.remote.tunnel import Tunnel
@@ -29,7 +30,8 @@ Role = ClusterInputs | WorkerInputs | PlaybookRun
 
 
 class Installer(Protocol):
-    """What a root needs of the machines. All but `tunnel` block, and are called in threads."""
+    """What a root needs of the machines. All but `tunnel` and `reach` block, and are
+    called in threads."""
 
     def cluster(
         self,
@@ -53,6 +55,15 @@ class Installer(Protocol):
 
     def facts(self, host: HostView, accept_new: bool) -> HostFacts:
         """Look at the host, and change nothing there; raises OakError."""
+
+    async def reach(
+        self,
+        hosts: Sequence[HostView],
+        orchestrator: HostView,
+        accept_new: bool,
+        facts: HostFacts,
+    ) -> list[HostFinding]:
+        """Which of `hosts` will not reach a bus on `orchestrator`, whose facts are given."""
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """Take everything of a role ("worker", "cluster") from the host."""
@@ -116,6 +127,25 @@ class SshInstaller:
         """See `Installer`."""
         with self._target(host, accept_new) as reached:
             return bootstrap.look(reached)
+
+    async def reach(
+        self,
+        hosts: Sequence[HostView],
+        orchestrator: HostView,
+        accept_new: bool,
+        facts: HostFacts,
+    ) -> list[HostFinding]:
+        """See `Installer`."""
+        hub = target(orchestrator, accept_new)
+        # The one that its workers are given first; the others may be a way out.
+        own = facts.environment.get("OAKCTL_HOST_ADDRESS", "")
+        return await check_reachability(
+            [target(host, accept_new) for host in hosts],
+            hub,
+            (own or hub.address, *facts.addresses),
+            listen_on=own,
+            facts=facts,
+        )
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """See `Installer`."""

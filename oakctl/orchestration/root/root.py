@@ -197,11 +197,13 @@ class Root:
         """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
         known = {host.name: host for host in await self.hosts()}
         wanted_names = request.hosts or tuple(known)
+        if request.orchestrator:
+            wanted_names = (request.orchestrator, *wanted_names)
         unknown = [name for name in wanted_names if name not in known]
         if unknown:
             raise NotFound(f"there is no host {unknown[0]!r}", hint="oakctl host ls")
         hosts = [known[name] for name in dict.fromkeys(wanted_names)]
-        return await self._checking.check(hosts, request.accept_new)
+        return await self._checking.check(hosts, request.accept_new, request.orchestrator)
 
     async def forget_host(self, name: str) -> None:
         """Its key too, where oakctl itself stored it; raises NotFound, or Conflict while it has a
