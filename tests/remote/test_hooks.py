@@ -210,9 +210,11 @@ def test_a_later_check_may_need_an_earlier_step(machines: Machines) -> None:
 
 def test_what_goes_wrong_in_a_step_is_told_with_file_and_line(machines: Machines) -> None:
     path = write("mine", HOOK.replace('return "missing" if', "return remote.rnu() if"))
-    with open_fabric(machines.make().target(accept_new=True)) as remote:
-        with pytest.raises(OakError, match="AttributeError") as failed:
-            runner.run(playbook.steps("mine", {}), remote, print, threading.Event())
+    with (
+        open_fabric(machines.make().target(accept_new=True)) as remote,
+        pytest.raises(OakError, match="AttributeError") as failed,
+    ):
+        runner.run(playbook.steps("mine", {}), remote, print, threading.Event())
     assert f"{path}, line 9: AttributeError" in failed.value.message
 
 
