@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from oakctl.errors import OakError
 from oakctl.model.config import HostLayout
-from oakctl.remote.facts import OLDEST_PYTHON, HostFacts, Place
+from oakctl.remote.equipment import Place
+from oakctl.remote.facts import OLDEST_PYTHON, HostFacts
 
 GLIBC, MUSL, OWN = "glibc", "musl", "own"  # whose C library a Python needs; own: it brings it
 FOLDER_LENGTH = 12  # characters of the archive's sha256

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.config import HostLayout
 from oakctl.remote import facts, interpreter, preflight, python_archive, python_cache
-from oakctl.remote.facts import HostFacts, Place
+from oakctl.remote.equipment import Place
+from oakctl.remote.facts import HostFacts
 from oakctl.remote.interpreter import Interpreter, NoInterpreter, PythonArchive, choose, unfit
 from tests import standalone_python
 from tests.standalone_python import SCRIPT, foreign, made, program
