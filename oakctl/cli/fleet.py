@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, host_python, session, waiting
 from oakctl.cli import output as stdout
-from oakctl.cli.grammar import AcceptNew, AllowReboot, Output, Yes, examples, noun
+from oakctl.cli.grammar import AcceptNew, AllowReboot, Output, PythonArchives, Yes, examples, noun
 from oakctl.cli.output import Format
 from oakctl.errors import NotFound, OakError, UsageError
 
@@ -63,10 +63,11 @@ def plan(
     parallel: Parallel = DEFAULT_PARALLEL,
     allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
+    python_archive: PythonArchives = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Show how the fleet differs from the file; nothing is changed. `-o wide` shows each step."""
-    wanted = _allowing(_read(file), allow_reboot)
+    wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
 
     async def main() -> Plan:
         from oakctl.fleet import planner
@@ -90,12 +91,13 @@ def apply(
     parallel: Parallel = DEFAULT_PARALLEL,
     allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
+    python_archive: PythonArchives = None,
     yes: Yes = False,
 ) -> None:
     """Make the fleet as the file describes it; carries on what was interrupted."""
     from oakctl.cli import fleet_words
 
-    wanted = _allowing(_read(file), allow_reboot)
+    wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
     again = f"oakctl fleet apply -f {file}{' --allow-reboot' if allow_reboot else ''}"
 
     async def main() -> tuple[Plan, Outcome]:
@@ -165,6 +167,12 @@ def _read(file: Path) -> Wanted:
     except OSError as error:
         raise OakError(f"{file} cannot be read: {error.strerror}") from error
     return reading.parse(content, file.resolve().parent)
+
+
+def _given(wanted: Wanted, archives: list[Path] | None) -> Wanted:
+    """Keep the Pythons of the file and of the command, for the hosts that need one."""
+    host_python.given([*(Path(file) for file in wanted.python_archives), *(archives or ())])
+    return wanted
 
 
 def _allowing(wanted: Wanted, reboots: bool) -> Wanted:

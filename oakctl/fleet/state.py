@@ -22,6 +22,7 @@ class Wanted:
     hosts: tuple[HostView, ...] = ()
     clusters: tuple[ClusterCreate, ...] = ()
     workers: tuple[WorkerAdd, ...] = ()
+    python_archives: tuple[str, ...] = ()  # files, absolute: for hosts whose own Python is too old
 
 
 @dataclass(frozen=True)

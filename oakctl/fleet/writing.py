@@ -30,6 +30,7 @@ EXAMPLE = """\
 #     contribution: {vcpus: 2, memory_mb: 1024}   # absent: what the host has
 #     labels: {room: hall}
 #     docker: true                    # Docker from the distribution, where there is none
+# python_archive: cpython-install_only.tar.gz   # pushed where the host's own Python is too old
 """
 
 

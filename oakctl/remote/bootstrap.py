@@ -22,6 +22,7 @@ from oakctl.remote import (
     connection,
     devices,
     hooks,
+    interpreter,
     playbook,
     residence,
     runner,
@@ -223,7 +224,8 @@ def _require_usable(remote: FabricRemote) -> Residence:
     require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
-    remote.interpreter  # noqa: B018 - where there is none, that is told before anything is done
+    place = residence.place_of(remote.facts, found)
+    interpreter.require_room(remote.name, remote.interpreter, place, found.prefix)
     return found
 
 

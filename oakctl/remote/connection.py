@@ -232,7 +232,9 @@ class FabricRemote:
             "set -e; umask 077; "
             f"path={shlex.quote(path)}; part=$path.{secrets.token_hex(4)}.part; "
             f"mkdir -p -- {shlex.quote(str(folder))}; "
-            """trap 'rm -f -- "$part"' EXIT; cat >"$part"; """
+            # What a run left that was cut off; the host's lock says that none is under way.
+            'rm -f -- "$path".????????.part; '
+            """trap 'rm -f -- "$part"' EXIT; trap 'exit 65' HUP INT PIPE TERM; cat >"$part"; """
             f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
             # On the disk before it has its name: after a power cut a file is whole or not there.
