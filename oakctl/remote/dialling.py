@@ -8,6 +8,8 @@ words. Does not belong here: what runs on a connection (`channels`), the same by
 from __future__ import annotations
 
 import logging
+import random
+import time
 from typing import Any
 
 import asyncssh
@@ -16,6 +18,10 @@ import paramiko
 
 from oakctl.errors import OakError, Unreachable
 from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, Target
+
+# Between tries at a server that turns us away: at random up to these, so that not all of a
+# fleet behind one jump host come again at the same time.
+DELAYS_S = (0.3, 0.6, 1.2, 2.0, 2.0, 2.0)
 
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
@@ -79,7 +85,7 @@ def _connection(target: Target, gateway: fabric.Connection | None) -> fabric.Con
 
 def _open(target: Target, connection: fabric.Connection) -> None:
     try:
-        connection.open()
+        _knock(connection)
         connection.transport.set_keepalive(int(KEEPALIVE_S))
     except OakError:
         raise
@@ -97,6 +103,27 @@ def _open(target: Target, connection: fabric.Connection) -> None:
         raise target.no_answer(error) from error
     except (OSError, EOFError) as error:
         raise target.no_answer(error) from error
+
+
+def _knock(connection: fabric.Connection) -> None:
+    """Open it; a server that has too many before it (MaxStartups) hangs up and is asked again."""
+    for delay_s in DELAYS_S:
+        try:
+            connection.open()
+            return
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if not turned_away(error):
+                raise
+        time.sleep(random.uniform(0, delay_s))
+    connection.open()
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether the server hung up before it had said who it is, as if it had too much to do."""
+    if isinstance(error, paramiko.SSHException):
+        # paramiko has no word for it but "banner", for a server that is slow too.
+        error = error.__context__ or error
+    return isinstance(error, EOFError | ConnectionResetError)
 
 
 def hang_up(chain: list[fabric.Connection]) -> None:

@@ -198,7 +198,7 @@ def _facts(told: Answers) -> HostFacts:
         docker=answers.docker(told),
         network=answers.network(told),
         control=answers.control(told),
-        command_line=answers.command_line(one("cmdline")),
+        command_line=answers.command_line(told),
         gpus=answers.gpus(told),
         tpus=tuple(one("coral").split()),
         package_lock=one("package_lock"),

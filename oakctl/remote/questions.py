@@ -92,6 +92,7 @@ for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do
     say cmdline "$file	$(wc -l <"$file" | tr -d ' ')	$(head -n 1 "$file")"
     break
 done
+say booted_with "$(cat /proc/cmdline 2>/dev/null)"
 
 if have docker; then
     form='{{.Server.Version}}	{{.Server.Arch}}	{{.Server.Os}}'
