@@ -24,6 +24,7 @@ from oakctl.remote.target import LOGIN_DEADLINE_S
 SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
 SESSION_RETRY_S = 0.2
 CHUNK = 32768  # bytes
+SHORTEST_S = 0.05  # of a deadline that is worth waiting for once more
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
 LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
@@ -105,11 +106,16 @@ class Channels:
         encoding: str = "utf-8",
         progress: Progress = no_progress,
     ) -> Ended:
-        """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
+        """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
+
+        The deadline counts from when the last piece of `stdin` went out: on a slow link only
+        standing still is too slow.
+        """
         if not self._sessions.acquire(timeout=timeout_s):
             raise NoneFree
         try:
-            runner = _Runner(self._connection, self.open(timeout_s), stdin, progress)
+            channel = self.open(timeout_s)
+            runner = _Runner(self._connection, channel, stdin, timeout_s, progress)
             result = runner.run(
                 command,
                 hide=True,
@@ -131,9 +137,16 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
     def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+        self,
+        connection: fabric.Connection,
+        channel: Any,
+        stdin: bytes,
+        timeout_s: float,
+        progress: Progress,
     ) -> None:
         super().__init__(context=connection)
+        self._timeout_s = timeout_s
+        self._moved_at = time.monotonic()
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
@@ -148,6 +161,10 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     def kill(self) -> None:
         """Called when its time is over. What invoke itself says of that depends on which thread
         is faster."""
+        left_s = self._moved_at + self._timeout_s - time.monotonic()
+        if left_s > SHORTEST_S:
+            self.start_timer(left_s)
+            return
         self.is_late = True
         super().kill()
 
@@ -155,6 +172,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         try:
             for at in range(0, len(self._stdin), CHUNK):
                 self.channel.sendall(self._stdin[at : at + CHUNK])
+                self._moved_at = time.monotonic()
                 self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):

@@ -39,7 +39,8 @@ from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
 from oakctl.remote.target import Target
 
-SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
+SLOWEST_LINK = 50_000  # bytes per second
+ON_THE_WAY = 2_500_000  # bytes at most that went out and have not arrived
 TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
 MISSING = 44  # our own exit code for a file that is not there
 
@@ -203,7 +204,8 @@ class FabricRemote:
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
             f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
         )
-        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
+        # What has gone out is on its way for as long as a slow link takes for it.
+        timeout_s = COMMAND_DEADLINE_S + min(len(content), ON_THE_WAY) / SLOWEST_LINK
         self._execute(
             command,
             content,

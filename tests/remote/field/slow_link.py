@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-PIECE = 2048  # bytes
+PIECES_A_SECOND = 100
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Link:
     stall_s: float = 0.0  # ... for so long
     carried: int = 0
     stalled: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
     _sockets: list[socket.socket] = field(default_factory=list)
 
     def _pause(self, piece: int) -> None:
@@ -30,11 +31,11 @@ class Link:
         time.sleep(piece / self.rate)
         if self.stall_s and not self.stalled and self.carried >= self.stall_after:
             self.stalled = True
-            time.sleep(self.stall_s)
+            self.over.wait(self.stall_s)
 
     def _copy(self, source: socket.socket, sink: socket.socket, slow: bool) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(PIECE):
+            while data := source.recv(max(1024, int(self.rate / PIECES_A_SECOND))):
                 if slow:
                     self._pause(len(data))
                 sink.sendall(data)
@@ -72,10 +73,13 @@ def link(to: int, rate: float, *, stall_after: int = 0, stall_s: float = 0.0) ->
         try:
             yield made
         finally:
+            made.over.set()
             with contextlib.suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
             server.close()
             for each in made._sockets:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
                 each.close()
             accepting.join(20)
             for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oakctl.errors import DeadlineExceeded, OakError
-from oakctl.remote import connection, preflight, target
+from oakctl.remote import channels, connection, preflight, target
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.equipment import Docker, Place
 from oakctl.remote.tunnel import Tunnel
@@ -90,18 +91,13 @@ def test_p33_a_file_that_does_not_arrive_whole_leaves_nothing(machines: Machines
 
 
 @pytest.mark.slow
-def test_p34_a_slow_link_that_stalls_is_waited_for(
-    machines: Machines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """50 KB a second and two seconds of nothing: as long as bytes move there is no deadline."""
+def test_p34_a_slow_link_that_stalls_is_waited_for(machines: Machines) -> None:
+    """50 KB a second and two seconds of nothing."""
     machine = machines.make()
-    content = os.urandom(400_000)
+    content = os.urandom(200_000)
     seen: list[tuple[int, int]] = []
-    with slow_link.link(machine.port, 50_000, stall_after=150_000, stall_s=2.0) as slow:
-        reached = machine.target(port=slow.port, accept_new=True)
-        with open_fabric(reached) as remote:
-            # Much less than all of it takes, and more than the link stands still.
-            monkeypatch.setattr(connection, "COMMAND_DEADLINE_S", 5.0)
+    with slow_link.link(machine.port, 50_000, stall_after=100_000, stall_s=2.0) as slow:
+        with open_fabric(machine.target(port=slow.port, accept_new=True)) as remote:
             remote.put(
                 f"{machine.home}/file",
                 content,
@@ -114,16 +110,35 @@ def test_p34_a_slow_link_that_stalls_is_waited_for(
     assert seen[-1] == (len(content), len(content))
 
 
+@pytest.mark.slow
+def test_p34_only_standing_still_is_too_slow(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it takes longer than any part may stand still."""
+    machine = machines.make()
+    content = os.urandom(30_000_000)
+    monkeypatch.setattr(connection, "SLOWEST_LINK", 1e9)
+    with slow_link.link(machine.port, 3e6, stall_after=3_000_000, stall_s=2.0) as slow:
+        with open_fabric(machine.target(port=slow.port, accept_new=True)) as remote:
+            monkeypatch.setattr(connection, "COMMAND_DEADLINE_S", 6.0)
+            remote.put(f"{machine.home}/file", content)
+        assert slow.stalled
+    assert (machine.home / "file").read_bytes() == content
+
+
 def test_p34_a_link_that_stands_still_is_given_up(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = machines.make()
-    with slow_link.link(machine.port, 1e9, stall_after=100_000, stall_s=8.0) as slow:
-        reached = machine.target(port=slow.port, accept_new=True)
-        with open_fabric(reached) as remote:
+    monkeypatch.setattr(connection, "SLOWEST_LINK", 1e9)
+    monkeypatch.setattr(channels, "LOGIN_DEADLINE_S", 1.0)
+    with slow_link.link(machine.port, 1e9, stall_after=100_000, stall_s=60) as slow:
+        with open_fabric(machine.target(port=slow.port, accept_new=True)) as remote:
             monkeypatch.setattr(connection, "COMMAND_DEADLINE_S", 1.0)
-            with pytest.raises(DeadlineExceeded, match="put .*file"):
-                remote.put(f"{machine.home}/file", os.urandom(40_000_000))
+            with pytest.raises(DeadlineExceeded, match=r"put .*file"):
+                remote.put(f"{machine.home}/file", os.urandom(10_000_000))
+        assert slow.stalled
+    assert not (machine.home / "file").exists()
 
 
 @pytest.mark.parametrize("kind", ["overlay", "nfs4", "9p"])
@@ -206,7 +221,6 @@ async def test_p36_a_dead_link_is_noticed_and_replaced(tmp_path: Path, impatient
                 os.kill(process, signal.SIGSTOP)
             try:
                 await until_down(tunnel)
-                assert "lost" in tunnel.last_error or tunnel.connected
                 await tunnel.wait_connected(20)
                 assert await greeting(tunnel.local_port) == b"SSH-"
             finally:
@@ -217,8 +231,6 @@ async def test_p36_a_dead_link_is_noticed_and_replaced(tmp_path: Path, impatient
 
 
 async def until_down(tunnel: Tunnel) -> None:
-    import asyncio
-
     first = tunnel._connection
     async with asyncio.timeout(20):
         while tunnel._connection is first:
@@ -226,8 +238,6 @@ async def until_down(tunnel: Tunnel) -> None:
 
 
 async def greeting(port: int) -> bytes:
-    import asyncio
-
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         return await asyncio.wait_for(reader.readexactly(4), 20)
@@ -237,7 +247,10 @@ async def greeting(port: int) -> bytes:
 
 @real
 @pytest.mark.slow
-def test_p36_a_command_on_a_dead_link_ends_and_the_next_connection_works(tmp_path: Path) -> None:
+def test_p36_a_command_on_a_dead_link_ends_and_the_next_connection_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "LOGIN_DEADLINE_S", 1.0)
     with server(tmp_path) as reached, open_fabric(reached) as remote:
         stopped = sessions(reached.user)
         for process in stopped:
