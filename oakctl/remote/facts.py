@@ -106,6 +106,11 @@ class HostFacts:
     first_boot: bool = False  # cloud-init has not ended yet
     installs: tuple[Install, ...] = ()  # of ours, already there
 
+    @property
+    def every_address(self) -> str:
+        """What to listen on for all addresses of this host; with IPv6 where we came by it."""
+        return "::" if ":" in self.reached_address else "0.0.0.0"
+
     def listener_on(self, address: str) -> Listener | None:
         """Who has the bus's port on `address` or on all addresses; empty: on any."""
         for listener in self.listeners:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oakctl.model.config import endpoint
 from oakctl.orchestration.cluster import bus_server
-from oakctl.remote import authority, facts, fleet_check
+from oakctl.remote import authority, bootstrap, facts, fleet_check
+from oakctl.remote.reachability import check_reachability
 from oakctl.remote.target import split_address
+from tests.bus_fixture import Bus
+from tests.remote import real_sshd
 from tests.remote.field.reported import EVERY_HOST_GETS, PI, commands
+from tests.remote.servers import free_port
 
 
 def skew(error_s: float = 0.0, **offsets: float) -> dict[str, list[str]]:
@@ -121,7 +129,40 @@ def test_p24_a_worker_is_its_name_and_secret_not_its_address() -> None:
     [("[::1]:2222", ("", "::1", 2222)), ("pi@[fe80::1]", ("pi", "fe80::1", 22))],
 )
 def test_p25_ipv6_addresses(text: str, parts: tuple[str, str, int]) -> None:
-    assert split_address(text) == parts  # a real connection is in `test_real_sshd`
+    assert split_address(text) == parts
+
+
+ipv6 = pytest.mark.skipif(
+    not Path("/proc/net/if_inet6").exists() or not Path("/proc/net/if_inet6").read_text().strip(),
+    reason="no IPv6 here",
+)
+
+
+@ipv6
+@pytest.mark.slow
+@pytest.mark.skipif(bool(real_sshd.why_not()), reason=real_sshd.why_not() or "-")
+async def test_p25_a_host_that_has_only_ipv6(tmp_path: Path) -> None:
+    """A real SSH server, by both of our libraries, and a place for a bus."""
+    with real_sshd.server(tmp_path, address="::1") as target:
+        told = await asyncio.to_thread(bootstrap.look, target)
+        assert (told.reached_address, told.every_address) == ("::1", "::")
+        assert await check_reachability([target], target, port=free_port(), facts=told) == []
+        (found,) = await check_reachability([target], target, ["fd00::dead"], free_port())
+        assert "at [fd00::dead]:" in found.message
+
+
+@ipv6
+def test_p25_a_bus_that_listens_for_both(tmp_path: Path) -> None:
+    bus = Bus.create(tmp_path / "bus")
+    config = Path(bus.layout.bus_config)
+    config.write_text(config.read_text().replace(f"127.0.0.1:{bus.port}", endpoint("::", bus.port)))
+    bus.start()
+    try:
+        for address in ("::1", "127.0.0.1"):
+            with socket.create_connection((address, bus.port), 20) as known:
+                assert known.recv(5) == b"INFO "
+    finally:
+        bus.stop()
 
 
 def test_p26_a_host_needs_no_internet() -> None:
