@@ -128,7 +128,7 @@ def faults(
             "python",
             OakError(
                 f"{host}: no usable Python there: {facts.python_reason}",
-                hint="install Python 3.10 or newer on it: sudo apt-get install python3",
+                hint=_python(facts),
             ),
         )
     if isinstance(found, Homeless):
@@ -144,6 +144,12 @@ def faults(
         )
     for error in _room(host, found.prefix, place_of(facts, found)):
         yield "disk", error
+
+
+def _python(facts: HostFacts) -> str:
+    if "too old" in facts.python_reason:
+        return "install Python 3.10 or newer on it: its distribution, upgraded, has one"
+    return "install Python 3.10 or newer on it: sudo apt-get install python3"
 
 
 def _room(host: str, prefix: str, place: Place) -> Iterator[OakError]:
