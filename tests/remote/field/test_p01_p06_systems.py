@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl.remote import bundle, facts, preflight, raspberry_pi
-from oakctl.remote.equipment import CommandLine, Control
+from oakctl.remote.equipment import CommandLine, Control, Docker
 from oakctl.remote.packages import APT
 from tests.remote.field.reported import (
     EVERY_HOST_GETS,
@@ -97,6 +97,16 @@ def test_p02_a_64_bit_kernel_with_32_bit_programs() -> None:
     assert told.docker.architecture == "arm"  # images go by the engine, not by the kernel
     found = about("architecture", **taken(told, "architecture", "kernel", "signals"))
     assert "kernel aarch64, dpkg armhf, long_bit 32" in found[0].message
+
+
+def test_p02_a_64_bit_engine_over_32_bit_programs() -> None:
+    """Reported facts: the engine's packages were of the kernel's architecture."""
+    docker = Docker(True, "27.5.1", "arm64", storage_driver="overlay2")
+    mixed = only("docker", docker=docker, architecture="armv7l")
+    assert "images go by the first" in mixed.message
+    assert about("docker", docker=docker) == []
+    same = replace(docker, architecture="arm")
+    assert about("docker", docker=same, architecture="armv7l") == []
 
 
 def test_p02_without_dpkg_the_programs_say_it(tmp_path: Path) -> None:

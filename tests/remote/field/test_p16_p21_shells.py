@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oakctl.errors import OakError, Unreachable
-from oakctl.remote import facts
+from oakctl.remote import channels, facts
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.hostlock import host_lock
 from oakctl.remote.packages import APT
@@ -48,6 +48,17 @@ def test_p16_a_login_shell_that_talks(machines: Machines) -> None:
 def test_p16_a_login_shell_that_runs_nothing_is_named(machines: Machines) -> None:
     with pytest.raises(Unreachable, match="runs no commands"):
         open_fabric(machines.make(noise="echo only SFTP here; exit 1; ").target(accept_new=True))
+
+
+def test_p16_a_host_that_never_stops_talking(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "MOST_OUTPUT", 2_000_000)
+    with open_fabric(machines.make().target(accept_new=True)) as remote:
+        for command in ("yes", "yes >&2"):
+            with pytest.raises(OakError, match="said more than"):
+                remote.run(command)
+        assert remote.run("echo yes").stdout == "yes\n"
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox", "zsh", "ksh"])

@@ -166,5 +166,6 @@ def test_p25_a_bus_that_listens_for_both(tmp_path: Path) -> None:
 
 
 def test_p26_a_host_needs_no_internet() -> None:
+    """Hosts of the machine lab have no way out: each set-up there is a test of this too."""
     needed = commands(*EVERY_HOST_GETS)
     assert not re.search(r"\bcurl\b|\bwget\b|https?://|\bapt", needed)

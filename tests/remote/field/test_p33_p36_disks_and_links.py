@@ -145,7 +145,7 @@ def test_p34_a_link_that_stands_still_is_given_up(
 def test_p35_file_systems_that_images_do_not_like(kind: str) -> None:
     """Reported facts: the engine is there, and no image is unpacked."""
     told = read(
-        docker="26.1.5\tamd64\tlinux",
+        docker="26.1.5\tarm64\tlinux",
         docker_info="runc,\toverlay2\t/var/lib/docker\tABCD",
         images_kb="5000000",
         images_mount=f"{kind} rw,relatime",
@@ -161,7 +161,7 @@ def test_p35_file_systems_that_images_do_not_like(kind: str) -> None:
 
 def test_p35_what_counts_is_where_the_images_lie() -> None:
     disk = replace(ROOM, kind="nfs4")
-    docker = Docker(True, "26.1.5", "amd64", storage_driver="overlay2", images=ROOM)
+    docker = Docker(True, "26.1.5", "arm64", storage_driver="overlay2", images=ROOM)
     assert about("docker", docker=docker, root_place=disk) == []
     unknown = replace(docker, images=Place())
     assert "nfs4" in only("docker", docker=unknown, root_place=disk).message
