@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,7 +205,25 @@ def sessions(user: str) -> list[int]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "KEEPALIVE_S", 0.3)
+    monkeypatch.setattr(target, "KEEPALIVE_S", 1.0)
+
+
+@contextmanager
+def standing_still(user: str) -> Iterator[None]:
+    """The server's processes for this user are stopped; what comes anew is not."""
+    stopped = sessions(user)
+    assert stopped
+    signalled(stopped, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signalled(stopped, signal.SIGCONT)
+
+
+def signalled(processes: list[int], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(process, number)
 
 
 @real
@@ -215,26 +235,16 @@ async def test_p36_a_dead_link_is_noticed_and_replaced(tmp_path: Path, impatient
         await tunnel.start()
         try:
             await tunnel.wait_connected(20)
-            stopped = sessions(reached.user)
-            assert stopped
-            for process in stopped:
-                os.kill(process, signal.SIGSTOP)
-            try:
-                await until_down(tunnel)
-                await tunnel.wait_connected(20)
+            assert await greeting(tunnel.local_port) == b"SSH-"
+            first = tunnel._connection
+            with standing_still(reached.user):
+                async with asyncio.timeout(60):
+                    while tunnel._connection is first:
+                        await asyncio.sleep(0.02)
+                await tunnel.wait_connected(60)
                 assert await greeting(tunnel.local_port) == b"SSH-"
-            finally:
-                for process in stopped:
-                    os.kill(process, signal.SIGCONT)
         finally:
             await tunnel.close()
-
-
-async def until_down(tunnel: Tunnel) -> None:
-    first = tunnel._connection
-    async with asyncio.timeout(20):
-        while tunnel._connection is first:
-            await asyncio.sleep(0.02)
 
 
 async def greeting(port: int) -> bytes:
