@@ -102,7 +102,7 @@ def relay() -> Step:
 
     def wanted(remote: Remote) -> Unit:
         state = str(remote.layout.prefix / "state")
-        argv = (remote.facts.python, remote.layout.archive, "relay",
+        argv = (remote.python, remote.layout.archive, "relay",
                 "--state", state, "--number", str(number(remote)))  # fmt: skip
         return Unit("relay", argv, environment=changes_with(remote))
 
@@ -121,7 +121,7 @@ def agent() -> Step:
         read = (config, ca_file(remote), secret_file(remote))
         return Unit(
             "agent",
-            (remote.facts.python, layout.archive, "worker", "--config", config),
+            (remote.python, layout.archive, "worker", "--config", config),
             environment=changes_with(remote, *read),
         )
 

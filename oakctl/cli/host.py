@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, findings, session, ssh
+from oakctl.cli import diagnostics, findings, host_python, session, ssh
 from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
 from oakctl.cli.output import Column, Format, line, listing
 from oakctl.errors import ExitCode, NotFound
@@ -17,6 +17,7 @@ from oakctl.model.requests import HostCheckRequest
 from oakctl.model.views import HostCheck, HostFinding, HostView
 
 app = noun("host", "Machines that answer SSH, by name.")
+app.add_typer(host_python.app)
 
 # Neither user nor address begins with a dash: `ssh` and others would take it for an option.
 _DESTINATION = re.compile(

@@ -19,13 +19,11 @@ import invoke.exceptions
 import paramiko
 
 from oakctl.remote import shells
+from oakctl.remote.sessions import Sessions
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
 CHUNK = 32768  # bytes
 MOST_OUTPUT = 64 * 1024 * 1024  # bytes of one command: a host may say anything for ever
-SHORTEST_S = 0.05  # of a deadline that is worth waiting for once more
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
 LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
@@ -54,10 +52,6 @@ def end_command(mark: str) -> str:
     return shells.words(f"set -- {mark}\n{_END_SESSION}")
 
 
-class NoneFree(Exception):
-    """All sessions were taken until the deadline of the command."""
-
-
 @dataclass(frozen=True)
 class Ended:
     """What came of a command; `late`: its deadline came first; `flooded`: it was cut off, as it
@@ -73,32 +67,37 @@ class Ended:
 class Channels:
     """The channels of one connection. For several threads at a time."""
 
-    def __init__(self, connection: fabric.Connection) -> None:
+    def __init__(self, connection: fabric.Connection, host: str) -> None:
         self._connection = connection
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._sessions = Sessions(host)
         self._opening = threading.Lock()
-        self._ended = threading.Condition()
 
     @property
     def alive(self) -> bool:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def open(self, timeout_s: float) -> Any:
-        """A channel (paramiko's); where the server grants fewer than we use, once another ended.
+    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+        """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
+        NoneFree."""
+        self._sessions.take(timeout_s)
+        try:
+            channel = self._open(timeout_s)
+        finally:
+            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel.exec_command(command)
+        channel.sendall(stdin)
+        return channel
 
-        Raises one of LOST.
-        """
+    def _open(self, timeout_s: float) -> Any:
+        """A channel for a session that is taken; where the host refuses it, once another ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 with self._opening:  # paramiko has one place for all refusals
                     return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
             except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
+                self._sessions.was_refused(deadline)
 
     def run(
         self,
@@ -111,14 +110,12 @@ class Channels:
     ) -> Ended:
         """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
 
-        The deadline counts from when the last piece of `stdin` went out: on a slow link only
-        standing still is too slow.
+        The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
         """
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise NoneFree
+        self._sessions.take(timeout_s)
         try:
-            channel = self.open(timeout_s)
-            runner = _Runner(self._connection, channel, stdin, timeout_s, progress)
+            channel = self._open(timeout_s)
+            runner = _Runner(self._connection, channel, stdin, progress, timeout_s)
             result = runner.run(
                 command,
                 hide=True,
@@ -133,9 +130,7 @@ class Channels:
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+            self._sessions.give_back()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
@@ -146,12 +141,12 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         connection: fabric.Connection,
         channel: Any,
         stdin: bytes,
-        timeout_s: float,
         progress: Progress,
+        patience_s: float,
     ) -> None:
         super().__init__(context=connection)
-        self._timeout_s = timeout_s
-        self._moved_at = time.monotonic()
+        self._patience_s = patience_s
+        self._moved = time.monotonic()
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
@@ -187,9 +182,9 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     def kill(self) -> None:
         """Called when its time is over. What invoke itself says of that depends on which thread
         is faster."""
-        left_s = self._moved_at + self._timeout_s - time.monotonic()
-        if left_s > SHORTEST_S:
-            self.start_timer(left_s)
+        left = self._moved + self._patience_s - time.monotonic()
+        if left > 0:  # its input has gone on since
+            self.start_timer(left)
             return
         self.is_late = True
         super().kill()
@@ -198,7 +193,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         try:
             for at in range(0, len(self._stdin), CHUNK):
                 self.channel.sendall(self._stdin[at : at + CHUNK])
-                self._moved_at = time.monotonic()
+                self._moved = time.monotonic()
                 self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):

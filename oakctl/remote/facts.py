@@ -58,9 +58,11 @@ class HostFacts:
     home: str = ""
     architecture: str = ""  # of the userland: x86_64, aarch64, armv7l
     system: str = ""  # "Debian GNU/Linux 12 (bookworm)"
-    python: str = ""  # the interpreter to use, absolute; empty: none is good enough
+    python: str = ""  # the best of its own Pythons, absolute; empty: none is good enough
     python_version: str = ""
     python_reason: str = ""  # why none is good enough
+    python_there: str = ""  # the one that we pushed earlier; empty also where nobody looked
+    libc: str = ""  # "glibc", "musl"; empty: it does not say
     supervisor: str = ""  # "plain:SOCKET", "systemd", or empty
     environment: Mapping[str, str] = field(default_factory=dict)  # OAKCTL_* of the session
     cpus: int = 0
@@ -183,6 +185,7 @@ def _facts(told: Answers) -> HostFacts:
         python=python,
         python_version=version,
         python_reason=reason,
+        libc=one("libc"),
         supervisor=environment.get("OAKCTL_SUPERVISOR", "")
         or ("systemd" if one("init") == "systemd" else ""),
         init=one("init"),

@@ -6,12 +6,13 @@ Belongs here: comparisons between hosts. Does not belong here: rules for one hos
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from oakctl.model.views import HostFinding
 from oakctl.remote import preflight
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import FIXABLE, NOTE, in_order
+from oakctl.remote.interpreter import PythonArchive
 
 MOST_SKEW_S = 30.0
 CERTIFICATE_SLACK_S = 86400.0  # certificates count from a day before they were made
@@ -23,18 +24,24 @@ def check(
     *,
     passwords: Iterable[str] = (),
     roles: Mapping[str, str] | None = None,
+    archives: Sequence[PythonArchive] = (),
 ) -> list[HostFinding]:
     """All findings of all hosts, worst first.
 
     `passwords`: the hosts for which one was given for sudo. `roles`: what this root has made of a
-    host; what is there beside that is somebody else's.
+    host; what is there beside that is somebody else's. `archives`: the Pythons that could be
+    pushed.
     """
     given, known = frozenset(passwords), roles or {}
     found = [
         finding
         for name, facts in hosts.items()
         for finding in preflight.check(
-            name, facts, password_given=name in given, known_role=known.get(name, "")
+            name,
+            facts,
+            password_given=name in given,
+            known_role=known.get(name, ""),
+            archives=archives,
         )
     ]
     # Hosts of a loopback lab are one machine on purpose.

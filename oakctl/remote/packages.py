@@ -12,12 +12,13 @@ from collections.abc import Collection, Sequence
 from shlex import join, quote
 
 from oakctl.errors import OakError
-from oakctl.remote import changes
+from oakctl.remote import changes, detached
 from oakctl.remote.step import Completed, Remote
 
 ASK_S = 60.0
 LOCK_S = 600  # unattended upgrades of a first boot take minutes
 UPDATE_S = 900.0
+JOB = "packages"  # they outlive the connection: half an installation is worse than a late one
 INSTALL_S = 3600.0  # a Pi on a slow link
 
 # Older releases than Debian 11 do not wait for locks themselves, and none waits for all of them.
@@ -71,7 +72,7 @@ def known(remote: Remote, names: Sequence[str]) -> list[str]:
 
 def update(remote: Remote) -> None:
     """Read the package sources anew. One that cannot be read is no error: others may do."""
-    remote.root(f"{APT}apt_get update", timeout_s=UPDATE_S, check=False)
+    detached.run(remote, JOB, f"{APT}apt_get update", timeout_s=UPDATE_S, check=False)
 
 
 def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str = "") -> None:
@@ -83,11 +84,11 @@ def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str
     words = f"{target}--no-install-recommends install {join(names)}"
     recorded = changes.read(remote).get(playbook, {}).get("packages", [])
     if recorded:  # an earlier run was cut off, perhaps in the middle of dpkg
-        remote.root(f"{APT}dpkg --configure -a", timeout_s=INSTALL_S, check=False)
+        detached.run(remote, JOB, f"{APT}dpkg --configure -a", timeout_s=INSTALL_S, check=False)
     simulated = remote.root(f"{APT}apt_get -s {words}", timeout_s=ASK_S).stdout
     packages = [*recorded, *(name for name in added_by(simulated) if name not in recorded)]
     changes.record(remote, playbook, {"packages": packages})
-    done = remote.root(f"{APT}apt_get {words}", timeout_s=INSTALL_S, check=False)
+    done = detached.run(remote, JOB, f"{APT}apt_get {words}", timeout_s=INSTALL_S, check=False)
     if done.exit_code != 0:
         raise _failed(remote, names, done)
 
@@ -119,7 +120,7 @@ def take_away(remote: Remote, names: Collection[str]) -> list[str]:
     others = sorted(set(removed_by(simulated)) - set(installed))
     if others:  # they came later, and need something that came with us
         return [f"{', '.join(installed)} (needed by {', '.join(others)})"]
-    remote.root(f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
+    detached.run(remote, JOB, f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
     return []
 
 

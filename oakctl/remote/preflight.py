@@ -7,12 +7,19 @@ about a finding (the playbooks).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from oakctl.model.views import HostFinding
-from oakctl.remote import install_rules, machine_rules, network_rules, residence
+from oakctl.remote import (
+    install_rules,
+    interpreter,
+    machine_rules,
+    network_rules,
+    residence,
+)
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, FIXABLE, NOTE, in_order
+from oakctl.remote.interpreter import NoInterpreter, PythonArchive
 from oakctl.remote.residence import Residence
 
 Rule = Callable[[str, HostFacts], Iterator[HostFinding]]
@@ -30,14 +37,21 @@ RULES: tuple[Rule, ...] = (
 
 
 def check(
-    host: str, facts: HostFacts, *, password_given: bool = False, known_role: str = ""
+    host: str,
+    facts: HostFacts,
+    *,
+    password_given: bool = False,
+    known_role: str = "",
+    archives: Iterable[PythonArchive] = (),
 ) -> list[HostFinding]:
     """Everything that shows on this host alone, worst first.
 
     `known_role` is what this root has made of it: "orchestrator of edge, worker edge/w1".
+    `archives`: the Pythons that could be pushed.
     """
     found = [finding for rule in RULES for finding in rule(host, facts)]
     found += install_rules.installs(host, facts, known_role)
+    found += _python(host, facts, archives)
     found += _residence(host, facts, password_given)
     return in_order(found)
 
@@ -52,6 +66,16 @@ def _residence(host: str, facts: HostFacts, password_given: bool) -> Iterator[Ho
         )
         yield from _rights(host, facts, chosen, password_given)
         yield from _no_exec(host, facts, chosen)
+
+
+def _python(
+    host: str, facts: HostFacts, archives: Iterable[PythonArchive]
+) -> Iterator[HostFinding]:
+    chosen = interpreter.choose(facts, archives, facts.python_there)
+    if isinstance(chosen, NoInterpreter):
+        yield HostFinding(host, BLOCK, "python", chosen.reason, chosen.remedy)
+    elif not chosen.own:
+        yield HostFinding(host, NOTE, "python", chosen.reason, "")
 
 
 def _rights(

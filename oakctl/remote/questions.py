@@ -31,6 +31,9 @@ say elf "$(od -An -v -tx1 -N20 /bin/sh 2>/dev/null | tr -d ' \n')"
 say kernel "$(uname -m)"
 say kernel_release "$(uname -r)"
 say long_bit "$(getconf LONG_BIT 2>/dev/null)"
+for file in /lib/ld-musl-*; do [ -e "$file" ] && libc=musl; done
+getconf GNU_LIBC_VERSION >/dev/null 2>&1 && libc=glibc
+say libc "$libc"
 say system "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$PRETTY_NAME" )"
 say distribution "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$ID" )"
 say version "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$VERSION_ID" )"

@@ -123,14 +123,6 @@ def faults(
     host: str, facts: HostFacts, found: Residence | Homeless
 ) -> Iterator[tuple[str, OakError]]:
     """All that stands in the way of living there, each with what it is about."""
-    if not facts.python:
-        yield (
-            "python",
-            OakError(
-                f"{host}: no usable Python there: {facts.python_reason}",
-                hint=_python(facts),
-            ),
-        )
     if isinstance(found, Homeless):
         yield "host", OakError(f"{host}: {found.reason}", hint=found.remedy)
         return
@@ -144,12 +136,6 @@ def faults(
         )
     for error in _room(host, found.prefix, place_of(facts, found)):
         yield "disk", error
-
-
-def _python(facts: HostFacts) -> str:
-    if "too old" in facts.python_reason:
-        return "install Python 3.10 or newer on it: its distribution, upgraded, has one"
-    return "install Python 3.10 or newer on it: sudo apt-get install python3"
 
 
 def _room(host: str, prefix: str, place: Place) -> Iterator[OakError]:

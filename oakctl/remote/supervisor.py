@@ -50,7 +50,7 @@ class PlainSupervisor:
         self._remote = remote
 
     def _unit(self, operation: str, argument: str = "", stdin: bytes = b"") -> dict[str, Any]:
-        words = [self._remote.facts.python, self._remote.layout.archive, "unit", operation]
+        words = [self._remote.python, self._remote.layout.archive, "unit", operation]
         completed = self._remote.run(
             shlex.join(words + [argument] * bool(argument)), stdin=stdin, timeout_s=UNIT_DEADLINE_S
         )
@@ -119,7 +119,7 @@ def unit_step(title: str, name: str, make: Callable[[Remote], Unit]) -> Step:
         if state != "running":
             raise _does_not_run(remote, name, state)
 
-    return Step(title, check, apply)
+    return Step(title, check, apply, name=name)
 
 
 def _does_not_run(remote: Remote, name: str, state: str) -> OakError:

@@ -378,7 +378,7 @@ def test_a_cut_host_runs_on_and_comes_back(lab: machines.Lab) -> None:
 def test_a_reflashed_host_is_another_one(lab: machines.Lab) -> None:
     old = remote(lab, "m2", "touch mine; cat /etc/machine-id").stdout
 
-    timed("reflash", lambda: asyncio.run(lab.reflash_host("m2")))
+    timed("reflash", lambda: asyncio.run(lab.reflash_hosts(["m2"])))
 
     refused = remote(lab, "m2", "true", check=False)
     assert refused.returncode == 255

@@ -52,10 +52,10 @@ def test_no_residence_says_what_to_do(changes: dict[str, Any]) -> None:
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
-    bad = replace(PI, opt=replace(ROOM, free_mb=1, inodes_free=5, options=("ro",)), python="")
+    bad = replace(PI, opt=replace(ROOM, free_mb=1, inodes_free=5, options=("ro",)))
     with pytest.raises(OakError) as caught:
         require_usable("pi-1", bad, choose(bad))
     said = [caught.value.message, *caught.value.details]
-    assert len(said) == 4
-    for words in ("Python", "read-only", "1 MiB", "5 inodes"):
+    assert len(said) == 3
+    for words in ("read-only", "1 MiB", "5 inodes"):
         assert any(words in each for each in said)

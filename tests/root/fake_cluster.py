@@ -44,12 +44,13 @@ from oakctl.model.messages import (
     WorkerSummary,
 )
 from oakctl.model.node import NodeFacts, Usage
+from oakctl.model.requests import PlaybookRun
 from oakctl.model.resources import Resources
 from oakctl.model.service import ServiceAddresses
 from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration import bus as bus_client
 from oakctl.orchestration.cluster import bus_server
-from oakctl.orchestration.root.installer import Report
+from oakctl.orchestration.root.installer import Report, Role
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts
@@ -273,6 +274,7 @@ class FakeInstaller:
     buses: dict[str, Bus]
     clusters: dict[str, FakeCluster] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
     fail: Exception | None = None
     unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
@@ -336,6 +338,15 @@ class FakeInstaller:
 
     def forget_key(self, host: HostView) -> None:
         self.calls.append(("forget key", host.name))
+
+    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+        self.roles.append(role)
+        return (StepEvent(time.time(), host.name, "it: install", "planned", "missing"),)
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        self._begin(f"playbook {run.name}", host, report, cancelled)
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         return PlainTunnel(access.bus_port)

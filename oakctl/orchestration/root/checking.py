@@ -16,7 +16,7 @@ from oakctl.model.config import BUS_PORT
 from oakctl.model.views import HostCheck, HostFinding, HostView
 from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.passwords import Passwords
-from oakctl.remote import fleet_check, reach_rules, residence
+from oakctl.remote import fleet_check, python_cache, reach_rules, residence
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, NOTE, in_order
 
@@ -54,7 +54,8 @@ class Checking:
         facts = {h.name: a for h, a in zip(hosts, answers, strict=True) if isinstance(a, HostFacts)}
         given = [host.name for host in hosts if self._passwords.of(host.name)]
         roles = {host.name: host.role for host in hosts}
-        found = fleet_check.check(facts, passwords=given, roles=roles)
+        archives = python_cache.listed()  # a few small files
+        found = fleet_check.check(facts, passwords=given, roles=roles, archives=archives)
         silent = [
             HostFinding(host.name, BLOCK, "ssh", _own(host.name, answer), answer.hint)
             for host, answer in zip(hosts, answers, strict=True)

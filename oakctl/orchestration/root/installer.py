@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+from oakctl.model.requests import PlaybookRun
 from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.orchestration.root.passwords import Passwords
@@ -20,10 +21,12 @@ from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.reachability import check_reachability
+from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
 from oakctl.remote.tunnel import Tunnel
 
 Report = Callable[[StepEvent], None]
+Role = ClusterInputs | WorkerInputs | PlaybookRun
 
 
 class Installer(Protocol):
@@ -67,6 +70,14 @@ class Installer(Protocol):
 
     def forget_key(self, host: HostView) -> None:
         """Take the host's key out of oakctl's own store."""
+
+    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+        """What would be done to the host, step by step; changes nothing there."""
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        """Run one playbook on the host."""
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """A forwarded port to the cluster's bus, not started yet."""
@@ -145,9 +156,38 @@ class SshInstaller:
         """See `Installer`."""
         hostkeys.forget(host.address, host.port)
 
+    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+        """See `Installer`."""
+        with self._target(host, accept_new) as reached:
+            return bootstrap.check(
+                reached, lambda remote: _plan(role, remote), allow_reboot=_allows(role)
+            )
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        """See `Installer`."""
+        with self._target(host, run.accept_new) as reached:
+            allow = run.allow_reboot
+            bootstrap.run_playbook(
+                reached, run.name, run.settings, report, cancelled, allow_reboot=allow
+            )
+
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""
         return Tunnel(target(host), access.tunnel_host, access.tunnel_port)
+
+
+def _allows(role: Role) -> bool:
+    return not isinstance(role, ClusterInputs) and role.allow_reboot
+
+
+def _plan(role: Role, remote: Remote) -> list[Step]:
+    if isinstance(role, ClusterInputs):
+        return bootstrap.cluster_plan(role)
+    if isinstance(role, WorkerInputs):
+        return bootstrap.worker_plan(role, remote)
+    return bootstrap.playbook_plan(role.name, role.settings)
 
 
 def target(host: HostView, accept_new: bool = False) -> Target:

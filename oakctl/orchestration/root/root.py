@@ -19,13 +19,14 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, PlanRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
     HostCheck,
+    HostPlan,
     HostView,
     InstanceView,
     OperationView,
@@ -33,7 +34,7 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, views
+from oakctl.orchestration.root import applying, explaining, names, planning, views
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -274,6 +275,10 @@ class Root:
         await link.refresh()
         self._changed()
         return await self.worker(cluster, name)
+
+    async def plan(self, request: PlanRequest) -> HostPlan:
+        """What would be done to a host; nothing is changed."""
+        return await planning.look(self.store, self._machines, request)
 
     # --- operations ---
 

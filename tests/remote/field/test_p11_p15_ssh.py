@@ -15,7 +15,7 @@ import pytest
 
 from oakctl import paths
 from oakctl.errors import Unreachable
-from oakctl.remote import bootstrap, channels
+from oakctl.remote import bootstrap, sessions
 from oakctl.remote.connection import open_fabric
 from tests.remote import real_sshd
 from tests.remote.real_sshd import server
@@ -83,8 +83,7 @@ def test_p13_three_in_a_row_with_the_last_changed(machines: Machines) -> None:
 
 def test_p14_only_the_named_key_is_offered(machines: Machines) -> None:
     named = machines.make().target()
-    assert named.fabric_options()["allow_agent"] is False
-    assert named.fabric_options()["look_for_keys"] is False
+    assert [offer.file for offer in named.identity().offers] == [Path(named.identity_file)]
 
 
 def test_p14_a_dead_agent_is_no_failure(
@@ -152,4 +151,4 @@ class TestWithARealServer:
 
 
 def test_p15_fewer_sessions_than_the_default() -> None:
-    assert channels.SESSIONS + 1 < 10  # and the lock's
+    assert sessions.MOST + 1 < 10  # and the lock's
