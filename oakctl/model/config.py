@@ -15,6 +15,11 @@ from oakctl.model.resources import Location, Resources
 BUS_PORT = 4222
 
 
+def endpoint(address: str, port: int) -> str:
+    """Address and port as they stand in a URL: "10.0.0.5:4222", "[fd00::5]:4222"."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @dataclass(frozen=True)
 class BusAccess:
     """How to reach a bus and who one is there."""

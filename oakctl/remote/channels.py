@@ -23,6 +23,7 @@ from oakctl.remote.sessions import Sessions
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
 CHUNK = 32768  # bytes
+MOST_OUTPUT = 64 * 1024 * 1024  # bytes of one command: a host may say anything for ever
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
 LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
@@ -53,12 +54,14 @@ def end_command(mark: str) -> str:
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of a command; `late`: its deadline came first. A signal's exit code is below 0."""
+    """What came of a command; `late`: its deadline came first; `flooded`: it was cut off, as it
+    said more than MOST_OUTPUT. A signal's exit code is below 0."""
 
     exit_code: int
     stdout: str
     stderr: str
     late: bool
+    flooded: bool = False
 
 
 class Channels:
@@ -121,7 +124,9 @@ class Channels:
                 timeout=timeout_s,
                 encoding=encoding,
             )
-            return Ended(result.exited, result.stdout, result.stderr, runner.is_late)
+            return Ended(
+                result.exited, result.stdout, result.stderr, runner.is_late, runner.is_flooded
+            )
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
@@ -147,6 +152,27 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self._progress = progress
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
         self.is_late = False
+        self._received = 0
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether it was cut off because it said too much."""
+        return self._received > MOST_OUTPUT
+
+    def read_proc_stdout(self, num_bytes: int) -> bytes:
+        """Called by `run`, in a thread."""
+        return self._bounded(super().read_proc_stdout(num_bytes))
+
+    def read_proc_stderr(self, num_bytes: int) -> bytes:
+        """Called by `run`, in another thread."""
+        return self._bounded(super().read_proc_stderr(num_bytes))
+
+    def _bounded(self, piece: bytes) -> bytes:
+        self._received += len(piece)
+        if self.is_flooded:
+            self.channel.close()
+            return b""
+        return piece
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""

@@ -32,6 +32,7 @@ from oakctl.remote import (
 )
 from oakctl.remote.channels import (
     LOST,
+    MOST_OUTPUT,
     Channels,
     Ended,
     Progress,
@@ -356,6 +357,12 @@ class FabricRemote:
         if result.late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
+        if result.flooded:
+            self._end(mark)
+            raise OakError(
+                f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
+                hint=f"see what it says: oakctl host ssh {self.name}",
+            )
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer

@@ -8,7 +8,9 @@ Belongs here: one SSH connection over the other, the rule for host keys, keys in
 from __future__ import annotations
 
 import logging
+import random
 import shlex
+import time
 from typing import Any
 
 import asyncssh
@@ -22,6 +24,10 @@ from oakctl.remote.heartbeat import Heartbeat
 from oakctl.remote.identity import Identity
 from oakctl.remote.route import route
 from oakctl.remote.target import CONNECT_DEADLINE_S, LOGIN_DEADLINE_S, Target
+
+# Between tries at a server that turns us away: at random up to these, so that not all of a
+# fleet behind one jump host come again at the same time.
+DELAYS_S = (0.3, 0.6, 1.2, 2.0, 2.0, 2.0)
 
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
@@ -154,7 +160,7 @@ def _connection(
 
 def _open(target: Target, found: Identity, connection: fabric.Connection) -> None:
     try:
-        connection.open()
+        _knock(connection)
     except OakError:
         raise
     except paramiko.AuthenticationException as error:
@@ -169,3 +175,24 @@ def _open(target: Target, found: Identity, connection: fabric.Connection) -> Non
         raise target.no_answer(next(iter(error.errors.values()))) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise target.no_answer(error) from error
+
+
+def _knock(connection: fabric.Connection) -> None:
+    """Open it; a server that has too many before it (MaxStartups) hangs up and is asked again."""
+    for delay_s in DELAYS_S:
+        try:
+            connection.open()
+            return
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if not turned_away(error):
+                raise
+        time.sleep(random.uniform(0, delay_s))
+    connection.open()
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether the server hung up before it had said who it is, as if it had too much to do."""
+    if isinstance(error, paramiko.SSHException):
+        # paramiko has no word for it but "banner", for a server that is slow too.
+        error = error.__context__ or error
+    return isinstance(error, EOFError | ConnectionResetError)

@@ -90,12 +90,12 @@ say cgroup2 "$v2"
 say cgroup1 "$(awk '$3 == "cgroup" { printf "%s ", $2 }' /proc/mounts 2>/dev/null)"
 say controllers "$( [ -n "$v2" ] && cat "$v2/cgroup.controllers" 2>/dev/null )"
 say memory_cgroup "$(awk '$1 == "memory" { print $4 }' /proc/cgroups 2>/dev/null)"
-say booted "$(cat /proc/cmdline 2>/dev/null)"
 for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do
     [ -f "$file" ] || continue
     say cmdline "$file	$(wc -l <"$file" | tr -d ' ')	$(head -n 1 "$file")"
     break
 done
+say booted_with "$(cat /proc/cmdline 2>/dev/null)"
 
 if have docker; then
     form='{{.Server.Version}}	{{.Server.Arch}}	{{.Server.Os}}'

@@ -169,8 +169,7 @@ async def check_reachability(
 
 def _every_address(address: str, facts: HostFacts | None) -> str:
     """All that the host has, as a bus there would listen on them."""
-    came_by = facts.reached_address if facts is not None else ""
-    return "::" if ":" in address or ":" in came_by else "0.0.0.0"
+    return "::" if ":" in address else facts.every_address if facts is not None else "0.0.0.0"
 
 
 def _places(addresses: Sequence[str], port: int) -> list[str]:
