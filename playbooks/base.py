@@ -129,7 +129,14 @@ def switch(version: str) -> Step:
         return "" if now == f"releases/{version}" else (f"{now or 'nothing'} is in force")
 
     def apply(remote: Remote) -> None:
-        current = quote(link(remote))
-        remote.run(f"ln -sfn releases/{version} {current}.new && mv -T {current}.new {current}")
+        # The release before is kept, to go back to; what is older goes.
+        remote.run(
+            f"cd {quote(str(remote.layout.prefix))} || exit; old=$(readlink current); "
+            'if [ -n "$old" ]; then '
+            'ln -sfn "$old" previous.new && mv -T previous.new previous || exit; fi; '
+            f"ln -sfn releases/{version} current.new && mv -T current.new current || exit; "
+            'for each in releases/*; do case "$each" in '
+            f'releases/{version}|"$old") ;; *) rm -rf "$each" ;; esac; done'
+        )
 
     return Step("base: switch to it", check, apply)

@@ -16,8 +16,8 @@ from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli import output as stdout
 from oakctl.cli.grammar import DEFAULT_TIMEOUT, AcceptNew, Output, Timeout, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing
-from oakctl.errors import NotFound, UsageError
-from oakctl.model.requests import PlanRequest, PlaybookRun
+from oakctl.errors import NotFound, UsageError, error_for
+from oakctl.model.requests import LookRequest, PlanRequest, PlaybookRun
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -122,9 +122,8 @@ def run(
     async def main() -> None:
         async with session.root() as client:
             runs = [PlaybookRun(name, host, settings, accept_new) for host in dict.fromkeys(on)]
-            plans = await asyncio.gather(
-                *(client.plan(PlanRequest(r.host, playbook=r, accept_new=accept_new)) for r in runs)
-            )
+            asked = [PlanRequest(r.host, playbook=r, accept_new=accept_new) for r in runs]
+            plans = (await client.look(LookRequest(tuple(asked)))).plans
             changed = [run for run, plan in zip(runs, plans, strict=True) if _told(plan)]
             if not changed:
                 diagnostics.say("no changes")
@@ -138,7 +137,9 @@ def run(
 
 
 def _told(plan: HostPlan) -> bool:
-    """Show what would be done to a host; whether it is anything."""
+    """Show what would be done to a host; whether it is anything. Raises why it was not asked."""
+    if plan.fault:
+        raise error_for(plan.exit_code, plan.fault, plan.hint, plan.details)
     for step in plan.missing:
         diagnostics.say(f"{plan.host}: {step.step}: {step.message}")
     return bool(plan.missing)

@@ -50,14 +50,15 @@ async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def give_password(client: RootClient, hosts: Sequence[str], file: Path | None) -> None:
-    """Let the root use the password in `file` for sudo on `hosts`; no file: nothing.
+    """Let the root use the password in `file` (-: standard input) for sudo on `hosts`.
 
-    Raises NotFound when it cannot be read, UsageError when it is empty.
+    No file: nothing. Raises NotFound when it cannot be read, UsageError when it is empty.
     """
     if file is None:
         return
     try:
-        password = file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+        given = Path("/dev/stdin") if str(file) == "-" else file.expanduser()
+        password = given.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise NotFound(
             f"the password file {file} cannot be read: {error.strerror}", hint=f"ls -l {file}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oakctl.model.requests import ClusterCreate, WorkerAdd
-from oakctl.model.views import ClusterView, HostView, StepEvent, WorkerView
+from oakctl.model.views import ClusterView, HostFinding, HostView, StepEvent, WorkerView
 
 Key = tuple[str, str]  # ("host", "pi-1"), ("cluster", "edge"), ("worker", "edge/w1")
 
@@ -51,6 +51,8 @@ class Seen:
     clusters: tuple[ClusterView, ...] = ()
     workers: tuple[WorkerView, ...] = ()
     checks: Mapping[Key, Checked] = field(default_factory=dict)
+    findings: tuple[HostFinding, ...] = ()
+    asks_password: tuple[str, ...] = ()  # hosts whose sudo wants one that was not given
 
 
 def worker_name(worker: WorkerAdd | WorkerView) -> str:

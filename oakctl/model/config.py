@@ -137,6 +137,12 @@ class HostLayout:
         """Where nats-server writes its process id; SIGHUP to it reloads the users."""
         return self.run("bus.pid")
 
+    @staticmethod
+    def version_of(program: str) -> str:
+        """The version of the release that a program (its path, links resolved) is part of."""
+        folder = PurePosixPath(program).parent
+        return folder.name if folder.parent.name == "releases" else ""
+
     def release(self, version: str) -> str:
         """The directory of one node archive."""
         return str(self.prefix / "releases" / version)

@@ -31,6 +31,7 @@ class NodeFacts:
     loopback_number: int | None = None  # even N: services on 127.N.x.y, instances on 127.N+1.x.y
     agent_version: str = ""
     overlay_reason: str = ""  # what the overlay cannot do here, in words
+    release: str = ""  # the version of the node archive that the agent runs from
 
 
 @dataclass(frozen=True)

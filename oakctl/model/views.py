@@ -94,15 +94,31 @@ class OperationView:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds."""
+    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds.
+
+    `fault` and what follows are of a host that could not be asked.
+    """
 
     host: str
     steps: tuple[StepEvent, ...] = ()
+    fault: str = ""
+    hint: str = ""
+    exit_code: int = 0
+    details: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[StepEvent, ...]:
         """The steps that would change something."""
         return tuple(step for step in self.steps if step.state == "planned")
+
+
+@dataclass(frozen=True)
+class FleetLook:
+    """What looking at hosts has shown, and what would be done there; nothing was changed."""
+
+    plans: tuple[HostPlan, ...]  # in the order of what was asked
+    check: HostCheck
+    release: str  # the node archive that hosts would get
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,7 @@ class ClusterView:
     node_subnets: str = ""
     aggregate: Aggregate | None = None
     processes: dict[str, ProcessUse] = field(default_factory=dict)
+    release: str = ""  # the node archive that its orchestrator runs from
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,7 @@ class FabricRemote:
         self._ended = threading.Condition()
         self._closed = threading.Event()
         self._trying = threading.Lock()
+        self.sending: Progress = _no_progress  # told of every `put` that has no `progress`
         self._believed = False
         self._wrong: OakError | None = None
 
@@ -313,7 +314,7 @@ class FabricRemote:
         return kind(f"{self.name}: {error.message}", hint=error.hint, details=error.details)
 
     def put(
-        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = _no_progress
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress | None = None
     ) -> None:
         """See `Remote`. One round trip, and no SFTP server needed, which small systems lack."""
         folder = PurePosixPath(path).parent
@@ -334,7 +335,7 @@ class FabricRemote:
                 timeout_s,
                 root=self._owner_is_root,
                 label=f"put {path}",
-                progress=progress,
+                progress=progress or self.sending,
             )
 
     def read(self, path: str) -> bytes | None:

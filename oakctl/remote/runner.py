@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from oakctl.errors import OakError, error_for
 from oakctl.model.views import StepEvent
+from oakctl.remote import uploads
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
@@ -20,6 +21,7 @@ Report = Callable[[StepEvent], None]
 
 BROKE = "the playbook broke"
 LOOK_EVERY_S = 0.5
+SENT_EVERY_S = 1.0  # how often an upload is told of
 
 
 def run(plan: Sequence[Step], remote: Remote, report: Report, cancelled: threading.Event) -> None:
@@ -70,7 +72,8 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
             tell("skipped", "holds already")
             return
         tell("running", missing)
-        step.apply(remote)
+        with _told_of_uploads(remote, tell):
+            step.apply(remote)
         still = step.check(remote)
     except OakError as error:
         tell("failed", error.message, time.monotonic() - started)
@@ -82,6 +85,27 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
         tell("failed", still, time.monotonic() - started)
         raise OakError(f"{remote.name}: {step.title}: done, and still {still}")
     tell("done", seconds=time.monotonic() - started)
+
+
+@contextmanager
+def _told_of_uploads(remote: Remote, tell: Callable[[str, str], None]) -> Iterator[None]:
+    """Tell how far a large upload is, now and then."""
+    if not isinstance(remote, FabricRemote):
+        yield
+        return
+    last = time.monotonic()
+
+    def sending(done: int, total: int) -> None:
+        nonlocal last
+        if total >= uploads.LARGE and time.monotonic() - last >= SENT_EVERY_S:
+            last = time.monotonic()
+            tell("running", f"sent {done >> 20} of {total >> 20} MiB")
+
+    before, remote.sending = remote.sending, sending
+    try:
+        yield
+    finally:
+        remote.sending = before
 
 
 def _broken(remote: Remote, step: Step, error: Exception) -> OakError:

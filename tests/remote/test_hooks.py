@@ -12,6 +12,7 @@ from oakctl.model.views import StepEvent
 from oakctl.remote import bootstrap, hooks, playbook, runner
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.step import Remote, Step
+from oakctl.remote.target import Target
 from tests.remote.servers import Machines
 
 HOOK = '''
@@ -85,15 +86,21 @@ def test_settings_are_what_the_playbook_takes() -> None:
             playbook.steps(name, {})
 
 
+def look(target: Target) -> tuple[StepEvent, ...]:
+    (found,) = bootstrap.survey(target, [lambda: bootstrap.playbook_plan("mine", {})]).plans
+    assert isinstance(found, tuple)
+    return found
+
+
 def test_looking_runs_checks_alone(machines: Machines) -> None:
     write("mine", HOOK)
     target = machines.make().target(accept_new=True)
     told: list[StepEvent] = []
-    looked = bootstrap.check(target, lambda: bootstrap.playbook_plan("mine", {}))
+    looked = look(target)
     assert [(s.step, s.state, s.message) for s in looked] == [("mine: mark", "planned", "missing")]
     bootstrap.run_playbook(target, "mine", {}, told.append, threading.Event())
     assert [event.state for event in told] == ["skipped", "running", "done"]
-    looked = bootstrap.check(target, lambda: bootstrap.playbook_plan("mine", {}))
+    looked = look(target)
     assert [event.state for event in looked] == ["skipped"]
 
 

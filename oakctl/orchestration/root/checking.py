@@ -7,8 +7,9 @@ belong here: the rules (`remote.preflight`, `remote.fleet_check`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from oakctl.errors import OakError
 from oakctl.model.views import HostCheck, HostFinding, HostView
@@ -17,6 +18,7 @@ from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import fleet_check, preflight, residence
 from oakctl.remote.facts import HostFacts
 
+T = TypeVar("T")
 AT_ONCE = 20
 
 
@@ -29,13 +31,12 @@ class Checking:
 
     async def check(self, hosts: Sequence[HostView], accept_new: bool) -> HostCheck:
         """All findings of all hosts; one that does not answer is a finding itself."""
-        loop = asyncio.get_running_loop()
-        threads = ThreadPoolExecutor(AT_ONCE, "check")
-        try:
-            asked = [loop.run_in_executor(threads, self._ask, host, accept_new) for host in hosts]
-            answers = await asyncio.gather(*asked)
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+        return self.findings(hosts, await side_by_side(hosts, lambda h: self._ask(h, accept_new)))
+
+    def findings(
+        self, hosts: Sequence[HostView], answers: Sequence[HostFacts | OakError]
+    ) -> HostCheck:
+        """What the answers of `hosts`, in their order, amount to."""
         facts = {h.name: a for h, a in zip(hosts, answers, strict=True) if isinstance(a, HostFacts)}
         given = [host.name for host in hosts if self._passwords.of(host.name)]
         found = fleet_check.check(facts, passwords=given)
@@ -56,6 +57,16 @@ class Checking:
             return self._installer.facts(host, accept_new)
         except OakError as error:
             return error
+
+
+async def side_by_side(hosts: Sequence[HostView], ask: Callable[[HostView], T]) -> list[T]:
+    """What `ask`, which blocks, gives for each host; several are asked at a time."""
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(AT_ONCE, "check")
+    try:
+        return await asyncio.gather(*(loop.run_in_executor(threads, ask, h) for h in hosts))
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _own(host: str, error: OakError) -> str:
