@@ -1,7 +1,8 @@
 """A host for playbooks, by fabric: commands and files over one connection, for threads.
 
-Belongs here: connecting strictly, running, putting, reading, and what went wrong in words. Does
-not belong here: which commands (the playbooks), tunnels (`tunnel`), who is let in (`target`).
+Belongs here: running, putting, reading, with the rights that takes, and what went wrong in words.
+Does not belong here: which commands (the playbooks), channels (`channels`), connecting
+(`dialling`).
 """
 
 from __future__ import annotations
@@ -11,52 +12,37 @@ import logging
 import secrets
 import shlex
 import threading
-import time
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import asyncssh
 import fabric
-import fabric.runners
-import invoke.exceptions
-import paramiko
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
 from oakctl.remote import facts, privilege, residence, uploads
+from oakctl.remote.channels import (
+    LOST,
+    Channels,
+    Ended,
+    NoneFree,
+    Progress,
+    end_command,
+    no_progress,
+)
+from oakctl.remote.dialling import dial, hang_up
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
-from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, LOGIN_DEADLINE_S, Target
+from oakctl.remote.target import Target
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
-CHUNK = 32768  # bytes
 TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
 MISSING = 44  # our own exit code for a file that is not there
 
-# Ends the sessions of the commands that carry a mark, where the server gave them their own.
-END_SESSION = """
-ids() { sed 's/.*) //' "$1/stat" 2>/dev/null | cut -d' ' -f3,4; }
-own=$(ids /proc/$$)
-for found in $(grep -lsF -- "$1" /proc/[0-9]*/cmdline); do
-  set -- $(ids "${found%/cmdline}") $own
-  [ $# = 4 ] && [ "$1" = "$2" ] && [ "$2" != "$4" ] || continue
-  kill -TERM "-$1" && sleep 1 && kill -KILL "-$1"
-done 2>/dev/null
-"""
-
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
-
-log = logging.getLogger("oakctl.remote.connection")
-# paramiko reports every refused connection here too; without a handler that goes to stderr,
-# into whatever screen is there. What a user has to know is raised.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+log = logging.getLogger(__name__)
 
 
 def open_fabric(target: Target) -> FabricRemote:
@@ -65,121 +51,13 @@ def open_fabric(target: Target) -> FabricRemote:
     Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
     us in. Blocks: for threads.
     """
-    chain: list[fabric.Connection] = []
+    remote = FabricRemote(target, dial(target))
     try:
-        for hop in (*target.hops(), target):
-            connection = _connection(hop, chain[-1] if chain else None)
-            chain.append(connection)
-            _open(hop, connection)
-        remote = FabricRemote(target, chain)
         remote.facts  # noqa: B018 - a host that cannot answer is found out here
     except BaseException:
-        _close(chain)
+        remote.close()
         raise
     return remote
-
-
-class _Policy:
-    """What paramiko asks about every host key, as it is given none to compare with itself."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def missing_host_key(self, client: object, hostname: str, key: Any) -> None:
-        """Raises Unreachable, which ends the connection before anything was sent."""
-        text = f"{key.get_name()} {key.get_base64()}"
-        self._target.admit(asyncssh.import_public_key(text))
-
-
-def _connection(target: Target, gateway: fabric.Connection | None) -> fabric.Connection:
-    algorithms = target.host_key_algorithms()
-
-    def transport(sock: Any, **options: Any) -> Any:
-        made = paramiko.Transport(sock, **options)
-        possible = made.get_security_options()
-        possible.key_types = tuple(name for name in algorithms if name in possible.key_types)
-        return made
-
-    connection = fabric.Connection(
-        host=target.address,
-        user=target.login,
-        port=target.port,
-        # Neither ~/.ssh/config nor fabric's own files: both libraries go the same way.
-        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
-        gateway=gateway,
-        forward_agent=False,
-        connect_timeout=int(CONNECT_DEADLINE_S),
-        connect_kwargs=target.fabric_options() | {"transport_factory": transport},
-    )
-    # Without this line fabric takes every key, even a changed one.
-    connection.client.set_missing_host_key_policy(_Policy(target))
-    return connection
-
-
-def _open(target: Target, connection: fabric.Connection) -> None:
-    try:
-        connection.open()
-        connection.transport.set_keepalive(int(KEEPALIVE_S))
-    except OakError:
-        raise
-    except paramiko.AuthenticationException as error:
-        raise target.refused(str(error)) from error
-    except paramiko.ChannelException as error:
-        raise Unreachable(
-            f"{target.name}: {target.where} is not reached from the jump host: {error.text}"
-        ) from error
-    except paramiko.ssh_exception.NoValidConnectionsError as error:
-        raise target.no_answer(next(iter(error.errors.values()))) from error
-    except paramiko.SSHException as error:
-        if "No authentication methods" in str(error):
-            raise target.refused("there is no key to offer") from error
-        raise target.no_answer(error) from error
-    except (OSError, EOFError) as error:
-        raise target.no_answer(error) from error
-
-
-def _close(chain: list[fabric.Connection]) -> None:
-    for connection in reversed(chain):
-        connection.close()
-        connection.client.close()  # what failed before it was open
-
-
-class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
-    """One command; its standard input is bytes and ends, and it never opens the connection anew."""
-
-    def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
-    ) -> None:
-        super().__init__(context=connection)
-        self.channel = channel
-        self._stdin = stdin
-        self._progress = progress
-        self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
-        self.is_late = False
-
-    def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
-        """Called by `run`."""
-        self.channel.exec_command(command)
-        self._feeder.start()
-
-    def kill(self) -> None:
-        """Called when its time is over. What invoke itself says of that depends on which thread
-        is faster."""
-        self.is_late = True
-        super().kill()
-
-    def _feed(self) -> None:
-        try:
-            for at in range(0, len(self._stdin), CHUNK):
-                self.channel.sendall(self._stdin[at : at + CHUNK])
-                self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
-            self.channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException):
-            return  # it ended without reading all; its exit code says how
-
-
-def _no_progress(done: int, total: int) -> None:
-    return
 
 
 class FabricRemote:
@@ -191,13 +69,10 @@ class FabricRemote:
     def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
         self._target = target
         self._chain = chain
-        self._connection = chain[-1]
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
-        self._opening = threading.Lock()
-        self._ended = threading.Condition()
+        self._channels = Channels(chain[-1])
         self._closed = threading.Event()
         self._trying = threading.Lock()
-        self.sending: Progress = _no_progress  # told of every `put` that has no `progress`
+        self.sending: Progress = no_progress  # told of every `put` that has no `progress`
         self._believed = False
         self._wrong: OakError | None = None
 
@@ -363,17 +238,17 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._session(COMMAND_DEADLINE_S)
+            channel = self._channels.open(COMMAND_DEADLINE_S)
             channel.exec_command(wrapped.command)
             channel.sendall(wrapped.preamble)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except LOST as error:
             raise self._lost(command) from error
         return channel
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
-        _close(self._chain)
+        hang_up(self._chain)
 
     def _execute(
         self,
@@ -385,23 +260,29 @@ class FabricRemote:
         label: str = "",
         encoding: str = "utf-8",
         check: bool = True,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
     ) -> Completed:
         label = label or command
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
         script = f"echo {mark}; echo {mark} >&2\n{command}"
         wrapped = self._wrapped(script, root)
-        given = wrapped.preamble + stdin
-        result, late = self._result(wrapped.command, given, progress, label, timeout_s, encoding)
+        result = self._ended(
+            wrapped.command,
+            wrapped.preamble + stdin,
+            timeout_s,
+            label=label,
+            encoding=encoding,
+            progress=progress,
+        )
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
-        if late:
+        if result.late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
-        done = Completed(label, result.exited, stdout if reached else result.stdout, stderr)
+        done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
-        if cut_off and (self._closed.is_set() or not self._connection.transport.is_active()):
+        if cut_off and (self._closed.is_set() or not self._channels.alive):
             raise self._lost(label)
         if not reached and root and self.facts.privilege != "root":
             raise self._named(privilege.refusal(self.facts, result.stderr))
@@ -424,57 +305,30 @@ class FabricRemote:
         except OakError as error:
             raise error if error.message.startswith(self.name) else self._named(error) from error
 
-    def _session(self, timeout_s: float) -> Any:
-        """A channel; where the server grants fewer than we use, once another has ended."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                with self._opening:  # paramiko has one place for all refusals
-                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
-            except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
-
-    def _result(
+    def _ended(
         self,
         command: str,
         stdin: bytes,
-        progress: Progress,
-        label: str,
         timeout_s: float,
-        encoding: str,
-    ) -> tuple[Any, bool]:
-        """What came of a command, and whether it was too late."""
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise _too_late(self.name, label, timeout_s)
+        *,
+        label: str,
+        encoding: str = "utf-8",
+        progress: Progress = no_progress,
+    ) -> Ended:
+        """What came of a command, with what may go wrong on the way in words."""
         try:
-            channel = self._session(timeout_s)
-            runner = _Runner(self._connection, channel, stdin, progress)
-            result = runner.run(
-                command,
-                hide=True,
-                warn=True,
-                in_stream=False,  # never our own standard input
-                timeout=timeout_s,
-                encoding=encoding,
+            return self._channels.run(
+                command, stdin, timeout_s, encoding=encoding, progress=progress
             )
-            return result, runner.is_late
-        except invoke.exceptions.CommandTimedOut as error:
-            return error.result, True
-        except (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException) as e:
-            raise self._lost(label) from e
-        finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+        except NoneFree as error:
+            raise _too_late(self.name, label, timeout_s) from error
+        except LOST as error:
+            raise self._lost(label) from error
 
     def _end(self, mark: str) -> None:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
-        command = f"sh -c {shlex.quote(END_SESSION)} sh {mark}"
         try:
-            self._result(command, b"", _no_progress, "kill", COMMAND_DEADLINE_S, "utf-8")
+            self._ended(end_command(mark), b"", COMMAND_DEADLINE_S, label="kill")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 

@@ -26,6 +26,7 @@ from oakctl.model.views import HostFinding
 from oakctl.remote import (
     authority,
     bundle,
+    channels,
     connection,
     facts,
     fleet_check,
@@ -328,7 +329,7 @@ def test_p14_a_dead_agent_is_no_failure(
 
 def test_p15_fewer_sessions_than_the_default() -> None:
     """The real limit is tested in `test_real_sshd`; here, that we stay below the default."""
-    assert connection.SESSIONS + 1 < 10  # and the lock's
+    assert channels.SESSIONS + 1 < 10  # and the lock's
 
 
 # --- 16-21: shells, places, packages ---

@@ -1,0 +1,161 @@
+"""Commands on one SSH connection, several at a time, for threads.
+
+Belongs here: channels, how many of them at once, standard input, deadlines, and the end of what
+nobody waits for. Does not belong here: what a command is wrapped into and what its output means
+(`connection`), how the connection came about (`dialling`).
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import fabric
+import fabric.runners
+import invoke.exceptions
+import paramiko
+
+from oakctl.remote.target import LOGIN_DEADLINE_S
+
+SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
+SESSION_RETRY_S = 0.2
+CHUNK = 32768  # bytes
+
+# What a connection that is gone raises, in paramiko's and invoke's words.
+LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
+
+# Ends the sessions of the commands that carry a mark, where the server gave them their own.
+_END_SESSION = """
+ids() { sed 's/.*) //' "$1/stat" 2>/dev/null | cut -d' ' -f3,4; }
+own=$(ids /proc/$$)
+for found in $(grep -lsF -- "$1" /proc/[0-9]*/cmdline); do
+  set -- $(ids "${found%/cmdline}") $own
+  [ $# = 4 ] && [ "$1" = "$2" ] && [ "$2" != "$4" ] || continue
+  kill -TERM "-$1" && sleep 1 && kill -KILL "-$1"
+done 2>/dev/null
+"""
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def no_progress(done: int, total: int) -> None:
+    """For who does not care."""
+    return
+
+
+def end_command(mark: str) -> str:
+    """The command that ends what carries `mark`: an SSH server leaves it to itself."""
+    return f"sh -c {shlex.quote(_END_SESSION)} sh {mark}"
+
+
+class NoneFree(Exception):
+    """All sessions were taken until the deadline of the command."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a command; `late`: its deadline came first. A signal's exit code is below 0."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    late: bool
+
+
+class Channels:
+    """The channels of one connection. For several threads at a time."""
+
+    def __init__(self, connection: fabric.Connection) -> None:
+        self._connection = connection
+        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._opening = threading.Lock()
+        self._ended = threading.Condition()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return bool(self._connection.transport.is_active())
+
+    def open(self, timeout_s: float) -> Any:
+        """A channel (paramiko's); where the server grants fewer than we use, once another ended.
+
+        Raises one of LOST.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                with self._opening:  # paramiko has one place for all refusals
+                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+            except paramiko.ChannelException:
+                if time.monotonic() >= deadline:
+                    raise
+                with self._ended:
+                    self._ended.wait(SESSION_RETRY_S)
+
+    def run(
+        self,
+        command: str,
+        stdin: bytes,
+        timeout_s: float,
+        *,
+        encoding: str = "utf-8",
+        progress: Progress = no_progress,
+    ) -> Ended:
+        """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
+        if not self._sessions.acquire(timeout=timeout_s):
+            raise NoneFree
+        try:
+            runner = _Runner(self._connection, self.open(timeout_s), stdin, progress)
+            result = runner.run(
+                command,
+                hide=True,
+                warn=True,
+                in_stream=False,  # never our own standard input
+                timeout=timeout_s,
+                encoding=encoding,
+            )
+            return Ended(result.exited, result.stdout, result.stderr, runner.is_late)
+        except invoke.exceptions.CommandTimedOut as error:
+            return Ended(-1, error.result.stdout, error.result.stderr, late=True)
+        finally:
+            self._sessions.release()
+            with self._ended:
+                self._ended.notify_all()
+
+
+class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
+    """One command; its standard input is bytes and ends, and it never opens the connection anew."""
+
+    def __init__(
+        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+    ) -> None:
+        super().__init__(context=connection)
+        self.channel = channel
+        self._stdin = stdin
+        self._progress = progress
+        self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
+        self.is_late = False
+
+    def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
+        """Called by `run`."""
+        self.channel.exec_command(command)
+        self._feeder.start()
+
+    def kill(self) -> None:
+        """Called when its time is over. What invoke itself says of that depends on which thread
+        is faster."""
+        self.is_late = True
+        super().kill()
+
+    def _feed(self) -> None:
+        try:
+            for at in range(0, len(self._stdin), CHUNK):
+                self.channel.sendall(self._stdin[at : at + CHUNK])
+                self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
+            self.channel.shutdown_write()
+        except (OSError, EOFError, paramiko.SSHException):
+            return  # it ended without reading all; its exit code says how
