@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from oakctl.errors import UsageError
 from oakctl.fleet import reading, writing
@@ -101,4 +102,27 @@ def test_what_is_written_is_read_as_the_same(wanted: Wanted) -> None:
     assert (again.hosts, again.clusters) == (wanted.hosts, wanted.clusters)
     assert {(w.cluster, w.name): w for w in again.workers} == {
         (w.cluster, w.name): w for w in wanted.workers
+    }
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.just(""),
+            st.sampled_from(("", "pi", "no", "0x1")),
+            st.sampled_from(("10.0.0.7", "2001:db8::1", "on", "h")),
+            st.integers(1, 65535),
+        ),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda machine: machine[2:],
+    )
+)
+def test_a_file_to_begin_with_is_one(machines: list[tuple[str, str, str, int]]) -> None:
+    found = reading.parse(writing.starter(machines), Path("/etc"))
+    reached = [(host.user, host.address, host.port) for host in found.hosts]
+    assert reached == [machine[1:] for machine in machines]
+    assert found.clusters[0].host == found.hosts[0].name
+    assert {worker.host for worker in found.workers} == {
+        host.name for host in found.hosts[1:] or found.hosts
     }
