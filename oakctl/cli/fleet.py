@@ -14,6 +14,7 @@ from oakctl.cli import output as stdout
 from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
 from oakctl.cli.output import Format
 from oakctl.errors import NotFound, OakError, UsageError
+from oakctl.model.views import HostView
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -51,7 +52,6 @@ def init(
 
     Of machines that are given, the first becomes the orchestrator and the others its workers.
     """
-    from oakctl.cli.host import destination
     from oakctl.fleet import writing
 
     async def known() -> str:
@@ -61,8 +61,7 @@ def init(
             return writing.text(await looking.known_of(client))
 
     if hosts:
-        named = [given.rpartition("=") for given in hosts]
-        content = writing.starter([(name, *destination(where)) for name, _, where in named])
+        content = writing.starter([_named(given, number) for number, given in enumerate(hosts, 1)])
     else:
         content = session.run(known())
     if str(file) == "-":
@@ -231,6 +230,16 @@ def destroy(
     found, outcome = session.run(main())
     _close(found, outcome, again, output)
     diagnostics.say("nothing of the fleet is left")
+
+
+def _named(given: str, number: int) -> HostView:
+    """A host of `[NAME=]USER@ADDRESS[:PORT]`."""
+    from oakctl.cli.host import destination
+    from oakctl.orchestration.root import names
+
+    name, _, where = given.rpartition("=")
+    user, address, port = destination(where)
+    return HostView(names.check(name or f"host-{number}", "host"), address, port, user)
 
 
 def _read(file: Path) -> Wanted:

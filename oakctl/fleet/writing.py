@@ -47,7 +47,7 @@ hosts:                                # machines that answer SSH
 
 clusters:
 - name: edge
-  orchestrator: {orchestrator}
+  {orchestrator}
   policy: rom                         # where instances go: rom (the emptiest) or spread
   # location: 48.26,11.67             # in degrees
   workers:
@@ -59,25 +59,16 @@ clusters:
 """
 
 
-def starter(machines: Sequence[tuple[str, str, str, int]]) -> str:
-    """A file for machines (name or "", user, address, port): one cluster of all of them."""
-    hosts = [
-        _filled(
-            {
-                "name": name or f"host-{number}",
-                "address": address,
-                "user": user,
-                "port": port if port != 22 else None,
-            }
-        )
-        for number, (name, user, address, port) in enumerate(machines, 1)
-    ]
-    names = [host["name"] for host in hosts]
+def starter(hosts: Sequence[HostView]) -> str:
+    """A file for machines that are nothing yet: one cluster of all of them."""
     workers = [
-        {"name": f"w{number}", "host": name} for number, name in enumerate(names[1:] or names, 1)
+        {"name": f"w{number}", "host": host.name}
+        for number, host in enumerate(hosts[1:] or hosts, 1)
     ]
     return STARTER.format(
-        hosts=_lines(hosts), orchestrator=names[0], workers=indent(_lines(workers), "  ")
+        hosts=_lines([_host(host) for host in hosts]),
+        orchestrator=yaml.safe_dump({"orchestrator": hosts[0].name}).strip(),
+        workers=indent(_lines(workers), "  "),
     )
 
 
@@ -89,7 +80,12 @@ def _lines(items: Sequence[dict[str, Any]]) -> str:
 
 
 def text(seen: Seen) -> str:
-    """The file that describes what is there: applying it changes nothing."""
+    """The file that describes what is there: applying it changes nothing.
+
+    Where there is no cluster yet it proposes one.
+    """
+    if seen.hosts and not seen.clusters:
+        return starter(seen.hosts)
     tree: dict[str, Any] = {"hosts": [_host(host) for host in seen.hosts]}
     asked = [worker.asked for worker in seen.workers if worker.asked is not None]
     if seen.clusters:
