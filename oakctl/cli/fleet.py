@@ -173,6 +173,7 @@ def upgrade(
         from oakctl.cli import fleet_looking
         from oakctl.fleet import looking, planner
 
+        await session.renew_root()
         async with session.root() as client:
             known = looking.as_wanted(await looking.known_of(client))
             wanted = wanted_of_file or known
