@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from oakctl.errors import OakError, error_for
@@ -20,6 +21,7 @@ from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 Report = Callable[[StepEvent], None]
 
 BROKE = "the playbook broke"
+CHECKS_AT_ONCE = 4
 LOOK_EVERY_S = 0.5
 SENT_EVERY_S = 1.0  # how often an upload is told of
 
@@ -42,23 +44,28 @@ def look(plan: Sequence[Step], remote: Remote) -> list[StepEvent]:
 
     Once something is missing, a later check may fail for just that reason: it is planned too.
     """
+    # Side by side: a distant host would else take a round trip for each check.
+    with ThreadPoolExecutor(CHECKS_AT_ONCE, f"look {remote.name}") as threads:
+        checks = [threads.submit(step.check, remote) for step in plan]
     found: list[StepEvent] = []
-    missing_before = False
-    for step in plan:
-        try:
-            missing = step.check(remote)
-        except CommandFailed as error:
-            if not missing_before:
-                raise _at(remote, step, error) from error
-            missing = "follows from the steps before it"
-        except OakError as error:
-            raise _at(remote, step, error) from error
-        except Exception as error:  # a user's step may raise anything; it is told as that step's
-            raise _broken(remote, step, error) from error
-        missing_before = missing_before or bool(missing)
+    for step, check in zip(plan, checks, strict=True):
+        missing = _answered(step, check, remote, any(each.state == "planned" for each in found))
         state, message = ("planned", missing) if missing else ("skipped", "holds already")
         found.append(StepEvent(time.time(), remote.name, step.title, state, message))
     return found
+
+
+def _answered(step: Step, check: Future[str], remote: Remote, is_missing_before: bool) -> str:
+    """What a check that has ended says; raises what it failed with, told as that step's."""
+    error = check.exception()
+    if error is None:
+        return check.result()
+    if isinstance(error, CommandFailed) and is_missing_before:
+        return "follows from the steps before it"
+    if isinstance(error, OakError):
+        raise _at(remote, step, error) from error
+    # A user's step may raise anything.
+    raise _broken(remote, step, error) from error
 
 
 def _one(step: Step, remote: Remote, report: Report) -> None:
@@ -108,7 +115,7 @@ def _told_of_uploads(remote: Remote, tell: Callable[[str, str], None]) -> Iterat
         remote.sending = before
 
 
-def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
+def _broken(remote: Remote, step: Step, error: BaseException) -> OakError:
     return OakError(
         f"{remote.name}: {step.title}: {BROKE}: {type(error).__name__}: {error}",
         hint="oakctl playbook ls shows which file it is",
