@@ -87,7 +87,8 @@ def plan(
 ) -> None:
     """Show how the fleet differs from the file, and what stands in the way on its hosts.
 
-    Nothing is changed. `-o wide` shows each step and every note.
+    Nothing is changed. `-o wide` shows each step and every note. Ends with 0 when all of it can be
+    applied, also when there is nothing to do.
     """
     wanted = _read(file)
 
@@ -103,8 +104,10 @@ def plan(
 
     found = session.run(main())
     _write(found, output)
-    if found.faults:
-        raise typer.Exit(found.faults[0].exit_code)
+    stuck = [fault.exit_code for fault in found.faults]
+    stuck += [change.exit_code for change in found.changes if change.blocked]
+    if stuck:
+        raise typer.Exit(stuck[0])
 
 
 @app.command(
