@@ -56,11 +56,11 @@ def plan_lines(plan: Plan, *, steps: bool) -> Iterator[str]:
 
 def _finding_lines(plan: Plan, *, everything: bool) -> Iterator[str]:
     """What stands in the way on hosts; notes only where everything is shown."""
-    # What kept a host from being looked at is told as that.
+    # What kept a host from being looked at, or used, is told as that.
     silent = {fault.host for fault in plan.faults}
     for found in plan.findings:
         told = found.severity != "note" or everything
-        if told and not (found.host in silent and found.topic == "ssh"):
+        if told and not (found.host in silent and found.severity == "block"):
             yield f"{found.host}: {found.severity}: {found.topic}: {found.message}"
             if found.remedy:
                 yield f"    remedy: {found.remedy}"

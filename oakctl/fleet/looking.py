@@ -30,7 +30,13 @@ async def look(root: RootClient, wanted: Wanted, *, accept_new: Collection[str] 
     checks = {key: _checked(plan) for key, plan in zip(asked, seen.plans, strict=True)}
     check = seen.check
     return Seen(
-        known.hosts, known.clusters, known.workers, checks, check.findings, check.asks_password
+        known.hosts,
+        known.clusters,
+        known.workers,
+        checks,
+        findings=check.findings,
+        release=seen.release,
+        asks_password=check.asks_password,
     )
 
 

@@ -155,7 +155,8 @@ def _cluster(wanted: ClusterCreate, seen: Seen, going: frozenset[Key]) -> Change
             hint=f"oakctl cluster remove {wanted.name}, then apply again",
         )
     differing = differences.of_cluster(as_asked(known), wanted)
-    action = _action(known.status, differing, checked)
+    is_old = known.release not in ("", seen.release)
+    action = _action(known.status, differing, checked, is_old=is_old)
     if action is None:
         return None
     change = Change(action, "cluster", wanted.name, wanted.host, differing, steps)
@@ -177,7 +178,9 @@ def _worker(request: WorkerAdd, seen: Seen, leaving: frozenset[Key]) -> Change |
     steps = _steps(checked)
     if known is not None and known.host == request.host:
         differing = differences.of_worker(known.asked or request, request)
-        action = _action(known.status, differing, checked)
+        facts = known.summary.facts if known.summary is not None else None
+        is_old = facts is not None and facts.release not in ("", seen.release)
+        action = _action(known.status, differing, checked, is_old=is_old)
         if action is None:
             return None
         change = Change(action, "worker", name, request.host, differing, steps)
@@ -222,17 +225,21 @@ def _check_of(seen: Seen, worker: str) -> Checked:
 # --- all kinds ---
 
 
-def _action(status: str, differing: Sequence[str], checked: Checked) -> str | None:
-    """What a thing on the right host needs; None: nothing."""
+def _action(status: str, differing: Sequence[str], checked: Checked, *, is_old: bool) -> str | None:
+    """What a thing on the right host needs; None: nothing.
+
+    `is_old`: its process runs from another release, though its host may have the new one already.
+    """
     if status == "removing":
         return REPLACE
     if status in ("creating", "joining"):
         return RESUME
     if differing:
         return CHANGE
-    if any(step.step.startswith(RELEASE_STEPS) for step in checked.missing):
-        return UPGRADE
-    return REPAIR if checked.missing else None
+    if not checked.missing:
+        return None
+    new = any(step.step.startswith(RELEASE_STEPS) for step in checked.missing)
+    return UPGRADE if new or is_old else REPAIR
 
 
 def _steps(checked: Checked) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class Seen:
     workers: tuple[WorkerView, ...] = ()
     checks: Mapping[Key, Checked] = field(default_factory=dict)
     findings: tuple[HostFinding, ...] = ()
+    release: str = ""  # the node archive that hosts would get
     asks_password: tuple[str, ...] = ()  # hosts whose sudo wants one that was not given
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl.fleet import looking, planner
-from oakctl.fleet.state import Wanted
+from oakctl.fleet.state import Checked, Seen, Wanted
+from oakctl.model.messages import WorkerSummary
+from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.requests import ClusterCreate, WorkerAdd
+from oakctl.model.resources import Resources
+from oakctl.model.views import StepEvent, WorkerView
 from tests.fleet.fake_root import FakeRoot
 from tests.fleet.fleets import HOSTS, applied, fleets, planned
 
@@ -54,6 +59,31 @@ async def test_what_there_is_can_be_upgraded_without_a_file() -> None:
     root.outdated = {"cloud/w1"}
     (change,) = planner.upgrades(await planned(root, wanted)).changes
     assert (change.name, change.host) == ("cloud/w1", "h4")
+
+
+@pytest.mark.parametrize(
+    ("runs", "missing", "action"),
+    [
+        ("old", "worker: start the agent", "upgrade"),  # its host has the new one already
+        ("new", "worker: start the agent", "repair"),
+        ("", "worker: start the agent", "repair"),
+        ("old", "base: node archive new", "upgrade"),
+        ("old", "", None),
+    ],
+)
+def test_what_counts_as_old(runs: str, missing: str, action: str | None) -> None:
+    asked = FLEET.workers[0]
+    facts = NodeFacts("h1", "x86_64", "Debian", "3.11", Resources(), release=runs)
+    summary = WorkerSummary("w1", "ready", False, facts, Usage(), Resources(), 0.0)
+    step = StepEvent(0.0, "h1", missing, "planned", "missing")
+    seen = Seen(
+        HOSTS[:2],
+        workers=(WorkerView("w1", "edge", "h1", "ready", 0, summary, asked),),
+        checks={("worker", "edge/w1"): Checked((step,) if missing else ())},
+        release="new",
+    )
+    found = planner.plan(Wanted(HOSTS[:2], (), (asked,)), seen).changes
+    assert [change.action for change in found] == ([action] if action else [])
 
 
 @given(fleets(), st.data())

@@ -15,6 +15,7 @@ from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.links import Link, summary
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.store.database import Store
+from oakctl.remote import bundle
 
 READY_TIMEOUT_S = 60.0
 
@@ -52,6 +53,11 @@ class Means:
 
         what = f"worker {link.name}/{worker} to be ready{_from(release)}"
         await until(self.bell, what, missing, READY_TIMEOUT_S)
+
+
+def release_here() -> str:
+    """The version of the node archive that hosts get from this program; blocks for a moment."""
+    return bundle.version(bundle.build().read_bytes())
 
 
 def _from(release: str) -> str:

@@ -7,6 +7,7 @@ are known, and every host asked once. Does not belong here: doing it (`root.boot
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
@@ -19,9 +20,9 @@ from oakctl.orchestration.root import credentials
 from oakctl.orchestration.root.bootstrap import cluster_inputs, worker_inputs
 from oakctl.orchestration.root.checking import Checking, side_by_side
 from oakctl.orchestration.root.installer import Installer, Role
+from oakctl.orchestration.root.means import release_here
 from oakctl.orchestration.root.store import fleet
 from oakctl.orchestration.root.store.database import Store
-from oakctl.remote import bundle
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, Survey, WorkerInputs
 
 
@@ -58,7 +59,7 @@ async def look(
     return FleetLook(
         tuple(shown[id(plan)] for plan in request.plans),
         checking.findings(hosts, facts),
-        bundle.version(bundle.build().read_bytes()),
+        await asyncio.to_thread(release_here),
     )
 
 

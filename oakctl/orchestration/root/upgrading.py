@@ -14,10 +14,9 @@ from sqlite_utils import Database
 from oakctl.errors import Conflict, ExitCode, OakError, Unreachable
 from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.root.bootstrap import Bootstrap
-from oakctl.orchestration.root.means import Means
+from oakctl.orchestration.root.means import Means, release_here
 from oakctl.orchestration.root.operations import Progress
 from oakctl.orchestration.root.store import fleet
-from oakctl.remote import bundle
 
 KIND = "fleet upgrade"
 
@@ -34,7 +33,7 @@ class Upgrading:
 
         async def work(progress: Progress) -> None:
             row, host = await self._means.store.run(lambda db: fleet.cluster_and_host(db, name))
-            release = await asyncio.to_thread(_release)
+            release = await asyncio.to_thread(release_here)
 
             async def install() -> None:
                 await self._bootstrap.install_cluster(row, host, False, progress, release)
@@ -57,7 +56,7 @@ class Upgrading:
             row, host = await self._means.store.run(
                 lambda db: fleet.worker_and_host(db, cluster, name)
             )
-            release = await asyncio.to_thread(_release)
+            release = await asyncio.to_thread(release_here)
 
             async def install() -> None:
                 await self._bootstrap.install_worker(
@@ -127,10 +126,6 @@ class Upgrading:
             return f"the release before does not run either: {error.message}"
         progress.note(host.name, "rollback", "the release before runs again")
         return "the release before runs again"
-
-
-def _release() -> str:
-    return bundle.version(bundle.build().read_bytes())
 
 
 def _check_ready(what: str, state: str) -> None:
