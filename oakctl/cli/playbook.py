@@ -24,7 +24,7 @@ from oakctl.cli.grammar import (
 )
 from oakctl.cli.output import Column, Format, listing
 from oakctl.errors import NotFound, OakError, UsageError, error_for
-from oakctl.model.requests import PlanRequest, PlaybookRun
+from oakctl.model.requests import LookRequest, PlanRequest, PlaybookRun
 from oakctl.model.views import HostPlan, StepEvent
 
 if TYPE_CHECKING:
@@ -231,15 +231,23 @@ async def _looked(client: RootClient, run: PlaybookRun, asking: asyncio.Lock) ->
     """What would be done; one question at a time where a host needs an answer first."""
     request = PlanRequest(run.host, playbook=run, accept_new=run.accept_new)
     try:
-        plan = await client.plan(request)
+        plan = await _plan_of(client, request)
     except OakError as error:
         if not diagnostics.can_prompt():
             raise
         async with asking:
-            plan = await client.plan(await _answered(client, request, error))
+            plan = await _plan_of(client, await _answered(client, request, error))
     for step in (*plan.missing, *plan.withheld):
         diagnostics.say(f"{plan.host}: {step.step}: {step.message}")
     return HostOutcome(run.host, bool(plan.missing), plan.steps)
+
+
+async def _plan_of(client: RootClient, request: PlanRequest) -> HostPlan:
+    """What one host says; raises why it cannot be asked."""
+    (plan,) = (await client.look(LookRequest((request,)))).plans
+    if plan.fault:
+        raise error_for(plan.exit_code, plan.fault, plan.hint, plan.details)
+    return plan
 
 
 async def _answered(client: RootClient, request: PlanRequest, error: OakError) -> PlanRequest:

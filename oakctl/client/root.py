@@ -27,7 +27,7 @@ from oakctl.model.requests import (
     ClusterChange,
     ClusterCreate,
     HostCheckRequest,
-    PlanRequest,
+    LookRequest,
     PlaybookRun,
     ServiceChange,
     SudoPassword,
@@ -39,8 +39,8 @@ from oakctl.model.views import (
     ApplyResult,
     ClusterView,
     Explanation,
+    FleetLook,
     HostCheck,
-    HostPlan,
     HostView,
     InstanceView,
     OperationView,
@@ -132,10 +132,10 @@ class RootClient:
         )
         return wire.decode(body, HostCheck)
 
-    async def plan(self, request: PlanRequest) -> HostPlan:
-        """What would be done to a host, by its own checks over SSH; nothing is changed."""
-        body = await self._connection.call("POST", "/v1/plan", request, timeout_s=CHECK_TIMEOUT_S)
-        return wire.decode(body, HostPlan)
+    async def look(self, request: LookRequest) -> FleetLook:
+        """What hosts are, and what would be done there, over SSH; nothing is changed."""
+        body = await self._connection.call("POST", "/v1/looks", request, timeout_s=CHECK_TIMEOUT_S)
+        return wire.decode(body, FleetLook)
 
     async def run_playbook(self, request: PlaybookRun) -> OperationView:
         """Begin to run a playbook, ours or the user's own, on a host."""
@@ -173,6 +173,15 @@ class RootClient:
         one without workers, and its host is cleaned if that answers.
         """
         return await self._removal(f"/v1/clusters/{_part(name)}", force, clean)
+
+    async def upgrade_cluster(self, name: str) -> OperationView:
+        """Begin to bring the root's release to an orchestrator, or back when that fails."""
+        return await self._one("POST", f"/v1/clusters/{_part(name)}/upgrade", OperationView)
+
+    async def upgrade_worker(self, cluster: str, name: str) -> OperationView:
+        """Begin to bring the root's release to a worker, or back when that fails."""
+        path = f"{self._worker_path(cluster, name)}/upgrade"
+        return await self._one("POST", path, OperationView)
 
     async def workers(self, cluster: str | None = None) -> tuple[WorkerView, ...]:
         """The workers, of one cluster or of all."""

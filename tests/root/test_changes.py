@@ -8,7 +8,14 @@ import pytest
 
 from oakctl import paths
 from oakctl.errors import Conflict, NotFound, OakError, Unreachable, UsageError
-from oakctl.model.requests import ApplyRequest, ClusterCreate, PlanRequest, PlaybookRun, WorkerAdd
+from oakctl.model.requests import (
+    ApplyRequest,
+    ClusterCreate,
+    LookRequest,
+    PlanRequest,
+    PlaybookRun,
+    WorkerAdd,
+)
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
 from oakctl.remote.bootstrap import ClusterInputs, WorkerInputs
@@ -64,21 +71,26 @@ async def test_a_cluster_is_changed_with_its_link_up(stage: Stage) -> None:
 
 async def test_looking_makes_nothing(stage: Stage) -> None:
     async with stage.root() as root:
-        check = PlanRequest("h1", cluster=ClusterCreate("edge", "h1"))
+        plan = PlanRequest("h1", cluster=ClusterCreate("edge", "h1"))
         with pytest.raises(NotFound, match="no host 'h1'"):
-            await root.plan(check)
-        found = await root.plan(replace(check, address="127.0.0.1"))
-        assert [step.message for step in found.missing] == ["missing"]
-        worker = WorkerAdd("w1", "edge", "h2")
-        await root.plan(PlanRequest("h2", worker=worker, address="127.0.0.1"))
+            await root.look(LookRequest((plan,)))
+        worker = PlanRequest("h2", worker=WorkerAdd("w1", "edge", "h2"), address="127.0.0.2")
+        bare = PlanRequest("h3", address="127.0.0.3")
+        asked = (bare, replace(plan, address="127.0.0.1"), worker)
+        found = await root.look(LookRequest(asked))
+        assert [each.host for each in found.plans] == ["h3", "h1", "h2"]
+        missing = [[step.message for step in each.missing] for each in found.plans]
+        assert missing == [[], ["missing"], ["missing"]]
+        assert set(found.check.looked_at) == {"h1", "h2", "h3"}
         cluster, joining = stage.installer.roles
         assert isinstance(cluster, ClusterInputs)
         assert isinstance(joining, WorkerInputs)
         assert (cluster.root_secret, joining.secret) == ("", "")
         assert await root.hosts() == ()
         assert not paths.credentials_directory().exists()
-        with pytest.raises(UsageError, match="exactly one"):
-            await root.plan(PlanRequest("h1"))
+        two = replace(worker, cluster=plan.cluster)
+        with pytest.raises(UsageError, match="at most one"):
+            await root.look(LookRequest((two,)))
 
 
 async def test_a_playbook_runs_as_an_operation(stage: Stage) -> None:

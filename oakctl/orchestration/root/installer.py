@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from oakctl.model.requests import PlaybookRun
@@ -17,7 +18,13 @@ from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import bootstrap, hostkeys
-from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.bootstrap import (
+    ClusterAccess,
+    ClusterInputs,
+    Look,
+    Survey,
+    WorkerInputs,
+)
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.reachability import check_reachability
@@ -71,8 +78,13 @@ class Installer(Protocol):
     def forget_key(self, host: HostView) -> None:
         """Take the host's key out of oakctl's own store."""
 
-    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
-        """What would be done to the host, step by step; changes nothing there."""
+    def survey(self, host: HostView, accept_new: bool, roles: Sequence[Role]) -> Survey:
+        """What the host is, and what would be done to it for each role; changes nothing there."""
+
+    def roll_back(
+        self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
+    ) -> None:
+        """Have a role run from the release before `bad` again."""
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
@@ -156,12 +168,19 @@ class SshInstaller:
         """See `Installer`."""
         hostkeys.forget(host.address, host.port)
 
-    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+    def survey(self, host: HostView, accept_new: bool, roles: Sequence[Role]) -> Survey:
         """See `Installer`."""
         with self._target(host, accept_new) as reached:
-            return bootstrap.check(
-                reached, lambda remote: _plan(role, remote), allow_reboot=_allows(role)
+            return bootstrap.survey(
+                reached, [Look(partial(_plan, role), _allows(role)) for role in roles]
             )
+
+    def roll_back(
+        self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
+    ) -> None:
+        """See `Installer`."""
+        with self._target(host, accept_new=False) as reached:
+            bootstrap.roll_back(reached, role, bad, report, cancelled)
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event

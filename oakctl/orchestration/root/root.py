@@ -19,14 +19,14 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, PlanRequest
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, LookRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
+    FleetLook,
     HostCheck,
-    HostPlan,
     HostView,
     InstanceView,
     OperationView,
@@ -43,12 +43,14 @@ from oakctl.orchestration.root.clusters import Clusters
 from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.installer import Installer, SshInstaller
+from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
+from oakctl.orchestration.root.upgrading import Upgrading
 from oakctl.orchestration.scheduling import policies
 
 log = logging.getLogger("oakctl.root")
@@ -73,8 +75,10 @@ class Root:
         self._checking = Checking(machines, self.passwords)
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
-        self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
-        self.removal = Removal(self.store, self.clusters, self.operations, machines, self.bell)
+        means = Means(self.store, self.clusters, self.operations, machines, self.bell)
+        self.bootstrap = Bootstrap(means)
+        self.upgrading = Upgrading(means, self.bootstrap)
+        self.removal = Removal(means)
         self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
@@ -276,9 +280,9 @@ class Root:
         self._changed()
         return await self.worker(cluster, name)
 
-    async def plan(self, request: PlanRequest) -> HostPlan:
-        """What would be done to a host; nothing is changed."""
-        return await planning.look(self.store, self._machines, request)
+    async def look(self, request: LookRequest) -> FleetLook:
+        """What hosts are, and what would be done there; nothing is changed."""
+        return await planning.look(self.store, self._machines, self._checking, request)
 
     # --- operations ---
 
