@@ -1,4 +1,4 @@
-"""Base: the record of what is ours, the directories, and the node archive.
+"""Base: the record of what is ours, the directories, Python, and the node archive.
 
 Runs first on every host. The record comes before all else, so that a removal knows what to take
 away, however far a run came. The archive is uploaded once per version and unpacked beside itself,
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import bundle, release
+from oakctl.remote import bundle, playbook, release
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.residence import USER, Homeless
 from oakctl.remote.step import Remote, Step
@@ -27,6 +27,7 @@ def steps(role: str) -> list[Step]:
         record(role),
         directories(),
         lingering(),
+        *playbook.steps("python", {}),
         archive(version, built.read_bytes),
         switch(version),
     ]
@@ -80,7 +81,7 @@ def record(role: str) -> Step:
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.manifest, text(read(remote) | {role: ROLES[role]}))
 
-    return Step(f"base: record the role {role}", check, apply)
+    return Step(f"base: record the role {role}", check, apply, name="record")
 
 
 def archive(version: str, content: Callable[[], bytes]) -> Step:
@@ -90,7 +91,7 @@ def archive(version: str, content: Callable[[], bytes]) -> Step:
     def apply(remote: Remote) -> None:
         release.install(remote, version, content())
 
-    return Step(f"base: node archive {version}", check, apply)
+    return Step(f"base: node archive {version}", check, apply, name="archive")
 
 
 def switch(version: str) -> Step:

@@ -38,16 +38,8 @@ def tools() -> Step:
 
 
 def program() -> Step:
-    def choice(remote: Remote) -> wireguard.Choice:
-        found = wireguard.choose(installed(remote), offered(remote), release(remote))
-        if found.problem:
-            raise OakError(f"{remote.name}: {found.problem}", hint=found.remedy)
-        return found
-
     def check(remote: Remote) -> str:
-        if remote.facts.network.wireguard == "kernel":
-            return ""
-        if remote.run("test -e /dev/net/tun", check=False).exit_code != 0:
+        if is_in_kernel(remote) or not has_tun(remote):
             return ""
         if not offered(remote):  # they may never have been read
             return "" if wireguard.is_good(installed(remote)) else "the kernel has none"
@@ -63,12 +55,28 @@ def program() -> Step:
             packages.install(remote, NAME, [wireguard.PROGRAM], release=backports)
 
     def note(remote: Remote) -> str:
-        if remote.facts.network.wireguard == "kernel":
+        if is_in_kernel(remote):
             return "the kernel has it"
-        version = installed(remote)
-        return f"wireguard-go {version}" if version else "no /dev/net/tun: only through a relay"
+        if not has_tun(remote):
+            return "no /dev/net/tun: only through a relay"
+        return f"{wireguard.PROGRAM} {installed(remote)}"
 
     return Step("wireguard: a program for it", check, apply, name="program", note=note)
+
+
+def is_in_kernel(remote: Remote) -> bool:
+    return remote.facts.network.wireguard == "kernel"
+
+
+def has_tun(remote: Remote) -> bool:
+    return remote.run("test -e /dev/net/tun", check=False).exit_code == 0
+
+
+def choice(remote: Remote) -> wireguard.Choice:
+    found = wireguard.choose(installed(remote), offered(remote), release(remote))
+    if found.problem:
+        raise OakError(f"{remote.name}: {found.problem}", hint=found.remedy)
+    return found
 
 
 def take_away() -> Step:

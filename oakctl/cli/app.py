@@ -12,6 +12,7 @@ from oakctl.cli import (
     cluster,
     diagnostics,
     event,
+    fleet,
     host,
     instance,
     lab,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 
 top.register(app)
-for noun in (lab, host, cluster, worker, application, service, instance, event, playbook):
+for noun in (lab, host, fleet, cluster, worker, application, service, instance, event, playbook):
     app.add_typer(noun.app)
 
 

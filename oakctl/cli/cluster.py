@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, host_python, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -63,10 +64,12 @@ def create(
     location: Where = None,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Make a host the orchestrator of a new cluster; carries on what was interrupted."""
+    host_python.given(python_archive)
 
     async def main() -> None:
         async with session.root() as client:

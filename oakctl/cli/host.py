@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, ssh
+from oakctl.cli import diagnostics, findings, host_python, session, ssh
 from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
-from oakctl.cli.output import Column, Format, listing
+from oakctl.cli.output import Column, Format, line, listing
 from oakctl.errors import ExitCode, NotFound
 from oakctl.model.requests import HostCheckRequest
 from oakctl.model.views import HostCheck, HostFinding, HostView
 
 app = noun("host", "Machines that answer SSH, by name.")
+app.add_typer(host_python.app)
 
 # Neither user nor address begins with a dash: `ssh` and others would take it for an option.
 _DESTINATION = re.compile(
@@ -95,25 +96,42 @@ FINDINGS = (
 )
 
 
-@app.command(epilog=examples("oakctl host check", "oakctl host check pi-1 pi-2 -o json"))
+@app.command(
+    epilog=examples(
+        "oakctl host check",
+        "oakctl host check pi-1 pi-2 -o json",
+        "oakctl host check --orchestrator hub pi-1 pi-2",
+    )
+)
 def check(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="HOST…", help="Which; without any, all.")
     ] = None,
+    orchestrator: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST",
+            help="Also try whether the others reach the port of a bus on this one. "
+            "It listens there for some seconds.",
+        ),
+    ] = "",
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Look at machines and tell all that stands in the way; nothing is changed on them.
 
-    Ends with 1 when there is something that blocks one of them.
+    Findings are told host by host, worst first, each with what to type: "block" - it cannot be
+    used as it is; "fixable" - something will not work until that is done; "note" - worth knowing.
+    Ends with 0 when all of them can be used, with 1 when something blocks one.
     """
-    request = HostCheckRequest(tuple(names or ()), accept_new)
+    request = HostCheckRequest(tuple(names or ()), accept_new, orchestrator)
 
     async def main() -> HostCheck:
         async with session.root() as client:
             hosts = request.hosts or [host.name for host in await client.hosts()]
-            await session.give_password(client, hosts, sudo_password_file)
+            asked = dict.fromkeys([*hosts, *([orchestrator] if orchestrator else [])])
+            await session.give_password(client, list(asked), sudo_password_file)
             found = await client.check_hosts(request)
             if found.asks_password and diagnostics.can_prompt():
                 # One for all of them: a fleet's hosts are usually set up alike.
@@ -125,8 +143,12 @@ def check(
             return found
 
     found = session.run(main())
-    listing(found.findings, output, FINDINGS, lambda each: each.host)
-    if any(each.severity == "block" for each in found.findings):
+    if output is Format.TABLE:
+        for each in findings.lines(found):
+            line(each)
+    else:
+        listing(found.findings, output, FINDINGS, lambda each: each.host)
+    if findings.blocks(found):
         raise typer.Exit(int(ExitCode.FAILED))
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, host_python, session, waiting
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    AllowReboot,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -105,8 +107,14 @@ def add(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
     ] = None,
     location: Where = None,
+    docker: Annotated[
+        bool,
+        typer.Option("--docker", help="Install the distribution's Docker where there is none."),
+    ] = False,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -115,6 +123,7 @@ def add(
         vcpus=vcpus, memory_mb=memory, storage_mb=storage, vgpus=vgpus, vtpus=vtpus
     )
     labels = _labels(label or [])
+    host_python.given(python_archive)
 
     async def main() -> None:
         async with session.root() as client:
@@ -131,6 +140,8 @@ def add(
                         location=location,
                         labels=labels,
                         accept_new=trust,
+                        docker=docker,
+                        allow_reboot=allow_reboot,
                     )
                 ),
                 accept_new=accept_new,

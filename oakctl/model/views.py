@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Aggregate, ProcessUse, Verdict, WorkerSummary
+from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Location, Resources
 from oakctl.model.service import Port, ServiceSpec
 
@@ -72,6 +73,9 @@ class StepEvent:
     state: str  # planned, running, done, skipped, failed
     message: str = ""
     seconds: float = 0.0
+    reboots: bool = False  # of a planned one: the host restarts in it
+    done_bytes: int = 0  # of an upload that goes on
+    total_bytes: int = 0  # 0: it is none
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,24 @@ class OperationView:
     exit_code: int = 0  # what a CLI call that waits for it returns
     details: tuple[str, ...] = ()
     steps: tuple[StepEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds."""
+
+    host: str
+    steps: tuple[StepEvent, ...] = ()
+
+    @property
+    def missing(self) -> tuple[StepEvent, ...]:
+        """The steps that would change something."""
+        return tuple(step for step in self.steps if step.state == "planned")
+
+    @property
+    def withheld(self) -> tuple[StepEvent, ...]:
+        """The restarts of the host that are needed, and were not agreed to."""
+        return tuple(step for step in self.steps if step.reboots and step.state == "skipped")
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,7 @@ class WorkerView:
     status: str  # joining, ready, suspect, dead, removing
     instances: int
     summary: WorkerSummary | None = None
+    asked: WorkerAdd | None = None  # as it was asked for last
 
 
 @dataclass(frozen=True)

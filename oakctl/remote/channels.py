@@ -7,7 +7,6 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +18,12 @@ import fabric.runners
 import invoke.exceptions
 import paramiko
 
+from oakctl.remote import shells
+from oakctl.remote.sessions import Sessions
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
 CHUNK = 32768  # bytes
+MOST_OUTPUT = 64 * 1024 * 1024  # bytes of one command: a host may say anything for ever
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
 LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
@@ -49,52 +49,55 @@ def no_progress(done: int, total: int) -> None:
 
 def end_command(mark: str) -> str:
     """The command that ends what carries `mark`: an SSH server leaves it to itself."""
-    return f"sh -c {shlex.quote(_END_SESSION)} sh {mark}"
-
-
-class NoneFree(Exception):
-    """All sessions were taken until the deadline of the command."""
+    return shells.words(f"set -- {mark}\n{_END_SESSION}")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of a command; `late`: its deadline came first. A signal's exit code is below 0."""
+    """What came of a command; `late`: its deadline came first; `flooded`: it was cut off, as it
+    said more than MOST_OUTPUT. A signal's exit code is below 0."""
 
     exit_code: int
     stdout: str
     stderr: str
     late: bool
+    flooded: bool = False
 
 
 class Channels:
     """The channels of one connection. For several threads at a time."""
 
-    def __init__(self, connection: fabric.Connection) -> None:
+    def __init__(self, connection: fabric.Connection, host: str) -> None:
         self._connection = connection
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._sessions = Sessions(host)
         self._opening = threading.Lock()
-        self._ended = threading.Condition()
 
     @property
     def alive(self) -> bool:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def open(self, timeout_s: float) -> Any:
-        """A channel (paramiko's); where the server grants fewer than we use, once another ended.
+    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+        """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
+        NoneFree."""
+        self._sessions.take(timeout_s)
+        try:
+            channel = self._open(timeout_s)
+        finally:
+            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel.exec_command(command)
+        channel.sendall(stdin)
+        return channel
 
-        Raises one of LOST.
-        """
+    def _open(self, timeout_s: float) -> Any:
+        """A channel for a session that is taken; where the host refuses it, once another ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 with self._opening:  # paramiko has one place for all refusals
                     return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
             except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
+                self._sessions.was_refused(deadline)
 
     def run(
         self,
@@ -105,11 +108,14 @@ class Channels:
         encoding: str = "utf-8",
         progress: Progress = no_progress,
     ) -> Ended:
-        """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise NoneFree
+        """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
+
+        The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
+        """
+        self._sessions.take(timeout_s)
         try:
-            runner = _Runner(self._connection, self.open(timeout_s), stdin, progress)
+            channel = self._open(timeout_s)
+            runner = _Runner(self._connection, channel, stdin, progress, timeout_s)
             result = runner.run(
                 command,
                 hide=True,
@@ -118,27 +124,55 @@ class Channels:
                 timeout=timeout_s,
                 encoding=encoding,
             )
-            return Ended(result.exited, result.stdout, result.stderr, runner.is_late)
+            return Ended(
+                result.exited, result.stdout, result.stderr, runner.is_late, runner.is_flooded
+            )
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+            self._sessions.give_back()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
     def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+        self,
+        connection: fabric.Connection,
+        channel: Any,
+        stdin: bytes,
+        progress: Progress,
+        patience_s: float,
     ) -> None:
         super().__init__(context=connection)
+        self._patience_s = patience_s
+        self._moved = time.monotonic()
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
         self.is_late = False
+        self._received = 0
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether it was cut off because it said too much."""
+        return self._received > MOST_OUTPUT
+
+    def read_proc_stdout(self, num_bytes: int) -> bytes:
+        """Called by `run`, in a thread."""
+        return self._bounded(super().read_proc_stdout(num_bytes))
+
+    def read_proc_stderr(self, num_bytes: int) -> bytes:
+        """Called by `run`, in another thread."""
+        return self._bounded(super().read_proc_stderr(num_bytes))
+
+    def _bounded(self, piece: bytes) -> bytes:
+        self._received += len(piece)
+        if self.is_flooded:
+            self.channel.close()
+            return b""
+        return piece
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""
@@ -148,6 +182,10 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     def kill(self) -> None:
         """Called when its time is over. What invoke itself says of that depends on which thread
         is faster."""
+        left = self._moved + self._patience_s - time.monotonic()
+        if left > 0:  # its input has gone on since
+            self.start_timer(left)
+            return
         self.is_late = True
         super().kill()
 
@@ -155,6 +193,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         try:
             for at in range(0, len(self._stdin), CHUNK):
                 self.channel.sendall(self._stdin[at : at + CHUNK])
+                self._moved = time.monotonic()
                 self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):

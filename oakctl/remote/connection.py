@@ -18,28 +18,39 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import fabric
-
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, reboot, residence
+from oakctl.remote import (
+    facts,
+    interpreter,
+    privilege,
+    python_cache,
+    reboot,
+    residence,
+    shells,
+    uploads,
+)
 from oakctl.remote.channels import (
     LOST,
+    MOST_OUTPUT,
     Channels,
     Ended,
-    NoneFree,
     Progress,
     end_command,
     no_progress,
 )
-from oakctl.remote.dialling import dial, hang_up
+from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
-from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
+from oakctl.remote.sessions import NoneFree
+from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
 from oakctl.remote.target import Target
 
-SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
+IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
+IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
+SLOWEST_LINK = 50_000  # bytes per second, for those
 TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
 MISSING = 44  # our own exit code for a file that is not there
 
@@ -52,7 +63,7 @@ def open_fabric(target: Target) -> FabricRemote:
     Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
     us in. Blocks: for threads.
     """
-    remote = FabricRemote(target, dial(target))
+    remote = FabricRemote(Line(target))
     try:
         remote.facts  # noqa: B018 - a host that cannot answer is found out here
     except BaseException:
@@ -67,15 +78,16 @@ class FabricRemote:
     `close` may be called by another thread: what runs is then cut off and raises Cancelled.
     """
 
-    def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
-        self._target = target
-        self._chain = chain
-        self._channels = Channels(chain[-1])
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._target = line.target
+        self._channels = Channels(line.connection, self._target.where)
         self._closed = threading.Event()
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
         self.after_renewal: list[Callable[[], None]] = []
+        self._listener: Tell | None = None
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -107,6 +119,29 @@ class FabricRemote:
     def residence(self) -> Residence | Homeless:
         """Where we live there, or why we cannot."""
         return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password for sudo was given."""
+        return bool(self._target.sudo_password)
+
+    @cached_property
+    def python_there(self) -> str:
+        """The folder of the Python that was pushed earlier and is in use; empty: none."""
+        link = shlex.quote(str(self.layout.prefix / "python/current"))
+        return self.run(f"readlink {link}", check=False).stdout.strip()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The Python to use there; raises OakError where there is none."""
+        there = "" if self.facts.python else self.python_there
+        chosen = interpreter.choose(self.facts, python_cache.listed(), there)
+        return interpreter.required(self.name, chosen)
+
+    @property
+    def python(self) -> str:
+        """See `Remote`."""
+        return self.interpreter.path(self.layout)
 
     @cached_property
     def layout(self) -> HostLayout:
@@ -203,17 +238,24 @@ class FabricRemote:
             """trap 'rm -f -- "$part"' EXIT; trap 'exit 65' HUP INT PIPE TERM; cat >"$part"; """
             f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
-            f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
+            # On the disk before it has its name: after a power cut a file is whole or not there.
+            f'chmod {mode:o} "$part"; sync -- "$part"; mv -f -- "$part" "$path"'
         )
-        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        self._execute(
-            command,
-            content,
-            timeout_s,
-            root=self._owner_is_root,
-            label=f"put {path}",
-            progress=progress,
-        )
+        timeout_s = IDLE_S + min(len(content), IN_FLIGHT) / SLOWEST_LINK
+
+        def sent(done: int, total: int) -> None:
+            progress(done, total)
+            self.tell(PurePosixPath(path).name, done, total)
+
+        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
+            self._execute(
+                command,
+                content,
+                timeout_s,
+                root=self._owner_is_root,
+                label=f"put {path}",
+                progress=sent,
+            )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
@@ -240,12 +282,20 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._channels.open(COMMAND_DEADLINE_S)
-            channel.exec_command(wrapped.command)
-            channel.sendall(wrapped.preamble)
+            return self._channels.attend(wrapped.command, wrapped.preamble, COMMAND_DEADLINE_S)
+        except NoneFree as error:
+            raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
             raise self._lost(command) from error
-        return channel
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """See `Remote`."""
+        if self._listener is not None:
+            self._listener(message, done, total)
+
+    def listen(self, listener: Tell | None) -> None:
+        """See `Remote`."""
+        self._listener = listener
 
     def reboot(self) -> None:
         """See `Remote`."""
@@ -253,21 +303,21 @@ class FabricRemote:
 
     def redial(self) -> None:
         """Give the connection up and open another; raises Unreachable, Cancelled."""
-        hang_up(self._chain)
+        self._line.close()
         self.pause(0)
-        self._chain = dial(self._target)
-        self._channels = Channels(self._chain[-1])
+        self._line = Line(self._target)
+        self._channels = Channels(self._line.connection, self._target.where)
         self.pause(0)
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Cancelled once `close` was called."""
         if self._closed.wait(seconds):
-            hang_up(self._chain)
+            self._line.close()
             raise Cancelled(f"{self.name}: stopped while it was waited for")
 
     def renew(self) -> None:
         """Forget what was found out on an earlier connection, and do what was asked for then."""
-        for name in ("facts", "residence"):
+        for name in ("facts", "residence", "interpreter", "python_there"):
             self.__dict__.pop(name, None)
         self.facts  # noqa: B018 - who we are there is needed for every command
         for again in self.after_renewal:
@@ -276,7 +326,7 @@ class FabricRemote:
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
-        hang_up(self._chain)
+        self._line.close()
 
     def _execute(
         self,
@@ -307,6 +357,12 @@ class FabricRemote:
         if result.late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
+        if result.flooded:
+            self._end(mark)
+            raise OakError(
+                f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
+                hint=f"see what it says: oakctl host ssh {self.name}",
+            )
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
@@ -326,7 +382,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.words(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)

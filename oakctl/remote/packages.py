@@ -12,12 +12,13 @@ from collections.abc import Collection, Sequence
 from shlex import join, quote
 
 from oakctl.errors import OakError
-from oakctl.remote import changes
+from oakctl.remote import changes, detached
 from oakctl.remote.step import Completed, Remote
 
 ASK_S = 60.0
 LOCK_S = 600  # unattended upgrades of a first boot take minutes
 UPDATE_S = 900.0
+JOB = "packages"  # they outlive the connection: half an installation is worse than a late one
 INSTALL_S = 3600.0  # a Pi on a slow link
 
 # Older releases than Debian 11 do not wait for locks themselves, and none waits for all of them.
@@ -25,20 +26,19 @@ APT = rf"""
 LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none
 export LC_ALL DEBIAN_FRONTEND NEEDRESTART_SUSPEND APT_LISTCHANGES_FRONTEND
 apt_get() {{
+    said=$(mktemp) || return
     waited=0
     while :; do
-        said=$(apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
-            "$@" 2>&1 </dev/null) && code=0 || code=$?
-        case $code:$said in
-        0:*) break ;;
-        *"Could not get lock"*|*"Unable to lock"*|*"Unable to acquire the dpkg"*) ;;
-        *) break ;;
-        esac
-        [ $waited -ge {LOCK_S} ] && break
+        {{ apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"
+            echo $? >"$said.code"; }} 2>&1 </dev/null | tee "$said"
+        code=$(cat "$said.code")
+        [ "$code" != 0 ] && [ $waited -lt {LOCK_S} ] || break
+        grep -Eq 'Could not get lock|Unable to (lock|acquire the dpkg)' "$said" || break
         sleep 3; waited=$((waited + 3))
+        echo "another program works on packages: waiting, $waited of {LOCK_S} s"
     done
-    printf '%s\n' "$said"
-    return $code
+    rm -f "$said" "$said.code"
+    return "$code"
 }}
 """
 
@@ -71,7 +71,7 @@ def known(remote: Remote, names: Sequence[str]) -> list[str]:
 
 def update(remote: Remote) -> None:
     """Read the package sources anew. One that cannot be read is no error: others may do."""
-    remote.root(f"{APT}apt_get update", timeout_s=UPDATE_S, check=False)
+    detached.run(remote, JOB, f"{APT}apt_get update", timeout_s=UPDATE_S, check=False)
 
 
 def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str = "") -> None:
@@ -83,11 +83,11 @@ def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str
     words = f"{target}--no-install-recommends install {join(names)}"
     recorded = changes.read(remote).get(playbook, {}).get("packages", [])
     if recorded:  # an earlier run was cut off, perhaps in the middle of dpkg
-        remote.root(f"{APT}dpkg --configure -a", timeout_s=INSTALL_S, check=False)
+        detached.run(remote, JOB, f"{APT}dpkg --configure -a", timeout_s=INSTALL_S, check=False)
     simulated = remote.root(f"{APT}apt_get -s {words}", timeout_s=ASK_S).stdout
     packages = [*recorded, *(name for name in added_by(simulated) if name not in recorded)]
     changes.record(remote, playbook, {"packages": packages})
-    done = remote.root(f"{APT}apt_get {words}", timeout_s=INSTALL_S, check=False)
+    done = detached.run(remote, JOB, f"{APT}apt_get {words}", timeout_s=INSTALL_S, check=False)
     if done.exit_code != 0:
         raise _failed(remote, names, done)
 
@@ -108,19 +108,31 @@ def _failed(remote: Remote, names: Sequence[str], done: Completed) -> OakError:
 
 
 def take_away(remote: Remote, names: Collection[str]) -> list[str]:
-    """Purge those of `names` that nothing else needs by now; what stays, with why.
+    """Purge `names` unless something else needs them by now; what stays, with why.
 
     Raises CommandFailed.
     """
+    kept = needed(remote, names)
+    if not kept:
+        purge(remote, names)
+    return kept
+
+
+def needed(remote: Remote, names: Collection[str]) -> list[str]:
+    """What came later and needs one of `names`, in words; empty: they can go."""
     installed = _installed(remote, names)
     if not installed:
         return []
     simulated = remote.root(f"{APT}apt_get -s purge {join(installed)}", timeout_s=ASK_S).stdout
     others = sorted(set(removed_by(simulated)) - set(installed))
-    if others:  # they came later, and need something that came with us
-        return [f"{', '.join(installed)} (needed by {', '.join(others)})"]
-    remote.root(f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
-    return []
+    return [f"{', '.join(installed)} (needed by {', '.join(others)})"] if others else []
+
+
+def purge(remote: Remote, names: Collection[str]) -> None:
+    """Take these packages away, with their configuration; raises CommandFailed."""
+    installed = _installed(remote, names)
+    if installed:
+        detached.run(remote, JOB, f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
 
 
 def _installed(remote: Remote, names: Collection[str]) -> list[str]:

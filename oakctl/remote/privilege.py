@@ -9,10 +9,10 @@ belong here: running the command (`connection`), whether the superuser is needed
 from __future__ import annotations
 
 import secrets
-import shlex
 from dataclasses import dataclass, field
 
 from oakctl.errors import OakError
+from oakctl.remote import shells
 from oakctl.remote.facts import HostFacts
 
 ASKS = "asks for a password"  # the mark by which a terminal knows that it may ask for one
@@ -33,9 +33,9 @@ class Wrapped:
 def wrap(facts: HostFacts, script: str, password: str = "") -> Wrapped:
     """`script` for `sh`, as the superuser. Raises OakError where that cannot be."""
     if facts.privilege == "root":
-        return Wrapped(f"sh -c {shlex.quote(script)}")
+        return Wrapped(shells.words(script))
     if facts.privilege in ("sudo", "doas"):
-        return Wrapped(f"{facts.privilege} -n -- sh -c {shlex.quote(script)}")
+        return Wrapped(f"{facts.privilege} -n -- {shells.words(script)}")
     if facts.privilege == "sudo-password" and password:
         return _with_password(script, password)
     raise missing(facts)
@@ -49,7 +49,7 @@ def _with_password(script: str, password: str) -> Wrapped:
         f'IFS= read -r line; [ "$line" = {go} ] || IFS= read -r line; '
         f'[ "$line" = {go} ] || exit 66; unset line\n'
     )
-    command = f"sudo -S -p '' -- sh -c {shlex.quote(begin + script)}"
+    command = f"sudo -S -p '' -- {shells.words(begin + script)}"
     return Wrapped(command, f"{password}\n{go}\n".encode())
 
 

@@ -72,8 +72,8 @@ def install(remote: Remote, version: str, content: bytes, progress: Progress = n
         "set -e; umask 077; "
         f'folder={quote(folder)}; rm -rf "$folder"/lib.*; '
         "new=$folder/lib.$$; trap 'rm -rf \"$new\"' EXIT; "
-        f"{quote(remote.facts.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
-        "rm -rf $folder/lib; mv -T $new $folder/lib",
+        f"{quote(remote.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
+        "rm -rf $folder/lib; mv -T $new $folder/lib; sync -f $folder",
         stdin=UNPACK.encode(),
         timeout_s=UNPACK_DEADLINE_S,
     )

@@ -13,15 +13,19 @@ from contextlib import contextmanager
 
 from oakctl.errors import OakError, error_for
 from oakctl.model.views import StepEvent
+from oakctl.remote import playbook
 from oakctl.remote.connection import FabricRemote
-from oakctl.remote.step import Cancelled, Remote, Step
+from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
 Report = Callable[[StepEvent], None]
 
 LOOK_EVERY_S = 0.5
-
+TELL_EVERY_S = 1.0
+MIB = 1 << 20
 
 ALLOW_REBOOT = "--allow-reboot"
+HOLDS = "holds already"
+BROKE = "the playbook broke"
 
 
 def run(
@@ -45,37 +49,108 @@ def run(
         _one(step, remote, report, allow_reboot)
 
 
+def look(plan: Sequence[Step], remote: Remote, *, allow_reboot: bool = False) -> list[StepEvent]:
+    """What `run` would do, found by the checks alone: each step `planned` (why) or `skipped`.
+
+    Once something is missing, a later check may fail for just that reason: it is planned too.
+    """
+    found: list[StepEvent] = []
+    missing_before = False
+    for step in plan:
+        try:
+            missing = step.check(remote)
+            holds = "" if missing else step.note(remote) or HOLDS
+        except CommandFailed as error:
+            if not missing_before:
+                raise _at(remote, step, error) from error
+            missing = "follows from the steps before it"
+        except OakError as error:
+            raise _at(remote, step, error) from error
+        except Exception as error:  # a user's step may raise anything; it is told as that step's
+            raise _broken(remote, step, error) from error
+        if missing and step.reboots and not allow_reboot:
+            found.append(_event(remote, step, "skipped", _not_allowed(missing), reboots=True))
+            continue
+        missing_before = missing_before or bool(missing)
+        state, message = ("planned", missing) if missing else ("skipped", holds)
+        found.append(_event(remote, step, state, message, reboots=step.reboots and bool(missing)))
+    return found
+
+
 def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None:
     def tell(state: str, message: str = "", seconds: float = 0.0) -> None:
-        report(StepEvent(time.time(), remote.name, step.title, state, message, seconds))
+        report(_event(remote, step, state, message, seconds))
 
     started = time.monotonic()
     try:
         missing = step.check(remote)
         if not missing:
-            tell("skipped", step.note(remote) or "holds already")
+            tell("skipped", step.note(remote) or HOLDS)
             return
         if step.reboots and not allow_reboot:
-            tell("skipped", f"{missing}: not without {ALLOW_REBOOT}")
+            tell("skipped", _not_allowed(missing))
             return
         tell("running", missing)
-        done = step.apply(remote) or ""
+        done = _applied(step, remote, report)
         still = step.check(remote)
     except OakError as error:
         tell("failed", error.message, time.monotonic() - started)
         raise _at(remote, step, error) from error
-    # A playbook may be the user's own: its mistakes are told like any other failure.
-    except Exception as error:
-        mistake = f"the playbook broke: {type(error).__name__}: {error}"
-        tell("failed", mistake, time.monotonic() - started)
-        raise OakError(
-            f"{remote.name}: {step.title}: {mistake}",
-            hint="oakctl playbook ls shows which file it is",
-        ) from error
+    except Exception as error:  # a user's step may raise anything; it is told as that step's
+        tell("failed", f"{BROKE}: {playbook.mistake(error)}", time.monotonic() - started)
+        raise _broken(remote, step, error) from error
     if still:
         tell("failed", still, time.monotonic() - started)
         raise OakError(f"{remote.name}: {step.title}: done, and still {still}")
     tell("done", done, time.monotonic() - started)
+
+
+def _event(
+    remote: Remote,
+    step: Step,
+    state: str,
+    message: str,
+    seconds: float = 0.0,
+    *,
+    reboots: bool = False,
+) -> StepEvent:
+    return StepEvent(time.time(), remote.name, step.title, state, message, seconds, reboots=reboots)
+
+
+def _not_allowed(missing: str) -> str:
+    return f"{missing}: not without {ALLOW_REBOOT}"
+
+
+def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
+    return OakError(
+        f"{remote.name}: {step.title}: {BROKE}: {playbook.mistake(error)}",
+        hint="oakctl playbook ls -o wide shows which file it is",
+    )
+
+
+def _applied(step: Step, remote: Remote, report: Report) -> str:
+    """Carry the step out, and tell now and then how it goes on."""
+    told = time.monotonic()
+
+    def listener(message: str, done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told < TELL_EVERY_S:
+            return
+        told = time.monotonic()
+        if total:
+            message = f"{message}: {done / MIB:.1f} of {total / MIB:.1f} MiB"
+        report(
+            StepEvent(
+                time.time(), remote.name, step.title, "running", message,
+                done_bytes=done, total_bytes=total,
+            )
+        )  # fmt: skip
+
+    remote.listen(listener)
+    try:
+        return step.apply(remote) or ""
+    finally:
+        remote.listen(None)
 
 
 def _at(remote: Remote, step: Step, error: OakError) -> OakError:

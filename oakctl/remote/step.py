@@ -13,12 +13,14 @@ from typing import Protocol
 from oakctl.errors import ExitCode, OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.residence import Homeless, Residence
 
 COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Tell = Callable[[str, int, int], None]  # a message, bytes done, bytes in all (0: not known)
 
 
 def no_progress(done: int, total: int) -> None:
@@ -81,6 +83,17 @@ class Remote(Protocol):
         """Where the host is reached from here."""
 
     @property
+    def interpreter(self) -> Interpreter:
+        """The Python that everything of ours runs by there: its own, or one that is pushed.
+
+        Raises OakError where there is none.
+        """
+
+    @property
+    def python(self) -> str:
+        """The path of that Python; it is there once the steps of `base` hold."""
+
+    @property
     def layout(self) -> HostLayout:
         """Where everything of ours lies there."""
 
@@ -131,6 +144,12 @@ class Remote(Protocol):
     def read(self, path: str) -> bytes | None:
         """The content of a file, None when there is none."""
 
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Say how a step goes on that takes long; `done` of `total` bytes where that is known."""
+
+    def listen(self, listener: Tell | None) -> None:
+        """Have `tell` and uploads reach `listener`, until another or none is named."""
+
     def reboot(self) -> None:
         """Restart the host and return when it answers again, with `facts` asked anew.
 
@@ -152,7 +171,8 @@ class Step:
     word on what it did, and `note` one on a host where nothing has to be done.
 
     `name` is what a hook calls the step within its playbook; empty: made of the title. With
-    `reboots` the step restarts the host, and is left out where that was not agreed to.
+    `reboots` the step restarts the host, and is left out where that was not agreed to. `playbook`
+    is set by who loads it.
     """
 
     title: str
@@ -161,3 +181,4 @@ class Step:
     name: str = ""
     note: Callable[[Remote], str] = nothing_to_add
     reboots: bool = False
+    playbook: str = ""

@@ -22,18 +22,19 @@ looks = st.lists(st.tuples(st.sampled_from([BEFORE, ""]), st.floats(0, 10)), max
 @given(looks)
 def test_only_another_boot_id_is_the_end_of_waiting(seen: list[tuple[str, float]]) -> None:
     awaited, now = Awaited("pi", BEFORE, 0.0), 0.0
-    try:
-        for boot_id, seconds in seen:
-            now += seconds
+    overdue: DeadlineExceeded | None = None
+    for boot_id, seconds in seen:
+        now += seconds
+        try:
             if boot_id:
                 assert not awaited.answered(boot_id, now)
             else:
                 awaited.silent("pi: no answer", now)
-    except DeadlineExceeded as error:
-        assert now >= reboot.BACK_WITHIN_S
-        assert error.message.count("pi: ") == 1
-        return
-    assert now < reboot.BACK_WITHIN_S
+        except DeadlineExceeded as error:
+            overdue = error
+            break
+    assert (overdue is not None) == (now >= reboot.BACK_WITHIN_S and bool(seen))
+    assert overdue is None or str(overdue).count("pi: ") == 1
     assert awaited.answered(AFTER, now)
 
 
@@ -83,7 +84,7 @@ def test_a_host_goes_down_and_comes_back() -> None:
 
 def test_one_that_does_not_come_back_says_what_it_last_said() -> None:
     host = Host([BEFORE, Unreachable("pi: nothing answers at 10.0.0.1:22")])
-    with pytest.raises(DeadlineExceeded, match="nothing answers at 10.0.0.1:22") as error:
+    with pytest.raises(DeadlineExceeded, match=r"nothing answers at 10\.0\.0\.1:22") as error:
         reboot.carry_out(host, within_s=0)
     assert "carries on" in error.value.hint
     assert host.renewed == 0

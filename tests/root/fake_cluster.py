@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,13 @@ from oakctl.model.messages import (
     WorkerSummary,
 )
 from oakctl.model.node import NodeFacts, Usage
+from oakctl.model.requests import PlaybookRun
 from oakctl.model.resources import Resources
 from oakctl.model.service import ServiceAddresses
-from oakctl.model.views import HostView, StepEvent
+from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration import bus as bus_client
 from oakctl.orchestration.cluster import bus_server
-from oakctl.orchestration.root.installer import Report
+from oakctl.orchestration.root.installer import Report, Role
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts
@@ -273,6 +274,7 @@ class FakeInstaller:
     buses: dict[str, Bus]
     clusters: dict[str, FakeCluster] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
     fail: Exception | None = None
     unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
@@ -321,11 +323,30 @@ class FakeInstaller:
             raise self.fail
         return HostFacts(hostname=host.name, uid=0, privilege="root", init="systemd", home="/root")
 
+    async def reach(
+        self,
+        hosts: Sequence[HostView],
+        orchestrator: HostView,
+        accept_new: bool,
+        facts: HostFacts,
+    ) -> list[HostFinding]:
+        self.calls.append(("reach", orchestrator.name))
+        return [HostFinding(h.name, "block", "reach", f"not {facts.hostname}") for h in hosts]
+
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         self._begin(f"remove {role}", host, report, cancelled)
 
     def forget_key(self, host: HostView) -> None:
         self.calls.append(("forget key", host.name))
+
+    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+        self.roles.append(role)
+        return (StepEvent(time.time(), host.name, "it: install", "planned", "missing"),)
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        self._begin(f"playbook {run.name}", host, report, cancelled)
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         return PlainTunnel(access.bus_port)

@@ -12,6 +12,7 @@ from oakctl.model.instance import DesiredInstance, InstanceState
 from oakctl.model.service import RestartPolicy
 from oakctl.orchestration import lifecycle
 from oakctl.orchestration.worker import record
+from oakctl.orchestration.worker.needs import ARTIFACT, Need
 from oakctl.orchestration.worker.reconcile import (
     Action,
     Fetch,
@@ -28,6 +29,7 @@ from oakctl.orchestration.worker.record import Phase, Record
 from tests.worker.stage import spec
 
 SHA = "a" * 64
+CODE = Need(ARTIFACT, SHA)
 NOW = 1000.0
 
 
@@ -47,12 +49,12 @@ def only(
     wanted: DesiredDocument | None,
     known: Record | None,
     *,
-    artifacts: frozenset[str] = frozenset({SHA}),
+    present: frozenset[Need] = frozenset({CODE}),
     confirmed: frozenset[tuple[str, int]] = frozenset(),
     now: float = NOW,
 ) -> tuple[Action, ...]:
     records = {known.name: known} if known else {}
-    return decide(wanted, records, artifacts, confirmed, now)
+    return decide(wanted, records, present, confirmed, now)
 
 
 def test_the_way_of_an_instance() -> None:
@@ -60,7 +62,7 @@ def test_the_way_of_an_instance() -> None:
     wanted, none = document(desired), document()
     assert only(wanted, None) == (Prepare(desired),)
     waiting = record.new(desired, NOW)
-    assert only(wanted, waiting, artifacts=frozenset()) == (Fetch(SHA),)
+    assert only(wanted, waiting, present=frozenset()) == (Fetch(CODE),)
     assert only(wanted, waiting) == (Start(desired),)
     running = started(desired)
     assert only(wanted, running) == ()
@@ -170,12 +172,12 @@ class World:
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
-        self.artifacts: set[str] = set()
+        self.present: set[Need] = set()
         self.confirmed: set[tuple[str, int]] = set()
         self.starts: list[tuple[str, int]] = []
 
     def step(self, wanted: DesiredDocument, now: float) -> bool:
-        actions = decide(wanted, self.records, self.artifacts, self.confirmed, now)
+        actions = decide(wanted, self.records, self.present, self.confirmed, now)
         for action in actions:
             self._carry_out(action, now)
         happened = bool(actions)
@@ -195,7 +197,7 @@ class World:
             assert before is None or before.phase is Phase.ENDED
             self.records[action.desired.name] = record.new(action.desired, now)
         elif isinstance(action, Fetch):
-            self.artifacts.add(action.sha256)
+            self.present.add(action.need)
         elif isinstance(action, Start):
             known = self.records[action.desired.name]
             assert known.phase is Phase.WAITING
@@ -238,7 +240,7 @@ def test_decisions_repeat(wanted: DesiredDocument, had: list[tuple[int, int, Pha
     for number, epoch, phase, asked in had:
         known = replace(started(instance(number, epoch)), phase=phase)
         records[known.name] = replace(known, stopping_since=NOW) if asked else known
-    first = decide(wanted, records, {SHA}, set(), NOW)
-    assert first == decide(wanted, records, {SHA}, set(), NOW)
+    first = decide(wanted, records, {CODE}, set(), NOW)
+    assert first == decide(wanted, records, {CODE}, set(), NOW)
     names = [a.name if hasattr(a, "name") else a.desired.name for a in first]  # type: ignore[union-attr]
     assert len(names) == len(set(names)), "two actions on one instance"

@@ -19,13 +19,14 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, PlanRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
     HostCheck,
+    HostPlan,
     HostView,
     InstanceView,
     OperationView,
@@ -33,7 +34,7 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, views
+from oakctl.orchestration.root import applying, explaining, names, planning, views
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -196,11 +197,13 @@ class Root:
         """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
         known = {host.name: host for host in await self.hosts()}
         wanted_names = request.hosts or tuple(known)
+        if request.orchestrator:
+            wanted_names = (request.orchestrator, *wanted_names)
         unknown = [name for name in wanted_names if name not in known]
         if unknown:
             raise NotFound(f"there is no host {unknown[0]!r}", hint="oakctl host ls")
         hosts = [known[name] for name in dict.fromkeys(wanted_names)]
-        return await self._checking.check(hosts, request.accept_new)
+        return await self._checking.check(hosts, request.accept_new, request.orchestrator)
 
     async def forget_host(self, name: str) -> None:
         """Its key too, where oakctl itself stored it; raises NotFound, or Conflict while it has a
@@ -272,6 +275,10 @@ class Root:
         await link.refresh()
         self._changed()
         return await self.worker(cluster, name)
+
+    async def plan(self, request: PlanRequest) -> HostPlan:
+        """What would be done to a host; nothing is changed."""
+        return await planning.look(self.store, self._machines, request)
 
     # --- operations ---
 

@@ -276,4 +276,5 @@ def _worker(scene: Scene, row: WorkerRow) -> WorkerView:
         status=status,
         instances=sum(place.worker == row.name for place in places),
         summary=summary,
+        asked=row.request,
     )

@@ -42,6 +42,7 @@ class Record:
     reason: str = ""
     limits: str = ""
     bind: str = ""
+    blocked: bool = False  # the last start was not even possible here
 
     @property
     def name(self) -> str:
@@ -81,6 +82,7 @@ def starting(
         reason="",
         limits=limits,
         bind=bind,
+        blocked=False,
     )
 
 
@@ -92,7 +94,9 @@ def never_ran(record: Record, now: float) -> Record:
 
 
 def could_not_start(record: Record, now: float, reason: str) -> Record:
-    """Something of ours was in the way (a full disk, a bad artifact): always tried again."""
+    """Something here was in the way (a full disk, a bad artifact): always tried again."""
+    if record.stopping_since:
+        return replace(record, phase=Phase.ENDED, since=now, reason=reason)
     failures = record.failures + 1
     delay = lifecycle.restart_delay(record.desired.service.restart, failures)
     return replace(
@@ -103,6 +107,7 @@ def could_not_start(record: Record, now: float, reason: str) -> Record:
         retry_at=now + delay,
         reason=reason,
         exit_code=None,
+        blocked=True,
     )
 
 
@@ -167,6 +172,7 @@ def observed(
         address=record.desired.address,
         bind=record.bind,
         limits=record.limits,
+        blocked=record.blocked,
     )
 
 
