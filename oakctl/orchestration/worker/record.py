@@ -90,7 +90,14 @@ def never_ran(record: Record, now: float) -> Record:
     """The start was cut off before there was a process: as if it had not been tried."""
     if record.stopping_since:
         return replace(record, phase=Phase.ENDED, since=now)
-    return replace(record, phase=Phase.WAITING, since=now, retry_at=now)
+    return replace(
+        record,
+        phase=Phase.WAITING,
+        since=now,
+        retry_at=now,
+        started_at=record.started_at if record.restarts else 0.0,
+        restarts=max(0, record.restarts - 1),
+    )
 
 
 def could_not_start(record: Record, now: float, reason: str) -> Record:

@@ -88,6 +88,12 @@ class Driver:
         """Something happened: look soon."""
         self._poke.set()
 
+    def doubt(self, why: str) -> None:
+        """A call was not answered: as if Docker were away, until it answers again."""
+        self._on_away(why)
+        self._lost.set()
+        self._poke.set()
+
     def drop(self, id_: str) -> None:
         """We took this container away ourselves."""
         found = self._by_id.pop(id_, None)

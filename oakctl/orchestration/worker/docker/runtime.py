@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from signal import Signals
 
@@ -54,8 +54,10 @@ class DockerRuntime:
         node: Callable[[], Node],
         grants: ContainerGrants,
         here: Accelerators,
+        collect: Callable[[Seen], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
+        self._collect = collect  # the last of its output, before a container goes
         self._driver = driver
         self._images = images
         self._artifacts = artifacts
@@ -194,7 +196,9 @@ class DockerRuntime:
         try:
             await self._create_and_start(key, ready)
         except EngineAway as error:
-            self._refused[key] = str(error)
+            # No failure of the instance: a start that was cut off, and Docker has to come back.
+            log.warning("%s: its start: %s", key.name, error)
+            self._driver.doubt(str(error))
         except EngineRefused as error:
             log.warning("%s: Docker: %s", key.name, error)
             reason = words.in_words(str(error))
@@ -213,6 +217,7 @@ class DockerRuntime:
         await self._driver.look()
         for one in self._driver.ours():
             if one.key is not None and one.key.name == key.name:
+                await self._collect(one)
                 await calls.run(engine.remove, one.id, what=what)
                 self._driver.drop(one.id)
         name = request.container_name(self._node(), ready.desired, ready.attempt)
@@ -253,8 +258,13 @@ class DockerRuntime:
         if engine is None:
             return
         try:
+            if method == "remove":
+                await self._collect(one)
             await self._driver.calls.run(getattr(engine, method), *arguments, what=what)
-        except (EngineAway, EngineRefused) as error:
+        except EngineAway as error:
+            self._driver.doubt(str(error))
+            return
+        except EngineRefused as error:
             log.warning("%s: %s", what, error)
             return
         if method == "remove":
