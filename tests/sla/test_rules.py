@@ -376,7 +376,6 @@ FULL_OF_GAPS = service(
     privileged=True,
     args=["z"],
     bandwidth_in=5,
-    volumes=[{"volume_id": "v", "csi_driver": "d", "config": {"anything": [1]}}],
     sla_violation_strategy="s",
     target_node="n",
     addresses={"rr_ip_v6": "fdff:2000::1", "instances": [{"from": 0, "to": 1}]},
@@ -394,7 +393,15 @@ FULL_OF_GAPS = service(
             ],
         }
     ],
-    oakctl={"autoscale": {"max": 2, "target": {"cpu": 1}}},
+    oakctl={
+        "autoscale": {"max": 2, "target": {"cpu": 1}},
+        "volumes": ["data:/data"],
+        "devices": ["/dev/video0"],
+        "capabilities": ["NET_ADMIN"],
+        "read_only": True,
+    },
+    virtualization="process",
+    code="./folder",
 )
 
 
@@ -410,7 +417,10 @@ def test_what_is_not_enforced_is_a_warning_and_goes_with_the_service() -> None:
         "addresses.instances",
         "state",
         "added_files",
-        "volumes",
+        "oakctl.volumes",
+        "oakctl.devices",
+        "oakctl.capabilities",
+        "oakctl.read_only",
         "privileged",
         "args",
         "sla_violation_strategy",
@@ -418,5 +428,5 @@ def test_what_is_not_enforced_is_a_warning_and_goes_with_the_service() -> None:
         "oakctl.autoscale",
     ]
     assert found.descriptor is not None
-    (app,) = sla.convert(found.descriptor, {})
+    (app,) = sla.convert(found.descriptor, {"./folder": "a" * 64})
     assert app.services[0].not_enforced == tuple(finding.message for finding in found.warnings)

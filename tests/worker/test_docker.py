@@ -17,6 +17,7 @@ from oakctl.model.instance import InstanceState
 from oakctl.model.node import ContainerGrants
 from oakctl.model.resources import Resources
 from oakctl.model.service import AddedFiles, Port, Probe, RestartPolicy, ServiceSpec, Volume
+from oakctl.orchestration.worker import procfs
 from tests.bus_fixture import Bus, free_port
 from tests.worker.docker_engine import IMAGE, DockerEngine, engine
 from tests.worker.stage import AgentProcess, Orchestrator, artifact, desired, spec, until
@@ -140,14 +141,16 @@ async def test_limits_are_set_and_hold(
 async def test_a_fork_bomb_stops_at_the_limit_and_is_seen(
     agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
 ) -> None:
-    bomb = "i=0; while [ $i -lt 700 ]; do sleep 600 & i=$((i+1)); done; echo all; sleep 600"
-    await running(agent, orchestrator, shell(bomb, requests=Resources(vcpus=0.25)))
-    found = inspect(docker_engine)["HostConfig"]
-    assert (found["PidsLimit"], found["NanoCpus"]) == (512, 250_000_000)
-    group = Path("/sys/fs/cgroup/pids/docker", inspect(docker_engine)["Id"], "pids.current")
-    if group.exists():
-        await until(lambda: int(group.read_text()) >= 500, "the limit to be reached")
-        assert int(group.read_text()) <= 512
+    bomb = "sh -c 'i=0; while [ $i -lt 700 ]; do sleep 600 & i=$((i+1)); done'; echo stopped; "
+    service = shell(bomb + "while :; do sleep 1; done", requests=Resources(vcpus=0.5))
+    await running(agent, orchestrator, service)
+    said = await log_until(orchestrator, "stopped")
+    assert any("fork" in line for line in said)
+    found = inspect(docker_engine)
+    limits = found["HostConfig"]
+    assert (limits["PidsLimit"], limits["NanoCpus"]) == (512, 500_000_000)
+    members = procfs.group_members(found["State"]["Pid"])
+    assert 500 <= len(members) <= 512
     await until(
         lambda: orchestrator.statistics and orchestrator.statistics[-1].instances[0].memory_mb > 10,
         "statistics over many processes",
