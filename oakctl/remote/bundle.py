@@ -40,7 +40,11 @@ OUR_PARTS = (
     "orchestration/worker",
 )
 # typing_extensions and exceptiongroup are for Python 3.10 there, whatever runs here.
-DISTRIBUTIONS = ("nats-py", "cattrs", "attrs", "typing_extensions", "exceptiongroup")
+# Docker's SDK and what it needs are imported on hosts that have Docker, by the agent alone.
+DISTRIBUTIONS = (
+    *("nats-py", "cattrs", "attrs", "typing_extensions", "exceptiongroup"),
+    *("docker", "requests", "urllib3", "idna", "certifi"),
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip file can hold
 VERSION_LENGTH = 16
 

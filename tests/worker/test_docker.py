@@ -17,6 +17,7 @@ from oakctl.model.instance import InstanceState
 from oakctl.model.node import ContainerGrants
 from oakctl.model.resources import Resources
 from oakctl.model.service import AddedFiles, Port, Probe, RestartPolicy, ServiceSpec, Volume
+from oakctl.node import __main__
 from oakctl.orchestration.worker import procfs
 from tests.bus_fixture import Bus, free_port
 from tests.worker.docker_engine import IMAGE, DockerEngine, engine
@@ -459,3 +460,15 @@ async def test_image_for_another_processor(
 
     await until(told, "the reason")
     assert docker_engine.client.containers(all=True) == []
+
+
+async def test_clear_takes_containers_along(
+    agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
+) -> None:
+    await running(agent, orchestrator, container())
+    (agent.prefix / "etc").mkdir()
+    shutil.copy(agent.prefix / "worker.json", agent.prefix / "etc/worker.json")
+    stranger = docker_engine.client.create_container(IMAGE, ["sleep", "600"])["Id"]
+    agent.kill()
+    assert __main__.main(["clear", "--prefix", str(agent.prefix)]) == 0
+    assert [one["Id"] for one in docker_engine.client.containers(all=True)] == [stranger]
