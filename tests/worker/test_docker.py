@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
 import shutil
 import signal
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -295,6 +299,55 @@ async def test_what_is_not_granted_is_refused_on_the_worker_too(
     assert docker_engine.client.containers(all=True) == []
 
 
+async def test_a_link_does_not_lead_out_of_what_is_granted(
+    agent: AgentProcess, orchestrator: Orchestrator
+) -> None:
+    shared = agent.prefix / "shared"
+    shared.mkdir()
+    (shared / "way").symlink_to("/etc")
+    (agent.prefix / "etc").mkdir(exist_ok=True)
+    grants = ContainerGrants(host_paths=(str(shared),))
+    (agent.prefix / "etc/grants.json").write_bytes(wire.encode(grants))
+    agent.start()
+    await orchestrator.want(desired(container(volumes=(Volume(f"{shared}/way", "/x"),))))
+    seen = await orchestrator.reaches(NAME, InstanceState.FAILED)
+    assert seen.reason.startswith("path /etc for writing not granted")
+
+
+async def test_killed_at_random_moments_one_container_each(
+    agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
+) -> None:
+    seed = int(os.environ.get("OAKCTL_SEED") or random.randrange(1_000_000))
+    sys.stdout.write(f"seed {seed} (again with OAKCTL_SEED={seed})\n")
+    moments = random.Random(seed)
+    once = shell("echo ran >> /data/ran", name="once", one_shot=True,
+                 volumes=(Volume(f"v{seed}", "/data"),))  # fmt: skip
+    agent.start()
+    for number in range(4):
+        wanted = [*orchestrator.desired.instances, desired(container(), number)]
+        await orchestrator.want(*wanted)
+        await asyncio.sleep(moments.uniform(0.0, 1.5))
+        agent.kill()
+        agent.start()
+    await orchestrator.want(*orchestrator.desired.instances, desired(once, 9))
+    await asyncio.sleep(moments.uniform(0.0, 1.5))
+    agent.kill()
+    agent.start()
+    client = docker_engine.client
+    for one in orchestrator.desired.instances[:4]:
+        seen = await orchestrator.reaches(one.name, InstanceState.RUNNING)
+        found = client.containers(filters={"label": f"oakctl.instance={one.name}"})
+        assert [client.inspect_container(c["Id"])["State"]["Pid"] for c in found] == [seen.pid]
+    await orchestrator.reaches("app.ns.once.ns.instance.9", InstanceState.COMPLETED)
+    client_of_volume = client.create_container(
+        IMAGE, ["cat", "/data/ran"],
+        host_config=client.create_host_config(binds=[f"oakctl.app.ns.v{seed}:/data"]),
+    )  # fmt: skip
+    client.start(client_of_volume["Id"])
+    client.wait(client_of_volume["Id"])
+    assert client.logs(client_of_volume["Id"]) == b"ran\n"
+
+
 async def test_what_is_granted_is_there(
     agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
 ) -> None:
@@ -352,6 +405,8 @@ async def test_docker_restarts_in_the_middle(
     facts = orchestrator.greetings[-1].facts
     assert facts.runtimes == ("process",)
     assert "Docker is stopped" in facts.containers.reason
+    seen = await orchestrator.reaches(NAME, InstanceState.CREATING)
+    assert "Docker is stopped" in seen.reason
     docker_engine.start()
     await until(lambda: orchestrator.greetings[-1].facts.containers.engine, "Docker to be back")
 

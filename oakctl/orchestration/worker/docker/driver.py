@@ -11,7 +11,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
+from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.docker.calls import Calls
 from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
@@ -110,6 +112,9 @@ class Driver:
             return self._miss(id_)
         if found.state in ("exited", "dead") and self.before_end is not None:
             await self.before_end(found)
+        # By its start it is told from a stranger with its number, should Docker be away later.
+        stat = procfs.stat_of(found.pid) if found.pid else None
+        found = replace(found, start=stat.start if stat else 0)
         before, self._by_id[id_] = self._by_id.get(id_), found
         if found.key is not None:
             self.seen[found.key] = found

@@ -14,11 +14,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from dataclasses import replace
 from signal import Signals
 
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.node import ContainerGrants
+from oakctl.model.service import ServiceSpec
 from oakctl.orchestration.scheduling import grants as granting
 from oakctl.orchestration.worker import needs, procfs
 from oakctl.orchestration.worker.artifacts import Artifacts
@@ -39,7 +40,6 @@ from oakctl.orchestration.worker.runtime import Launch
 log = logging.getLogger("oakctl.worker.docker")
 
 START_S = 60.0
-NOT_FOUND = 127  # shells' word for a program that is not there
 
 
 class DockerRuntime:
@@ -75,7 +75,7 @@ class DockerRuntime:
 
     def prepare(self, desired: DesiredInstance, attempt: int) -> Launch:
         """See `Runtime`."""
-        refusals = granting.refusals(desired.service, self._granted(desired))
+        refusals = granting.refusals(_followed(desired.service), _real_paths(self._grants))
         if refusals:
             raise CannotStart("; ".join(refusals))
         try:
@@ -122,6 +122,8 @@ class DockerRuntime:
             return _could_not_run(self._failed[key])
         if found is None or found.state == "created":
             return Attempt(held=not self._driver.known)
+        if self._driver.engine is None and found.lives and not _process_lives(found):
+            return Attempt(held=True)  # it ended with Docker, which knows how
         return _attempt(found)
 
     def signal(self, known: Record, number: Signals) -> int:
@@ -273,15 +275,6 @@ class DockerRuntime:
         else:
             self._driver.poke()
 
-    def _granted(self, desired: DesiredInstance) -> ContainerGrants:
-        """The grants, with paths followed through links: one may lead out of what is allowed."""
-        for volume in desired.service.volumes:
-            real = os.path.realpath(volume.source)
-            allowed = tuple(_real(entry) for entry in self._grants.host_paths)
-            if volume.of_host and not granting.covers(allowed, real, volume.read_only):
-                return ContainerGrants()
-        return self._grants
-
     def _assign(self, desired: DesiredInstance) -> Assigned:
         asks = desired.service.requests
         others = [one for one in self._driver.ours() if one.lives]
@@ -297,8 +290,12 @@ class DockerRuntime:
         )
 
 
+def _process_lives(found: Seen) -> bool:
+    return procfs.lives(found.pid, found.start) if found.start else True
+
+
 def _attempt(found: Seen) -> Attempt:
-    identity = Identity(found.pid)
+    identity = Identity(found.pid, found.start)
     if found.lives:
         return Attempt(held=False, process=identity, lives=True)
     if found.state == seen.REMOVED:
@@ -311,6 +308,19 @@ def _could_not_run(reason: str) -> Attempt:
     return Attempt(held=False, exit_code=CANNOT_RUN, error=reason)
 
 
-def _real(entry: str) -> str:
-    path = entry.removesuffix(granting.READ_ONLY)
-    return str(Path(path).resolve()) + entry[len(path) :]
+def _followed(service: ServiceSpec) -> ServiceSpec:
+    """The service with its host's paths as they really are: a link may lead out of what is
+    allowed."""
+    volumes = tuple(
+        replace(volume, source=os.path.realpath(volume.source)) if volume.of_host else volume
+        for volume in service.volumes
+    )
+    return replace(service, volumes=volumes)
+
+
+def _real_paths(grants: ContainerGrants) -> ContainerGrants:
+    paths = []
+    for entry in grants.host_paths:
+        path = entry.removesuffix(granting.READ_ONLY)
+        paths.append(os.path.realpath(path) + entry[len(path) :])
+    return replace(grants, host_paths=tuple(paths))
