@@ -41,6 +41,43 @@ def test_a_right_file_has_no_findings() -> None:
         ({"environment": ["=1"]}, "environment[0]: '=1' is not KEY=VALUE"),
         ({"virtualization": "unikernel"}, "arch: is missing: a unikernel is built for one"),
         ({"volumes": [{"volume_id": "v"}]}, "volumes[0].csi_driver: is missing"),
+        (
+            {"volumes": [{"volume_id": "v", "csi_driver": "csi.x/path", "mount_path": "/d"}]},
+            "volumes[0].csi_driver: 'csi.x/path' has no driver here: nothing is mounted by CSI "
+            '(oakctl: {volumes: ["NAME:/d"]} is a volume on the node; a path of the host is '
+            "/HOST/PATH:/d, where its operator allows it)",
+        ),
+        (
+            {"added_files": ["https://x/y"]},
+            "added_files[0]: 'https://x/y' is not ./FOLDER:/PATH, ./FILE:/PATH, "
+            "FILES.tar.gz:/PATH or sha256:HEX:/PATH; nothing is fetched from URLs",
+        ),
+        (
+            {"oakctl": {"volumes": ["data"]}},
+            "oakctl.volumes[0]: 'data' is not NAME:/PATH or /HOST/PATH:/PATH, with :ro behind it "
+            "to read alone",
+        ),
+        (
+            {"oakctl": {"volumes": ["/srv/../etc:/x"]}},
+            "oakctl.volumes[0]: '/srv/../etc:/x' has '/srv/../etc' where an absolute path below "
+            "/ belongs",
+        ),
+        (
+            {"oakctl": {"volumes": ["a:/x", "b:/x"]}},
+            "oakctl.volumes[1]: 'b:/x' mounts at /x, where another is already",
+        ),
+        (
+            {"oakctl": {"volumes": ["a:/x"]}, "added_files": ["./f:/x"]},
+            "added_files[0]: './f:/x' mounts at /x, where another is already",
+        ),
+        (
+            {"oakctl": {"devices": ["/etc/passwd"]}},
+            "oakctl.devices[0]: '/etc/passwd' is not the path of a device: /dev/NAME",
+        ),
+        (
+            {"oakctl": {"capabilities": ["ALL"]}},
+            "oakctl.capabilities[0]: 'ALL' is not one capability, such as NET_ADMIN",
+        ),
         ({"oakctl": {"vcpus": -0.5}}, "oakctl.vcpus: -0.5 is not ≥ 0"),
         ({"oakctl": {"pull": "often"}}, "oakctl.pull: 'often' is not never, missing or always"),
         ({"oakctl": {"metrics": {}}}, "oakctl.metrics.port: is missing"),
