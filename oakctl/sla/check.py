@@ -56,6 +56,7 @@ class Checked:
             for service in self._services()
             if service.virtualization in enforcement.CONTAINERS
             for entry in service.added_files
+            if not fields.is_url(entry)
         )
 
     def _services(self) -> Iterator[Microservice]:

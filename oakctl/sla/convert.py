@@ -129,7 +129,8 @@ def _added_files(
 ) -> tuple[AddedFiles, ...]:
     if service.virtualization not in CONTAINERS:
         return ()
-    found = (fields.added_files(entry) for entry in service.added_files)
+    given = (entry for entry in service.added_files if not fields.is_url(entry))
+    found = (fields.added_files(entry) for entry in given)
     return tuple(AddedFiles(_uploaded(service, ref, artifacts), target) for ref, target in found)
 
 

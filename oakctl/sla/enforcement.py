@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from oakctl.sla import fields
 from oakctl.sla.paths import below
 from oakctl.sla.schema import ConstraintSection, Microservice
 
@@ -66,6 +67,10 @@ def _files(service: Microservice) -> Iterator[tuple[str, str]]:
     if service.state:
         yield "state", "state is not fetched yet"
     if service.virtualization in CONTAINERS:
+        for index, entry in enumerate(service.added_files):
+            if fields.is_url(entry):
+                words = "is a URL, and nothing is fetched from URLs: give ./FILES:/PATH"
+                yield below("added_files", index), f"{entry} {words}"
         return
     kind = service.virtualization
     if service.added_files:

@@ -128,11 +128,16 @@ def volume(text: str) -> Volume:
                   read_only=mode == "ro")  # fmt: skip
 
 
+def is_url(text: str) -> bool:
+    """Whether an entry of `added_files` is a URL, as in Oakestra's own files."""
+    return "://" in text
+
+
 def added_files(text: str) -> tuple[str, str]:
     """(reference, folder in the container) of one entry of `added_files`, ./FILES:/PATH."""
     reference, _, target = text.rpartition(":")
-    if not reference or "://" in text or not target.startswith("/"):
-        raise ValueError(f"is not {_FILES_FORM}; nothing is fetched from URLs")
+    if not reference or is_url(text) or not target.startswith("/"):
+        raise ValueError(f"is not {_FILES_FORM}")
     return artifact_reference(reference), _absolute(target)
 
 

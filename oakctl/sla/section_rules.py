@@ -94,8 +94,10 @@ def _storage(place: ServicePlace) -> Iterator[Finding]:
             )
     if text(place.data, "virtualization") in CONTAINERS:
         for index, entry in enumerate(elements(place.data, "added_files")):
+            if not isinstance(entry, str) or fields.is_url(entry):
+                continue  # the schema's fault to report, and `enforcement`'s
             try:
-                fields.added_files(entry if isinstance(entry, str) else "")
+                fields.added_files(entry)
             except ValueError as error:
                 path = below(below(place.path, "added_files"), index)
                 yield Finding(path, f"{shown(entry)} {error}")

@@ -50,7 +50,13 @@ def test_what_has_to_be_uploaded() -> None:
     found = checked(
         service(
             virtualization="docker",
-            added_files=["./site:/www", "x.tar.gz:/x", f"sha256:{SHA}:/y", "./site:/z"],
+            added_files=[
+                "./site:/www",
+                "x.tar.gz:/x",
+                f"sha256:{SHA}:/y",
+                "./site:/z",
+                "http://x/y",
+            ],
         )
     )
     assert found.file_references() == found.artifact_references() == ("./site", "x.tar.gz")

@@ -48,9 +48,9 @@ def test_a_right_file_has_no_findings() -> None:
             "/HOST/PATH:/d, where its operator allows it)",
         ),
         (
-            {"added_files": ["https://x/y"]},
-            "added_files[0]: 'https://x/y' is not ./FOLDER:/PATH, ./FILE:/PATH, "
-            "FILES.tar.gz:/PATH or sha256:HEX:/PATH; nothing is fetched from URLs",
+            {"added_files": ["./models"]},
+            "added_files[0]: './models' is not ./FOLDER:/PATH, ./FILE:/PATH, "
+            "FILES.tar.gz:/PATH or sha256:HEX:/PATH",
         ),
         (
             {"oakctl": {"volumes": ["data"]}},
@@ -393,6 +393,11 @@ def test_other_versions_are_named() -> None:
         (
             {"environment": ["OAKCTL_BIND=1"]},
             "environment[0]: 'OAKCTL_BIND' is set by the worker; this value is not used",
+        ),
+        (
+            {"added_files": ["https://x/y.jpg"]},
+            "added_files[0]: https://x/y.jpg is a URL, and nothing is fetched from URLs: give "
+            "./FILES:/PATH",
         ),
         (
             {"constraints": [{"type": "direct", "node": "a", "area": "b"}]},
