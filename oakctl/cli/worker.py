@@ -26,7 +26,7 @@ from oakctl.cli.grammar import (
 )
 from oakctl.cli.output import Column, Format, listing, record
 from oakctl.errors import NotFound, UsageError
-from oakctl.model.node import NodeFacts
+from oakctl.model.node import ContainerFacts, NodeFacts
 from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Resources
 from oakctl.model.views import WorkerView
@@ -250,6 +250,15 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     return labels
 
 
+def _containers(facts: ContainerFacts) -> str:
+    if not facts.engine:
+        return f"none: {facts.reason}" if facts.reason else "none"
+    granted = [name for name, value in vars(facts.grants).items() if value]
+    parts = [facts.engine, facts.platform]
+    parts += [f"GPUs by {facts.gpus}"] if facts.gpus else []
+    return ", ".join((*parts, f"granted: {', '.join(granted) or 'nothing'}"))
+
+
 def _fields(view: WorkerView) -> list[tuple[str, str]]:
     fields = [
         ("name", view.name),
@@ -277,6 +286,7 @@ def _fields(view: WorkerView) -> list[tuple[str, str]]:
             ("system", facts.system),
             ("python", facts.python),
             ("runtimes", ", ".join(facts.runtimes)),
+            ("containers", _containers(facts.containers)),
             ("location", words.place(facts.location)),
             ("address", facts.address or "-"),
             ("overlay", ": ".join(filter(None, (facts.overlay_driver, facts.overlay_reason)))),
