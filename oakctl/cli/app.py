@@ -12,7 +12,7 @@ from oakctl.cli import (
     cluster,
     diagnostics,
     event,
-    host,
+    host_commands,
     instance,
     lab,
     playbook,
@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 top.register(app)
-for noun in (lab, host, cluster, worker, application, service, instance, event, playbook):
+for noun in (lab, host_commands, cluster, worker, application, service, instance, event, playbook):
     app.add_typer(noun.app)
 
 

@@ -20,6 +20,7 @@ import invoke.exceptions
 import paramiko
 
 from oakctl.remote.sessions import Sessions
+from oakctl.remote.streaming import Lines
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
 CHUNK = 32768  # bytes
@@ -104,8 +105,12 @@ class Channels:
         *,
         encoding: str = "utf-8",
         progress: Progress = no_progress,
+        sinks: tuple[Lines, Lines] | None = None,
     ) -> Ended:
-        """Run a command to its end or its deadline; raises NoneFree, or one of LOST."""
+        """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
+
+        `sinks` get standard output and error as they come.
+        """
         self._sessions.take(timeout_s)
         try:
             runner = _Runner(self._connection, self._open(timeout_s), stdin, progress)
@@ -116,6 +121,8 @@ class Channels:
                 in_stream=False,  # never our own standard input
                 timeout=timeout_s,
                 encoding=encoding,
+                out_stream=sinks and sinks[0],
+                err_stream=sinks and sinks[1],
             )
             return Ended(result.exited, result.stdout, result.stderr, runner.is_late)
         except invoke.exceptions.CommandTimedOut as error:

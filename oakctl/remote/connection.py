@@ -34,6 +34,7 @@ from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.sessions import NoneFree
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
+from oakctl.remote.streaming import Lines, Listener
 from oakctl.remote.target import Target
 
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
@@ -72,6 +73,7 @@ class FabricRemote:
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
+        self._running: set[str] = set()  # marks of commands
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -143,6 +145,21 @@ class FabricRemote:
     ) -> Completed:
         """See `Remote`."""
         return self._execute(command, stdin, timeout_s, root=True, check=check)
+
+    def stream(
+        self, command: str, listener: Listener, *, timeout_s: float, sudo: bool = False
+    ) -> int:
+        """Run `command` as the login user, or the superuser, and tell each line as it comes.
+
+        Returns its exit code. Raises as `run` does, CommandFailed excepted.
+        """
+        done = self._execute(command, b"", timeout_s, root=sudo, check=False, listener=listener)
+        return done.exit_code
+
+    def end_commands(self) -> None:
+        """End on the host what runs there for us; raises nothing."""
+        for mark in tuple(self._running):
+            self._end(mark)
 
     def require_rights(self) -> None:
         """Try the password where one is needed, once for this connection.
@@ -256,20 +273,29 @@ class FabricRemote:
         encoding: str = "utf-8",
         check: bool = True,
         progress: Progress = no_progress,
+        listener: Listener | None = None,
     ) -> Completed:
         label = label or command
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
         script = f"echo {mark}; echo {mark} >&2\n{command}"
         wrapped = self._wrapped(script, root)
-        result = self._ended(
-            wrapped.command,
-            wrapped.preamble + stdin,
-            timeout_s,
-            label=label,
-            encoding=encoding,
-            progress=progress,
-        )
+        sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
+        self._running.add(mark)
+        try:
+            result = self._ended(
+                wrapped.command,
+                wrapped.preamble + stdin,
+                timeout_s,
+                label=label,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
+            )
+        finally:
+            self._running.discard(mark)
+        for sink in sinks or ():
+            sink.close()
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
         if result.late:
             self._end(mark)
@@ -309,11 +335,12 @@ class FabricRemote:
         label: str,
         encoding: str = "utf-8",
         progress: Progress = no_progress,
+        sinks: tuple[Lines, Lines] | None = None,
     ) -> Ended:
         """What came of a command, with what may go wrong on the way in words."""
         try:
             return self._channels.run(
-                command, stdin, timeout_s, encoding=encoding, progress=progress
+                command, stdin, timeout_s, encoding=encoding, progress=progress, sinks=sinks
             )
         except NoneFree as error:
             raise _too_late(self.name, label, timeout_s) from error

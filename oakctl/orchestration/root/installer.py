@@ -15,7 +15,7 @@ from typing import Protocol
 from oakctl.model.views import HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.orchestration.root.passwords import Passwords
-from oakctl.remote import bootstrap, hostkeys
+from oakctl.remote import bootstrap, hostkeys, route
 from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import WrongPassword
@@ -62,16 +62,22 @@ class Installer(Protocol):
 
 
 class SshInstaller:
-    """The real one. A password for sudo that was given for a host goes with the connection."""
+    """The real one. A password for sudo that was given for a host goes with the connection, and
+    so do the passphrases of keys."""
 
-    def __init__(self, passwords: Passwords | None = None) -> None:
+    def __init__(
+        self, passwords: Passwords | None = None, passphrases: Passwords | None = None
+    ) -> None:
         self._passwords = passwords or Passwords()
+        self._passphrases = passphrases or Passwords()
 
     @contextmanager
-    def _target(self, host: HostView, accept_new: bool) -> Iterator[Target]:
+    def target(self, host: HostView, accept_new: bool) -> Iterator[Target]:
+        """How the host is reached; a password that turns out to be wrong is forgotten."""
         password = self._passwords.of(host.name)
+        reached = Target.of(host, accept_new, self._passphrases.of)
         try:
-            yield replace(target(host, accept_new), sudo_password=password)
+            yield replace(reached, sudo_password=password)
         except WrongPassword:
             # Not tried again: an account is locked after a few.
             self._passwords.forget(host.name)
@@ -86,7 +92,7 @@ class SshInstaller:
         cancelled: threading.Event,
     ) -> ClusterAccess:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
+        with self.target(host, accept_new) as reached:
             return bootstrap.bootstrap_cluster(reached, inputs, report, cancelled)
 
     def worker(
@@ -98,36 +104,24 @@ class SshInstaller:
         cancelled: threading.Event,
     ) -> None:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
+        with self.target(host, accept_new) as reached:
             bootstrap.bootstrap_worker(reached, inputs, report, cancelled)
 
     def facts(self, host: HostView, accept_new: bool) -> HostFacts:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
+        with self.target(host, accept_new) as reached:
             return bootstrap.look(reached)
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """See `Installer`."""
-        with self._target(host, accept_new=False) as reached:
+        with self.target(host, accept_new=False) as reached:
             bootstrap.remove(reached, role, report, cancelled)
 
     def forget_key(self, host: HostView) -> None:
         """See `Installer`."""
-        hostkeys.forget(host.address, host.port)
+        hostkeys.forget(*route.resolve(Target.of(host)).key_place)
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""
-        return Tunnel(target(host), access.tunnel_host, access.tunnel_port)
-
-
-def target(host: HostView, accept_new: bool = False) -> Target:
-    """How the host is reached by SSH."""
-    return Target(
-        name=host.name,
-        address=host.address,
-        port=host.port,
-        user=host.user,
-        identity_file=host.identity_file,
-        jump=host.jump,
-        accept_new=accept_new,
-    )
+        kept = self._passphrases.kept()
+        return Tunnel(Target.of(host, passphrases=kept), access.tunnel_host, access.tunnel_port)
