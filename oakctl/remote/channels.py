@@ -7,7 +7,6 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,8 @@ import fabric.runners
 import invoke.exceptions
 import paramiko
 
-from oakctl.remote.sessions import Sessions
+from oakctl.remote.sessions import NoneFree, Sessions
+from oakctl.remote.shells import sh
 from oakctl.remote.streaming import Lines
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
@@ -49,7 +49,7 @@ def no_progress(done: int, total: int) -> None:
 
 def end_command(mark: str) -> str:
     """The command that ends what carries `mark`: an SSH server leaves it to itself."""
-    return f"sh -c {shlex.quote(_END_SESSION)} sh {mark}"
+    return sh(_END_SESSION, mark)
 
 
 @dataclass(frozen=True)
@@ -78,24 +78,29 @@ class Channels:
     def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
         """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
         NoneFree."""
-        self._sessions.take(timeout_s)
-        try:
-            channel = self._open(timeout_s)
-        finally:
-            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel = self._opened(timeout_s)
+        self._sessions.ended()  # it is nobody's turn: it stays as long as it is wanted
         channel.exec_command(command)
         channel.sendall(stdin)
         return channel
 
-    def _open(self, timeout_s: float) -> Any:
-        """A channel for a session that is taken; where the host refuses it, once another ended."""
+    def _opened(self, timeout_s: float) -> Any:
+        """A channel, as soon as the host grants one; raises NoneFree, or one of LOST."""
         deadline = time.monotonic() + timeout_s
         while True:
+            self._sessions.take(max(0.0, deadline - time.monotonic()))
             try:
                 with self._opening:  # paramiko has one place for all refusals
-                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+                    channel = self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+                    self._sessions.opened()
+                    return channel
             except paramiko.ChannelException:
-                self._sessions.was_refused(deadline)
+                self._sessions.was_refused()
+                if time.monotonic() >= deadline:
+                    raise NoneFree from None
+            except BaseException:
+                self._sessions.lost()
+                raise
 
     def run(
         self,
@@ -111,9 +116,9 @@ class Channels:
 
         `sinks` get standard output and error as they come.
         """
-        self._sessions.take(timeout_s)
+        channel = self._opened(timeout_s)
         try:
-            runner = _Runner(self._connection, self._open(timeout_s), stdin, progress)
+            runner = _Runner(self._connection, channel, stdin, progress)
             result = runner.run(
                 command,
                 hide=True,
@@ -128,7 +133,7 @@ class Channels:
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.give_back()
+            self._sessions.ended()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types

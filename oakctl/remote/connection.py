@@ -19,7 +19,7 @@ from typing import Any
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence
+from oakctl.remote import facts, privilege, residence, shells
 from oakctl.remote.channels import (
     LOST,
     Channels,
@@ -38,7 +38,7 @@ from oakctl.remote.streaming import Lines, Listener
 from oakctl.remote.target import Target
 
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
-TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
+TRIAL_DEADLINE_S = 60.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
 
 log = logging.getLogger(__name__)
@@ -278,7 +278,7 @@ class FabricRemote:
         label = label or command
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
-        script = f"echo {mark}; echo {mark} >&2\n{command}"
+        script = f"echo {mark}; echo {mark} >&2; {shells.one_line(command)}"
         wrapped = self._wrapped(script, root)
         sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
         self._running.add(mark)
@@ -319,7 +319,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.sh(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)

@@ -9,11 +9,11 @@ belong here: running the command (`connection`), whether the superuser is needed
 from __future__ import annotations
 
 import secrets
-import shlex
 from dataclasses import dataclass, field
 
 from oakctl.errors import OakError
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.shells import one_line, sh
 
 ASKS = "asks for a password"  # the mark by which a terminal knows that it may ask for one
 
@@ -33,9 +33,9 @@ class Wrapped:
 def wrap(facts: HostFacts, script: str, password: str = "") -> Wrapped:
     """`script` for `sh`, as the superuser. Raises OakError where that cannot be."""
     if facts.privilege == "root":
-        return Wrapped(f"sh -c {shlex.quote(script)}")
+        return Wrapped(sh(script))
     if facts.privilege in ("sudo", "doas"):
-        return Wrapped(f"{facts.privilege} -n -- sh -c {shlex.quote(script)}")
+        return Wrapped(f"{facts.privilege} -n -- {sh(script)}")
     if facts.privilege == "sudo-password" and password:
         return _with_password(script, password)
     raise missing(facts)
@@ -47,9 +47,9 @@ def _with_password(script: str, password: str) -> Wrapped:
     go = secrets.token_hex(8)
     begin = (
         f'IFS= read -r line; [ "$line" = {go} ] || IFS= read -r line; '
-        f'[ "$line" = {go} ] || exit 66; unset line\n'
+        f'[ "$line" = {go} ] || exit 66; unset line; '
     )
-    command = f"sudo -S -p '' -- sh -c {shlex.quote(begin + script)}"
+    command = f"sudo -S -p '' -- {sh(begin + one_line(script))}"
     return Wrapped(command, f"{password}\n{go}\n".encode())
 
 
