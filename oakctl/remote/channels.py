@@ -7,10 +7,11 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fabric
@@ -24,6 +25,9 @@ from oakctl.remote.streaming import Lines
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
 CHUNK = 32768  # bytes
+ADMITTED_DEADLINE_S = 60.0  # a directory server may be asked for a password
+LOOK_EVERY_S = 0.02
+END_DEADLINE_S = 10.0
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
 LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
@@ -53,6 +57,17 @@ def end_command(mark: str) -> str:
 
 
 @dataclass(frozen=True)
+class Stdin:
+    """What a command reads: `first` at once, `content` when it has written `ready` (if that is
+    said), then the end. Standard error has `asking` once for each `first` that is wanted."""
+
+    content: bytes = field(default=b"", repr=False)
+    first: bytes = field(default=b"", repr=False)
+    ready: str = ""
+    asking: str = ""
+
+
+@dataclass(frozen=True)
 class Ended:
     """What came of a command; `late`: its deadline came first. A signal's exit code is below 0."""
 
@@ -75,13 +90,21 @@ class Channels:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+    def attend(self, command: str, stdin: Stdin, timeout_s: float) -> Any:
         """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
         NoneFree."""
         channel = self._opened(timeout_s)
         self._sessions.ended()  # it is nobody's turn: it stays as long as it is wanted
+        channel.settimeout(timeout_s)
         channel.exec_command(command)
-        channel.sendall(stdin)
+        channel.sendall(stdin.first)
+        seen = b""
+        while stdin.ready.encode() not in seen:
+            piece = channel.recv(CHUNK)
+            if not piece:
+                break  # it has ended: whoever listens to it sees that
+            seen += piece
+        channel.sendall(stdin.content)
         return channel
 
     def _opened(self, timeout_s: float) -> Any:
@@ -105,7 +128,7 @@ class Channels:
     def run(
         self,
         command: str,
-        stdin: bytes,
+        stdin: Stdin,
         timeout_s: float,
         *,
         encoding: str = "utf-8",
@@ -118,7 +141,7 @@ class Channels:
         """
         channel = self._opened(timeout_s)
         try:
-            runner = _Runner(self._connection, channel, stdin, progress)
+            runner = _Runner(self._connection, channel, stdin, progress, self._end)
             result = runner.run(
                 command,
                 hide=True,
@@ -135,17 +158,29 @@ class Channels:
         finally:
             self._sessions.ended()
 
+    def _end(self, mark: str) -> None:
+        """End what carries the mark, if that can be done soon."""
+        with contextlib.suppress(NoneFree, *LOST):
+            self.run(end_command(mark), Stdin(), END_DEADLINE_S)
+
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
     """One command; its standard input is bytes and ends, and it never opens the connection anew."""
 
     def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
+        self,
+        connection: fabric.Connection,
+        channel: Any,
+        stdin: Stdin,
+        progress: Progress,
+        end: Callable[[str], None],
     ) -> None:
         super().__init__(context=connection)
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
+        self._end = end
+        self._out = self._err = b""
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
         self.is_late = False
 
@@ -160,11 +195,54 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self.is_late = True
         super().kill()
 
+    def read_proc_stdout(self, num_bytes: int) -> bytes:
+        """Called by `run`."""
+        data: bytes = super().read_proc_stdout(num_bytes)
+        if self._stdin.ready and not self._is_ready:
+            self._out += data
+        return data
+
+    def read_proc_stderr(self, num_bytes: int) -> bytes:
+        """Called by `run`."""
+        data: bytes = super().read_proc_stderr(num_bytes)
+        if self._stdin.asking and not self._is_ready:
+            self._err += data
+        return data
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._stdin.ready.encode() in self._out
+
+    @property
+    def _is_asked_again(self) -> bool:
+        return bool(self._stdin.asking) and self._err.count(self._stdin.asking.encode()) > 1
+
     def _feed(self) -> None:
+        content = self._stdin.content
         try:
-            for at in range(0, len(self._stdin), CHUNK):
-                self.channel.sendall(self._stdin[at : at + CHUNK])
-                self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
+            self.channel.sendall(self._stdin.first)
+            if self._stdin.ready and not self._admitted():
+                return
+            for at in range(0, len(content), CHUNK):
+                self.channel.sendall(content[at : at + CHUNK])
+                self._progress(min(at + CHUNK, len(content)), len(content))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):
             return  # it ended without reading all; its exit code says how
+
+    def _admitted(self) -> bool:
+        """Wait until the command has begun; what asks once more is ended, at best by a signal.
+
+        sudo-rs takes the end of its input for further passwords, and an account is locked after
+        some that are wrong.
+        """
+        deadline = time.monotonic() + ADMITTED_DEADLINE_S
+        while not self._is_ready:
+            if self.channel.exit_status_ready() or self.channel.closed:
+                return False
+            if self._is_asked_again or time.monotonic() >= deadline:
+                self._end(self._stdin.asking)
+                self.channel.shutdown_write()
+                return False
+            time.sleep(LOOK_EVERY_S)
+        return True

@@ -25,6 +25,7 @@ from oakctl.remote.channels import (
     Channels,
     Ended,
     Progress,
+    Stdin,
     end_command,
     no_progress,
 )
@@ -38,7 +39,7 @@ from oakctl.remote.streaming import Lines, Listener
 from oakctl.remote.target import Target
 
 SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
-TRIAL_DEADLINE_S = 60.0  # PAM waits some seconds after a wrong password, LDAP at any time
+TRIAL_DEADLINE_S = 90.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
 
 log = logging.getLogger(__name__)
@@ -181,11 +182,12 @@ class FabricRemote:
         if not self._target.sudo_password:
             raise self._named(privilege.missing(self.facts))
         trial = privilege.trial(self._target.sudo_password)
-        done = self._execute(
-            trial.command, trial.preamble, TRIAL_DEADLINE_S, label="sudo true", check=False
-        )
+        done = self._ended(trial, b"", TRIAL_DEADLINE_S, label="sudo true")
+        if done.late:
+            raise _too_late(self.name, "sudo true", TRIAL_DEADLINE_S)
         if done.exit_code != 0:
-            self._wrong = self._named(privilege.refusal(self.facts, done.stderr))
+            said = done.stderr.replace(trial.asking, "")
+            self._wrong = self._named(privilege.refusal(self.facts, said))
             raise self._wrong
 
     @property
@@ -251,7 +253,7 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            return self._channels.attend(wrapped.command, wrapped.preamble, COMMAND_DEADLINE_S)
+            return self._channels.attend(wrapped.command, _stdin(wrapped), COMMAND_DEADLINE_S)
         except NoneFree as error:
             raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
@@ -284,8 +286,8 @@ class FabricRemote:
         self._running.add(mark)
         try:
             result = self._ended(
-                wrapped.command,
-                wrapped.preamble + stdin,
+                wrapped,
+                stdin,
                 timeout_s,
                 label=label,
                 encoding=encoding,
@@ -328,7 +330,7 @@ class FabricRemote:
 
     def _ended(
         self,
-        command: str,
+        wrapped: Wrapped,
         stdin: bytes,
         timeout_s: float,
         *,
@@ -340,7 +342,12 @@ class FabricRemote:
         """What came of a command, with what may go wrong on the way in words."""
         try:
             return self._channels.run(
-                command, stdin, timeout_s, encoding=encoding, progress=progress, sinks=sinks
+                wrapped.command,
+                _stdin(wrapped, stdin),
+                timeout_s,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
             )
         except NoneFree as error:
             raise _too_late(self.name, label, timeout_s) from error
@@ -350,7 +357,7 @@ class FabricRemote:
     def _end(self, mark: str) -> None:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
         try:
-            self._ended(end_command(mark), b"", COMMAND_DEADLINE_S, label="kill")
+            self._ended(Wrapped(end_command(mark)), b"", COMMAND_DEADLINE_S, label="kill")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 
@@ -361,6 +368,10 @@ class FabricRemote:
             f"{self.name}: the connection was lost during `{_first_line(label)}`",
             hint="run it again: it carries on where it ended",
         )
+
+
+def _stdin(wrapped: Wrapped, content: bytes = b"") -> Stdin:
+    return Stdin(wrapped.go + content, wrapped.password, wrapped.ready, wrapped.asking)
 
 
 def _too_late(host: str, label: str, timeout_s: float) -> DeadlineExceeded:

@@ -226,7 +226,7 @@ def test_p07_sudo_with_a_password_is_a_question_and_no_failure() -> None:
 
 def test_p08_no_password_is_sent_where_none_is_asked_for() -> None:
     wrapped = privilege.wrap(PI, "cat", "secret")
-    assert wrapped.preamble == b""
+    assert wrapped.password == wrapped.go == b""
     assert wrapped.command.startswith("sudo -n -- ")
 
 
@@ -242,13 +242,13 @@ def test_p09_prompts_are_never_read(tmp_path: Path, asked: bool) -> None:
     wrapped = privilege.wrap(facts_there, "cat; exit 3", "secret")
     done = subprocess.run(
         ["sh", "-c", wrapped.command],
-        input=wrapped.preamble + b"a\nb\n",
+        input=wrapped.password + wrapped.go + b"a\nb\n",
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         capture_output=True,
         timeout=20,
         check=False,
     )
-    assert (done.stdout, done.returncode) == (b"a\nb\n", 3)
+    assert (done.stdout, done.returncode) == (f"{wrapped.ready}\na\nb\n".encode(), 3)
 
 
 def test_p09_doas_alone() -> None:
