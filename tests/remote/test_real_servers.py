@@ -15,6 +15,7 @@ import pytest
 from oakctl.errors import Unreachable
 from oakctl.remote import facts, sessions
 from oakctl.remote.connection import open_fabric
+from oakctl.remote.privilege import WrongPassword
 from tests.remote import real_sshd
 from tests.remote.real_sshd import PASSWORD, server
 from tests.remote.test_real_sshd import ASKS, NONE
@@ -163,3 +164,54 @@ def test_the_questions_fit_through_a_login_shell() -> None:
     assert len(sh(SCRIPT)) < 60_000
     assert facts.OLDEST_PYTHON
     assert subprocess.run(["sh", "-n", "-c", SCRIPT], check=True).returncode == 0
+
+
+SUDO_RS = """#!/usr/bin/python3
+# As sudo-rs 0.2.5 was seen to be: it takes all that is there for one password, an end of its input
+# for another one, and has a prompt of its own around ours.
+import os, sys, time
+options = sys.argv[1:]
+if "-p" not in options:
+    print("sudo-rs: interactive authentication is required", file=sys.stderr)
+    sys.exit(1)
+asking, command = options[options.index("-p") + 1], options[options.index("--") + 1 :]
+for _ in range(3):
+    print(f"[sudo: {asking}] Password: ", end="", file=sys.stderr, flush=True)
+    taken = os.read(0, 4096)
+    with open("LOG", "a") as log:
+        log.write("tried\\n")
+    if taken.split(b"\\n")[0] == b"PASSWORD":
+        os.execv("/usr/bin/sudo", ["sudo", "-n", "--", *command])
+    time.sleep(0.3)
+    print("sudo: Authentication failed, try again.", file=sys.stderr)
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wrong"], ids=["right", "wrong"])
+def test_a_sudo_that_takes_all_there_is_for_the_password(password: str) -> None:
+    folder = Path("/opt") / f"oakctl-test-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        log = folder / "w" / "log"
+        log.parent.mkdir()
+        log.parent.chmod(0o777)
+        sudo = folder / "sudo"
+        sudo.write_text(SUDO_RS.replace("LOG", str(log)).replace("PASSWORD", PASSWORD))
+        sudo.chmod(0o755)
+        options = f"SetEnv PATH={folder}:/usr/bin:/bin:/usr/sbin:/sbin"
+        with (
+            server(folder / "s", NONE, options=options) as target,
+            open_fabric(replace(target, sudo_password=password)) as remote,
+        ):
+            assert remote.facts.privilege == "sudo-password"
+            if password == PASSWORD:
+                assert remote.root("id -u; cat", stdin=b"a\nb\n").stdout == "0\na\nb\n"
+                channel = remote.attend("echo held; cat")
+                channel.close()
+            else:
+                with pytest.raises(WrongPassword, match="it was tried once"):
+                    remote.root("true")
+                assert log.read_text() == "tried\n"
+    finally:
+        shutil.rmtree(folder)
