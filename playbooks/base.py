@@ -1,6 +1,7 @@
-"""Base: the directories, the record of what is ours, and the node archive.
+"""Base: the record of what is ours, the directories, and the node archive.
 
-Runs first on every host. The archive is uploaded once per version and unpacked beside itself,
+Runs first on every host. The record comes before all else, so that a removal knows what to take
+away, however far a run came. The archive is uploaded once per version and unpacked beside itself,
 and `current` is switched to it in one atomic move.
 """
 
@@ -20,12 +21,13 @@ DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
 
 UNPACK = """
 import compileall, sys, zipfile
-archive, lib = sys.argv[1:]
+archive, new, lib = sys.argv[1:]
 try:
-    zipfile.ZipFile(archive).extractall(lib)
+    zipfile.ZipFile(archive).extractall(new)
 except OSError as error:
-    sys.exit("%s: %s" % (error.filename or lib, error.strerror or error))
-compileall.compile_dir(lib, quiet=2)
+    sys.exit("%s: %s" % (error.filename or new, error.strerror or error))
+# Compiled files name their sources: as they will be, not where they are now.
+compileall.compile_dir(new, quiet=2, ddir=lib)
 """
 
 
@@ -34,9 +36,9 @@ def steps(role: str) -> list[Step]:
     archive = bundle.build()
     version = bundle.version(archive.read_bytes())
     return [
+        record(role),
         directories(),
         lingering(),
-        record(role),
         release(version, archive.read_bytes),
         switch(version),
     ]
@@ -106,8 +108,10 @@ def release(version: str, content: Callable[[], bytes]) -> Step:
         remote.run(f"umask 077; mkdir -p {quote(folder)}")
         remote.put(f"{folder}/oakctl-node.pyz", content())
         remote.run(
-            f"umask 077; rm -rf {quote(folder)}/lib && "
-            f"{quote(remote.facts.python)} - {quote(folder)}/oakctl-node.pyz {quote(folder)}/lib",
+            "set -e; umask 077; "
+            f"folder={quote(folder)}; new=$folder/lib.$$; trap 'rm -rf \"$new\"' EXIT; "
+            f"{quote(remote.facts.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
+            "rm -rf $folder/lib; mv -T $new $folder/lib",
             stdin=UNPACK.encode(),
             timeout_s=120,
         )

@@ -1,4 +1,4 @@
-"""Uninstall: takes one role off a host, by the manifest; with the last role goes everything."""
+"""Uninstall: takes one role off a host, by its record; with the last role goes everything."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def installed(remote: Remote) -> bool:
 def stop(role: str) -> Step:
     def check(remote: Remote) -> str:
         # Without an archive there never was a unit.
-        if not installed(remote):
+        if role not in read(remote) or not installed(remote):
             return ""
-        running = [name for name in ROLES[role]["units"] if supervisor_of(remote).running(name)]
-        return f"{', '.join(running)} running" if running else ""
+        present = supervisor_of(remote).states()
+        left = [name for name in ROLES[role]["units"] if name in present]
+        return f"{', '.join(left)} there" if left else ""
 
     def apply(remote: Remote) -> None:
         for name in ROLES[role]["units"]:
@@ -60,11 +61,8 @@ def files(role: str) -> Step:
         return "still there" if role in read(remote) else ""
 
     def apply(remote: Remote) -> None:
-        if installed(remote):
-            for name in ROLES[role]["units"]:
-                supervisor_of(remote).remove(name)
         paths = " ".join(quote(str(remote.layout.prefix / p)) for p in ROLES[role]["paths"])
-        remote.run(f"rm -rf {paths}")
+        remote.run(f"rm -rf {paths}", timeout_s=60)
         remaining = {name: made for name, made in read(remote).items() if name != role}
         remote.put(remote.layout.manifest, text(remaining))
 
@@ -72,15 +70,29 @@ def files(role: str) -> Step:
 
 
 def rest() -> Step:
-    """The archive and the prefix stay while another role needs them."""
+    """The archive and the prefix stay while another role needs them.
+
+    The record goes last, so that a removal that was cut off is carried on. Without a record the
+    folder is not ours: whatever is in it stays, but for the lock of this run.
+    """
 
     def check(remote: Remote) -> str:
-        there = remote.run(f"test -e {quote(str(remote.layout.prefix))}", check=False)
-        return "no role left" if there.exit_code == 0 and not read(remote) else ""
+        if read(remote):
+            return ""
+        recorded, lock = quote(remote.layout.manifest), quote(remote.layout.run("host.lock"))
+        there = remote.run(f"test -e {recorded} || test -e {lock}", check=False)
+        return "no role left" if there.exit_code == 0 else ""
 
     def apply(remote: Remote) -> None:
+        prefix, manifest = quote(str(remote.layout.prefix)), quote(remote.layout.manifest)
         mark = quote(lingering_mark(remote))
-        remote.run(f"if [ -e {mark} ]; then loginctl disable-linger; fi")
-        remote.run(f"rm -rf {quote(str(remote.layout.prefix))}")
+        remote.run(
+            f"cd {prefix} || exit; "
+            f"if [ -e {manifest} ]; then if [ -e {mark} ]; then loginctl disable-linger; fi; "
+            "find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
+            f"-exec rm -rf {{}} + && rm -f {manifest} || exit; fi; "
+            f"rm -f run/host.lock; cd /; rmdir {prefix}/run {prefix} 2>/dev/null || true",
+            timeout_s=60,
+        )
 
     return Step("uninstall: all that is left", check, apply)

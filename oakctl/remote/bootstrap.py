@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
+from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
@@ -18,9 +22,12 @@ from oakctl.remote import connection, playbook, residence, runner
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
+from oakctl.remote.residence import Homeless
 from oakctl.remote.runner import Report
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.target import Target
+
+MOST_SKEW_S = 12 * 3600.0  # the certificates are valid from yesterday on
 
 
 @dataclass(frozen=True)
@@ -85,10 +92,8 @@ def bootstrap_cluster(
     target: Target, inputs: ClusterInputs, report: Report, cancelled: threading.Event
 ) -> ClusterAccess:
     """Make the host an orchestrator with its bus; raises the OakError of the step that failed."""
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(cluster_plan(inputs), remote, report, cancelled)
+    with _held(target, report, cancelled) as remote:
+        runner.run(cluster_plan(inputs), remote, report, cancelled)
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
@@ -105,10 +110,8 @@ def bootstrap_worker(
     target: Target, inputs: WorkerInputs, report: Report, cancelled: threading.Event
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
-    with connection.open_fabric(target) as remote:
-        admit(remote, report)
-        with runner.ended_by(cancelled, remote), host_lock(remote):
-            runner.run(worker_plan(inputs), remote, report, cancelled)
+    with _held(target, report, cancelled) as remote:
+        runner.run(worker_plan(inputs), remote, report, cancelled)
         return remote.facts
 
 
@@ -126,9 +129,23 @@ def look(target: Target) -> HostFacts:
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
+        if isinstance(remote.residence, Homeless):
+            report(_event(remote, "host: found", f"nothing of ours: {remote.residence.reason}"))
+            return
+        if remote.residence.as_root:
+            remote.require_rights()
+        # Without Python nothing of ours runs there, and nothing can hold the lock.
+        with host_lock(remote) if remote.facts.python else nullcontext():
+            runner.run(removal_plan(role), remote, report, cancelled)
+
+
+@contextmanager
+def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterator[FabricRemote]:
+    """The host, found usable, and held for this run."""
+    with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         admit(remote, report)
         with host_lock(remote):
-            runner.run(removal_plan(role), remote, report, cancelled)
+            yield remote
 
 
 def admit(remote: FabricRemote, report: Report) -> None:
@@ -137,10 +154,28 @@ def admit(remote: FabricRemote, report: Report) -> None:
     A password is tried here, once, before anything is done.
     """
     found = residence.require_usable(remote.name, remote.facts, remote.residence)
+    require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
-    report(StepEvent(time.time(), remote.name, "host: found", "skipped", choice))
+    report(_event(remote, "host: found", choice))
+
+
+def require_clock(host: str, facts: HostFacts) -> None:
+    """Return when the certificates that are made now are valid by the host's clock.
+
+    A host without a battery for its clock wakes in 1970. Raises OakError.
+    """
+    if facts.clock and facts.asked_at and abs(facts.clock - facts.asked_at) > MOST_SKEW_S:
+        there = datetime.fromtimestamp(facts.clock, timezone.utc)
+        raise OakError(
+            f"{host}: its clock is wrong: it says {there:%Y-%m-%d %H:%M} UTC",
+            hint=f"set it on the host: sudo date -u -s @{facts.asked_at:.0f}",
+        )
+
+
+def _event(remote: Remote, step: str, message: str) -> StepEvent:
+    return StepEvent(time.time(), remote.name, step, "skipped", message)
 
 
 def bus_address(remote: Remote) -> str:

@@ -34,5 +34,13 @@ def _load_file(name: str, path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise OakError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    # The file may be the user's own, with any mistake in it.
+    except Exception as error:
+        raise OakError(
+            f"{path} does not load: {type(error).__name__}: {error}", hint=f"correct {path}"
+        ) from error
+    if not callable(getattr(module, "steps", None)):
+        raise OakError(f"{path} has no function `steps`", hint=f"correct {path}")
     return module

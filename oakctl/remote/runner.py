@@ -50,6 +50,14 @@ def _one(step: Step, remote: Remote, report: Report) -> None:
     except OakError as error:
         tell("failed", error.message, time.monotonic() - started)
         raise _at(remote, step, error) from error
+    # A playbook may be the user's own: its mistakes are told like any other failure.
+    except Exception as error:
+        mistake = f"the playbook broke: {type(error).__name__}: {error}"
+        tell("failed", mistake, time.monotonic() - started)
+        raise OakError(
+            f"{remote.name}: {step.title}: {mistake}",
+            hint="oakctl playbook ls shows which file it is",
+        ) from error
     if still:
         tell("failed", still, time.monotonic() - started)
         raise OakError(f"{remote.name}: {step.title}: done, and still {still}")

@@ -15,6 +15,8 @@ SYSTEM_DIRECTORY = "/etc/systemd/system"
 USER_DIRECTORY = ".config/systemd/user"  # below the home directory
 OPEN_FILES = 65536
 STOP_S = 10  # our processes end within 5 s
+# What `systemctl is-active` says, in our words; all else is stopped.
+STATES = {"active": "running", "reloading": "running", "activating": "backing-off"}
 KEEPS_CHILDREN = ("agent",)  # instances live on when their agent ends
 
 
@@ -81,17 +83,13 @@ class SystemdSupervisor:
         return self._remote.run(command, timeout_s=60, check=check).stdout.strip()
 
     def put(self, unit: Unit) -> None:
-        """See `Supervisor`."""
+        """See `Supervisor`. Whatever an earlier run came to, it is started anew."""
         text = render(unit, self._remote.layout, user=self._user).encode()
-        changed = self._remote.read(self._file(unit.name)) != text
-        if changed:
+        if self._remote.read(self._file(unit.name)) != text:
             self._remote.put(self._file(unit.name), text, mode=0o644)
-            self._systemctl("daemon-reload")
+        self._systemctl("daemon-reload")
         self._systemctl(f"enable {service(unit.name)}")
-        if changed:
-            self._systemctl(f"restart {service(unit.name)}")
-        elif not self.running(unit.name):
-            self._systemctl(f"start {service(unit.name)}")
+        self.restart(unit.name)
 
     def remove(self, name: str) -> None:
         """See `Supervisor`."""
@@ -110,6 +108,15 @@ class SystemdSupervisor:
         """See `Supervisor`."""
         self._systemctl(f"restart {service(name)}")
 
-    def running(self, name: str) -> bool:
+    def states(self) -> dict[str, str]:
         """See `Supervisor`."""
-        return self._systemctl(f"is-active {service(name)}", check=False) == "active"
+        files = f"{quote(self._directory)}/{service('*')}"
+        listed = self._remote.run(f'for f in {files}; do [ ! -e "$f" ] || echo "${{f##*/}}"; done')
+        units = listed.stdout.split()
+        if not units:
+            return {}
+        said = self._systemctl(f"is-active {' '.join(units)}", check=False).split()
+        return {
+            unit.removeprefix("oakctl-").removesuffix(".service"): STATES.get(state, "stopped")
+            for unit, state in zip(units, said, strict=True)
+        }

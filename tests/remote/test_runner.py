@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from oakctl.errors import ExitCode, OakError
+from oakctl.errors import ExitCode, OakError, Unreachable
 from oakctl.model.views import StepEvent
 from oakctl.remote import runner
 from oakctl.remote.connection import FabricRemote, open_fabric
@@ -66,6 +67,37 @@ def test_a_failure_names_host_step_command_and_last_lines(remote: FabricRemote) 
 def test_a_step_that_changes_nothing_is_a_failure(remote: FabricRemote) -> None:
     with pytest.raises(OakError, match="done, and still missing"):
         run(remote, file_step("a", command="true"))
+
+
+def test_a_playbook_with_a_mistake_is_told_like_any_failure(remote: FabricRemote) -> None:
+    def mistaken(remote: Remote) -> None:
+        raise KeyError("colour")
+
+    step = Step("paint", lambda remote: "not yet", mistaken)
+    with pytest.raises(OakError, match="paint: the playbook broke: KeyError: 'colour'") as broken:
+        run(remote, step)
+    assert broken.value.hint
+    assert remote.told[-1].state == "failed"  # type: ignore[attr-defined]
+
+
+def test_a_host_that_goes_away_is_said(machines: Machines, tmp_path: Path) -> None:
+    machine, begun = machines.make(), tmp_path / "begun"
+    slow = Step(
+        "sleep",
+        lambda remote: "not yet",
+        lambda remote: remote.run(f"touch {begun}; sleep 100", timeout_s=100) and None,
+    )
+
+    def go_away() -> None:
+        machine.until(begun.exists)
+        machine.stop()
+
+    going = threading.Thread(target=go_away)
+    with open_fabric(machine.target(accept_new=True)) as remote:
+        going.start()
+        with pytest.raises(Unreachable, match="pi: sleep: the connection was lost"):
+            run(remote, slow)
+    going.join()
 
 
 def test_stopped_between_steps_and_carried_on(remote: FabricRemote) -> None:

@@ -19,6 +19,8 @@ _PACKAGES = (
     *("ca-certificates", "iproute2", "iputils-ping", "nftables", "procps"),
 )
 _DOCKER_PACKAGES = ("docker.io", "iptables")
+# From trixie on the engine and the `docker` command are two packages.
+_DOCKER_COMMAND = {Suite.TRIXIE: ("docker-cli",)}
 
 # systemd-networkd would take away the addresses that the lab gave; what debootstrap copies from
 # the machine (resolv.conf, hostname) and what must differ from host to host goes. A
@@ -66,7 +68,9 @@ class Recipe:
     @property
     def packages(self) -> tuple[str, ...]:
         """What is installed beside the least that Debian can be."""
-        return (*_PACKAGES, *(_DOCKER_PACKAGES if self.docker else ()))
+        if not self.docker:
+            return _PACKAGES
+        return (*_PACKAGES, *_DOCKER_PACKAGES, *_DOCKER_COMMAND.get(self.suite, ()))
 
     @property
     def finish(self) -> str:
