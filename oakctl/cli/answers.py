@@ -28,6 +28,11 @@ def host_of(message: str) -> str:
     return message.partition(": ")[0].rpartition(BEHIND)[2]
 
 
+def host_behind(message: str) -> str:
+    """The host whose jump host an error is about; empty when it is about no jump host."""
+    return message.partition(BEHIND)[2].partition(" ")[0].rstrip(":")
+
+
 class Answers:
     """The questions of one command; a password for sudo is asked once for all of its hosts."""
 
@@ -53,6 +58,14 @@ class Answers:
                 await work(host)
                 return True
         return False
+
+    async def settle_way(self, message: str) -> bool:
+        """As `settle`, for a key of ours that is locked and a key of a jump host: what has to be
+        known before the host itself can be asked about."""
+        if LOCKED_KEY in message:
+            return await self.settle(host_of(message), message)
+        behind = host_behind(message)
+        return bool(behind and UNKNOWN_KEY in message) and await self.settle(behind, message)
 
     async def _give_password(self, host: str) -> None:
         if not self._password:

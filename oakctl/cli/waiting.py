@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oakctl.cli.answers import LOCKED_KEY, SUDO_ASKS, UNKNOWN_KEY, host_of, unlock
+from oakctl.cli.answers import SUDO_ASKS, UNKNOWN_KEY, Answers
 from oakctl.cli.diagnostics import ask, ask_password, can_prompt, say
 from oakctl.errors import DeadlineExceeded, NotFound, OakError, Unreachable
 from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
@@ -39,7 +39,8 @@ async def operation(
     needed; then the work begins once more.
     Raises what the operation failed with.
     """
-    asked = unlocked = False
+    answers = Answers(client)
+    asked = False
     while True:
         try:
             view = await begin(accept_new)
@@ -48,9 +49,7 @@ async def operation(
                 return view
             return await _followed(client, view, timeout_s)
         except Unreachable as error:
-            if LOCKED_KEY in error.message and can_prompt() and not unlocked:
-                unlocked = True
-                await unlock(client, host_of(error.message))
+            if await answers.settle_way(error.message):
                 continue
             # A key that has changed is refused whatever is answered.
             if accept_new or UNKNOWN_KEY not in error.message or not can_prompt():

@@ -8,7 +8,9 @@ Belongs here: one SSH connection over the other, the rule for host keys, keys in
 from __future__ import annotations
 
 import logging
+import random
 import shlex
+import time
 from typing import Any
 
 import asyncssh
@@ -22,6 +24,10 @@ from oakctl.remote.heartbeat import Heartbeat
 from oakctl.remote.identity import Identity
 from oakctl.remote.route import route
 from oakctl.remote.target import CONNECT_DEADLINE_S, LOGIN_DEADLINE_S, Target
+
+NO_BANNER = "reading SSH protocol banner"  # paramiko's words for a server that said nothing
+BUSY_TRIES = 6
+BUSY_DELAY_S = 0.25  # before the second try, twice as long before each further one
 
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
@@ -52,9 +58,8 @@ class Line:
     def _extend(self, machine: Target) -> None:
         gateway = self._connections[-1] if self._connections else None
         found = machine.identity()
-        connection = _connection(machine, found, gateway)
+        connection = _admitted(machine, found, gateway)
         self._connections.append(connection)
-        _open(machine, found, connection)
         self._heartbeats.append(Heartbeat(connection.transport, machine.name))
 
     def close(self) -> None:
@@ -64,6 +69,33 @@ class Line:
         for connection in reversed(self._connections):
             connection.close()
             connection.client.close()  # what failed before it was open
+
+
+class _Busy(Exception):
+    """The server hung up before it said who it is: it has too many logins under way."""
+
+
+def _admitted(
+    target: Target, found: Identity, gateway: fabric.Connection | None
+) -> fabric.Connection:
+    """An open connection; a server that is busy (MaxStartups) is asked again, some time later."""
+    left = 1 if target.proxy_command else BUSY_TRIES
+    delay_s = BUSY_DELAY_S
+    while True:
+        connection = _connection(target, found, gateway)
+        try:
+            _open(target, found, connection)
+            return connection
+        except _Busy as busy:
+            connection.client.close()
+            left -= 1
+            if not left:
+                raise target.no_answer(busy.__cause__ or busy) from busy
+            time.sleep(delay_s * random.uniform(0.5, 1.5))
+            delay_s *= 2
+        except BaseException:
+            connection.client.close()
+            raise
 
 
 class _Policy:
@@ -167,5 +199,11 @@ def _open(target: Target, found: Identity, connection: fabric.Connection) -> Non
         ) from error
     except paramiko.ssh_exception.NoValidConnectionsError as error:
         raise target.no_answer(next(iter(error.errors.values()))) from error
-    except (OSError, EOFError, paramiko.SSHException) as error:
+    except (ConnectionResetError, EOFError) as error:
+        raise _Busy from error
+    except paramiko.SSHException as error:
+        if NO_BANNER in str(error):
+            raise _Busy from error
+        raise target.no_answer(error) from error
+    except OSError as error:
         raise target.no_answer(error) from error

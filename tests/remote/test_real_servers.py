@@ -88,6 +88,24 @@ def test_how_many_sessions_a_server_grants_is_learned(tmp_path: Path, most: int)
         assert 1 <= sessions.granted(target.where) <= most
 
 
+def test_p15_many_logins_at_once_where_few_are_granted(tmp_path: Path) -> None:
+    with server(tmp_path, options="MaxStartups 2:100:2") as target:
+        with open_fabric(target):  # its key is known from here on
+            pass
+        answers: list[str] = []
+
+        def log_in() -> None:
+            with open_fabric(replace(target, accept_new=False)) as remote:
+                answers.append(remote.facts.user)
+
+        threads = [threading.Thread(target=log_in) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert answers == [target.user] * 8
+
+
 @pytest.fixture
 def doas() -> Iterator[None]:
     if not shutil.which("doas") or DOAS.exists():

@@ -16,6 +16,8 @@ from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import fleet_check, preflight, residence
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.route import route
+from oakctl.remote.target import Target
 
 AT_ONCE = 20
 
@@ -44,10 +46,11 @@ class Checking:
             for host, answer in zip(hosts, answers, strict=True)
             if isinstance(answer, OakError)
         ]
+        unheeded = await asyncio.to_thread(_unheeded, hosts)
         asking = [n for n, f in facts.items() if residence.needs_password(f) and n not in given]
         return HostCheck(
             tuple(host.name for host in hosts),
-            tuple(preflight.in_order([*silent, *found])),
+            tuple(preflight.in_order([*silent, *found, *unheeded])),
             tuple(asking),
         )
 
@@ -56,6 +59,20 @@ class Checking:
             return self._installer.facts(host, accept_new)
         except OakError as error:
             return error
+
+
+def _unheeded(hosts: Sequence[HostView]) -> list[HostFinding]:
+    """What ssh_config says of hosts and is not gone by."""
+    found = []
+    for host in hosts:
+        try:
+            way = route(Target.of(host))
+        except OakError:
+            continue  # it was not reached either, for this reason
+        for remark in dict.fromkeys(each for machine in way for each in machine.remarks):
+            text = f"ssh_config is not followed in this: {remark}"
+            found.append(HostFinding(host.name, preflight.NOTE, "ssh", text))
+    return found
 
 
 def _own(host: str, error: OakError) -> str:
