@@ -11,6 +11,7 @@ from oakctl.errors import Conflict, NotFound, OakError, Unreachable, UsageError
 from oakctl.model.requests import (
     ApplyRequest,
     ClusterCreate,
+    HostCheckRequest,
     LookRequest,
     PlanRequest,
     PlaybookRun,
@@ -19,6 +20,7 @@ from oakctl.model.requests import (
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
 from oakctl.remote.bootstrap import ClusterInputs, WorkerInputs
+from oakctl.remote.facts import HostFacts, Listener
 from tests.root.descriptor import application, service
 from tests.root.stage import Stage, populate, until, upload
 
@@ -130,3 +132,24 @@ async def test_dead_hosts_are_gone_on_without(stage: Stage) -> None:
         )
         removed = [e.message async for e in root.events() if e.kind.endswith(".removed")]
         assert all("stays there" in message for message in removed)
+
+
+async def test_a_bus_of_ours_is_nothing_in_the_way(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = stage.installer.facts
+
+    def taken(host: HostView, accept_new: bool) -> HostFacts:
+        return replace(facts(host, accept_new), listeners=(Listener("0.0.0.0"),))
+
+    monkeypatch.setattr(stage.installer, "facts", taken)
+    await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        asked = tuple(PlanRequest(name, address="127.1.0.1") for name in ("edge-o", "edge-w"))
+        for check in (
+            (await root.look(LookRequest(asked))).check,
+            await root.check_hosts(HostCheckRequest()),
+        ):
+            in_the_way = {each.host for each in check.findings if each.topic == "port"}
+            assert in_the_way == {"edge-w"}

@@ -112,8 +112,15 @@ def _host_of(plan: PlanRequest) -> Callable[[Database], HostView]:
     def host(db: Database) -> HostView:
         if not plan.address:
             return fleet.known_host(db, plan.host)
+        known = fleet.host(db, plan.host)
         return HostView(
-            plan.host, plan.address, plan.port, plan.user, plan.identity_file, plan.jump
+            plan.host,
+            plan.address,
+            plan.port,
+            plan.user,
+            plan.identity_file,
+            plan.jump,
+            role=known.role if known is not None else "",
         )
 
     return host
