@@ -20,7 +20,7 @@ from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Site, Sudo, Suite
 from oakctl.model.views import HostView
 
 NAME = "tests"
-REMOTE_S = 60
+REMOTE_S = 300  # emulated, under load
 
 PLAN = LabPlan(
     hosts=(
