@@ -219,7 +219,7 @@ def test_what_goes_wrong_in_a_step_is_told_with_file_and_line(machines: Machines
 
 
 def test_a_step_that_restarts_the_host_waits_for_consent(machines: Machines) -> None:
-    done = []
+    done: list[Remote] = []
     restart = Step("a: restart", lambda _: "" if done else "needed", done.append, reboots=True)
     with open_fabric(machines.make().target(accept_new=True)) as remote:
         told: list[StepEvent] = []
