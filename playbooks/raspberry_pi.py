@@ -105,7 +105,7 @@ def state(remote: Remote) -> State:
     return raspberry_pi.state(
         works=remote.facts.control.memory,
         file_text=text(remote, file),
-        booted_with=remote.facts.command_line.booted,
+        booted_with=remote.facts.command_line.booted_with,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shlex import join, quote
 
+from oakctl.orchestration.worker.cgroup import node_group
 from oakctl.remote import changes, detached, playbook
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.step import Remote, Step
@@ -20,11 +21,6 @@ def steps(role: str = "") -> list[Step]:
         return [jobs(), put_back(), rest()]
     ending = [end_instances()] if role == "worker" else []
     return [jobs(), stop(role), *ending, files(role), put_back(), rest()]
-
-
-def installed(remote: Remote) -> bool:
-    current = quote(remote.layout.archive)
-    return remote.run(f"test -f {current}", check=False).exit_code == 0
 
 
 def jobs() -> Step:
@@ -43,8 +39,7 @@ def jobs() -> Step:
 
 def stop(role: str) -> Step:
     def check(remote: Remote) -> str:
-        # Without an archive there never was a unit.
-        if role not in read(remote) or not installed(remote):
+        if role not in read(remote):
             return ""
         present = supervisor_of(remote).states()
         left = [name for name in ROLES[role]["units"] if name in present]
@@ -64,7 +59,11 @@ def end_instances() -> Step:
         return str(remote.layout.prefix / "instances")
 
     def check(remote: Remote) -> str:
-        listed = remote.run(f"ls {quote(folder(remote))}", check=False).stdout.split()
+        # An agent that was killed leaves its control groups, even without instances.
+        group = quote(node_group(str(remote.layout.prefix)))
+        groups = f"find /sys/fs/cgroup -type d -name {group} 2>/dev/null"
+        found = remote.run(f"ls {quote(folder(remote))}; {groups}", check=False)
+        listed = found.stdout.split()
         return f"{len(listed)} left" if listed else ""
 
     def apply(remote: Remote) -> None:

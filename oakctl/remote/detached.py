@@ -26,6 +26,7 @@ FOLDER = "jobs"  # below run/
 LOOK_S = 5  # seconds that one look waits on the host
 BEGINS_WITHIN_S = 20
 MOST_OUTPUT = 200_000  # bytes of it that are fetched
+LONGEST_LINE = 200  # characters of it that are told
 
 # Arguments: the folder, the identity of the script. The shell that stays is this one: it is in a
 # session that the end of the connection does not reach.
@@ -104,8 +105,9 @@ class Job:
 
     @property
     def last_line(self) -> str:
-        """What it said last; it may be anything."""
-        return next((line for line in reversed(self.output.splitlines()) if line.strip()), "")
+        """What it said last, as much of it as one looks at."""
+        said = (line for line in reversed(self.output.splitlines()) if line.strip())
+        return next(said, "")[:LONGEST_LINE]
 
 
 def run(

@@ -84,7 +84,7 @@ class CommandLine:
     file: str = ""
     lines: int = 0
     text: str = ""
-    booted: str = ""  # what the running kernel was given; empty: not known
+    booted_with: str = ""  # what the running kernel was started with
 
 
 @dataclass(frozen=True)

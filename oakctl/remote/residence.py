@@ -59,6 +59,9 @@ def choose(facts: HostFacts, *, password_given: bool = False) -> Residence | Hom
             f"systemd {facts.systemd_version} is too old: {OLDEST_SYSTEMD} is the oldest",
             "upgrade the distribution",
         )
+    if facts.user_manager and _ours(facts, home):
+        # Rights that came later do not make a second home beside the first.
+        return Residence(USER, home, False, f"it was set up there for {facts.user} alone")
     rights = _rights(facts, password_given)
     if rights:
         return Residence(SYSTEM, SYSTEM_PREFIX, True, rights)
@@ -70,6 +73,31 @@ def choose(facts: HostFacts, *, password_given: bool = False) -> Residence | Hom
         "and has no systemd of their own",
         f"as an administrator of it: {_grant(facts)}",
     )
+
+
+def where_to_remove(host: str, facts: HostFacts, found: Residence | Homeless) -> Residence | None:
+    """Where something of ours may be taken away; None where nothing is.
+
+    Raises OakError when it is where `found` does not lead: a removal that touched nothing would
+    be taken for a done one.
+    """
+    here = [install.prefix for install in facts.installs if _ours(facts, install.prefix)]
+    if isinstance(found, Residence) and (found.prefix in here or not here):
+        return found
+    if not here:
+        return None
+    remedy = found.remedy if isinstance(found, Homeless) else _grant(facts)
+    raise OakError(
+        f"{host}: what is to be removed is in {' and '.join(here)}, "
+        f"and is not to be reached as {facts.user}",
+        hint=f"name the host anew with the user that it was set up by; or, on it: {remedy}",
+    )
+
+
+def _ours(facts: HostFacts, prefix: str) -> bool:
+    """Whether something is set up below `prefix`; what cannot be read may be."""
+    there = (install for install in facts.installs if install.prefix == prefix)
+    return any(i.recorded or i.roles or not i.readable for i in there)
 
 
 def needs_password(facts: HostFacts) -> bool:

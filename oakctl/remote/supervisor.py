@@ -48,9 +48,10 @@ class PlainSupervisor:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
+        self._archive = remote.layout.archive
 
     def _unit(self, operation: str, argument: str = "", stdin: bytes = b"") -> dict[str, Any]:
-        words = [self._remote.python, self._remote.layout.archive, "unit", operation]
+        words = [self._remote.python, self._archive, "unit", operation]
         completed = self._remote.run(
             shlex.join(words + [argument] * bool(argument)), stdin=stdin, timeout_s=UNIT_DEADLINE_S
         )
@@ -77,6 +78,9 @@ class PlainSupervisor:
 
     def states(self) -> dict[str, str]:
         """See `Supervisor`."""
+        there = self._remote.run(f"test -f {shlex.quote(self._archive)}", check=False)
+        if there.exit_code != 0:
+            return {}  # nobody there who could have been told of a unit
         return {
             name: str(unit.get("state", "")) if isinstance(unit, dict) else ""
             for name, unit in self._unit("status").items()
