@@ -208,7 +208,7 @@ def test_a_later_check_may_need_an_earlier_step(machines: Machines) -> None:
         with pytest.raises(OakError, match="use a: `cat a` ended with 1"):
             runner.look([Step("use a", needs_it, needs_it)], remote)
         for work in (runner.look, lambda p, r: runner.run(p, r, print, threading.Event())):
-            with pytest.raises(OakError, match="mine: the playbook broke: ZeroDivisionError"):
+            with pytest.raises(OakError, match="mine: ZeroDivisionError"):
                 work([Step("mine", broken, broken)], remote)
 
 
