@@ -129,7 +129,7 @@ def configuration(cluster: str) -> Step:
         found = re.search(r"\$2b\$\d\d\$[./A-Za-z0-9]{53}", current)
         # A new hash of the same password would look like a change.
         known = found.group() if found and matches(secret, found.group()) else hashed(secret)
-        listen = bus_address(remote) or "0.0.0.0"
+        listen = bus_address(remote) or remote.facts.every_address
         return bus_server.render_config(listen, BUS_PORT, cluster, remote.layout, known).encode()
 
     def check(remote: Remote) -> str:

@@ -7,7 +7,7 @@ playbook, unless somebody else has containers or volumes there by then.
 
 from __future__ import annotations
 
-from shlex import quote
+from shlex import join
 
 from oakctl.errors import OakError
 from oakctl.remote import changes, docker_install, packages
@@ -44,9 +44,9 @@ def engine() -> Step:
         if not wanted:
             raise OakError(
                 f"{remote.name}: its package sources have no {docker_install.ENGINE}",
-                hint=f"on {remote.name}: sudo apt-get update; apt-cache policy shows its sources",
+                hint=f"on {remote.name}: apt-cache policy {docker_install.ENGINE} lists them",
             )
-        before = {} if NAME in changes.read(remote) else {"folders": folders(remote)}
+        before = {} if NAME in changes.read(remote) else as_it_is(remote)
         changes.record(remote, NAME, {"complete": False, **before})
         packages.install(remote, NAME, wanted)
         changes.record(remote, NAME, {"complete": True})
@@ -88,12 +88,13 @@ def take_away() -> Step:
 
     def apply(remote: Remote) -> str:
         made = changes.read(remote)[NAME]
-        others = not_ours(remote)
-        kept = [f"{', '.join(made.get('packages', []))} ({', '.join(others)})"] if others else []
-        kept = kept or packages.take_away(remote, made.get("packages", []))
-        if not kept and made.get("folders"):
-            # Purging leaves images and the daemon's identity behind.
-            remote.root(f"rm -rf {' '.join(quote(each) for each in made['folders'])}")
+        names, others = made.get("packages", []), not_ours(remote)
+        kept = [f"{', '.join(names)} ({', '.join(others)})"] if others else []
+        kept = kept or packages.needed(remote, names)
+        if not kept:
+            clean(remote, made)
+            packages.purge(remote, names)
+            clear(remote, made)
         changes.forget(remote, NAME)
         return f"kept: {'; '.join(kept)}" if kept else "Docker is gone"
 
@@ -109,10 +110,26 @@ def cut_off(remote: Remote) -> bool:
     return changes.read(remote).get(NAME, {}).get("complete") is False
 
 
-def folders(remote: Remote) -> list[str]:
-    """Those that an engine makes, and that are not there yet."""
+def as_it_is(remote: Remote) -> changes.Entry:
+    """What an engine changes beside its packages: its folders, the network, a group."""
     tests = "; ".join(f"[ -e {each} ] || echo {each}" for each in docker_install.FOLDERS)
-    return remote.root(tests).stdout.split()
+    network = docker_install.network(remote.root(docker_install.NETWORK).stdout)
+    return {"folders": remote.root(tests).stdout.split(), "network": network}
+
+
+def clean(remote: Remote, made: changes.Entry) -> None:
+    """While its tools are there: its rules and its bridge."""
+    network = made.get("network", {})
+    words = [network.get(key, "") for key in ("forward", "ip_forward", "tables")]
+    remote.root(f"set -- {join(words)}\n{docker_install.CLEAN}", timeout_s=START_S)
+
+
+def clear(remote: Remote, made: changes.Entry) -> None:
+    """What purging leaves: images, the daemon's identity, and a group."""
+    if made.get("folders"):
+        remote.root(f"rm -rf {join(made['folders'])}", timeout_s=START_S)
+    if not made.get("network", {}).get("group"):
+        remote.root("if getent group docker >/dev/null; then groupdel docker; fi")
 
 
 def not_ours(remote: Remote) -> list[str]:

@@ -102,13 +102,15 @@ def state(remote: Remote) -> State:
     file = remote.facts.command_line.file
     if not file:
         return State.ON  # nothing is ours to change
-    booted_with = remote.run("cat /proc/cmdline").stdout
-    works = remote.facts.control.memory
-    return raspberry_pi.state(works=works, file_text=text(remote, file), booted_with=booted_with)
+    return raspberry_pi.state(
+        works=remote.facts.control.memory,
+        file_text=text(remote, file),
+        booted_with=remote.facts.command_line.booted_with,
+    )
 
 
 def text(remote: Remote, file: str) -> str:
-    return remote.root(f"cat {quote(file)}").stdout
+    return remote.run(f"cat {quote(file)}").stdout
 
 
 def write(remote: Remote, file: str, content: str) -> None:

@@ -120,7 +120,7 @@ def rest() -> Step:
     """The archive and the prefix stay while another role needs them.
 
     The record goes last, so that a removal that was cut off is carried on. Without a record the
-    folder is not ours: whatever is in it stays, but for the lock of this run.
+    folder is not ours: whatever is in it stays, but for the lock and jobs of this run.
     """
 
     def check(remote: Remote) -> str:
@@ -138,7 +138,7 @@ def rest() -> Step:
             f"if [ -e {manifest} ]; then if [ -e {mark} ]; then loginctl disable-linger; fi; "
             "find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
             f"-exec rm -rf {{}} + && rm -f {manifest} || exit; fi; "
-            f"rm -f run/host.lock; cd /; rmdir {prefix}/run {prefix} 2>/dev/null || true",
+            f"rm -rf run/host.lock run/jobs; cd /; rmdir {prefix}/run {prefix} 2>/dev/null || true",
             timeout_s=60,
         )
 

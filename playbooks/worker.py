@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from oakctl.model import wire
-from oakctl.model.config import BusAccess, Unit, WorkerConfig
+from oakctl.model.config import BusAccess, Unit, WorkerConfig, endpoint
 from oakctl.model.resources import Resources
 from oakctl.remote.bootstrap import WorkerInputs, bus_address
 from oakctl.remote.declared import declared_location, declared_resources
@@ -64,7 +64,7 @@ def config(remote: Remote, inputs: WorkerInputs) -> WorkerConfig:
         cluster=inputs.cluster,
         prefix=str(remote.layout.prefix),
         bus=BusAccess(
-            url=f"tls://{inputs.bus_address}:{inputs.bus_port}",
+            url=f"tls://{endpoint(inputs.bus_address, inputs.bus_port)}",
             tls_hostname=inputs.cluster,
             ca_file=ca_file(remote),
             user=inputs.worker,

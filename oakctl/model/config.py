@@ -15,6 +15,11 @@ from oakctl.model.resources import Location, Resources
 BUS_PORT = 4222
 
 
+def endpoint(address: str, port: int) -> str:
+    """Address and port as they stand in a URL: "10.0.0.5:4222", "[fd00::5]:4222"."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @dataclass(frozen=True)
 class BusAccess:
     """How to reach a bus and who one is there."""
@@ -148,6 +153,12 @@ class HostLayout:
     def grants(self) -> str:
         """What containers may have of this host (`ContainerGrants`); its operator writes it."""
         return self.etc("grants.json")
+
+    @staticmethod
+    def version_of(program: str) -> str:
+        """The version of the release that a program (its path, links resolved) is part of."""
+        folder = PurePosixPath(program).parent
+        return folder.name if folder.parent.name == "releases" else ""
 
     def release(self, version: str) -> str:
         """The directory of one node archive."""

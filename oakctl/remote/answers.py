@@ -178,10 +178,12 @@ def control(answers: Answers) -> Control:
     return Control(version, in_second or (first and answers.one("memory_cgroup") == "1"))
 
 
-def command_line(line: str) -> CommandLine:
+def command_line(answers: Answers) -> CommandLine:
     """A Raspberry Pi's; nothing where the file is none of those that it may be."""
-    file, lines, text = [*line.split("\t"), "", ""][:3]
-    return CommandLine(file, number(lines), text) if file in COMMAND_LINES else CommandLine()
+    file, lines, text = [*answers.one("cmdline").split("\t", 2), "", ""][:3]
+    if file not in COMMAND_LINES:
+        return CommandLine()
+    return CommandLine(file, number(lines), text, answers.one("booted_with"))
 
 
 def gpus(answers: Answers) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ Belongs here: one SSH connection over the other, the rule for host keys, keys in
 from __future__ import annotations
 
 import logging
+import random
 import shlex
+import time
 from typing import Any
 
 import asyncssh
@@ -22,6 +24,10 @@ from oakctl.remote.heartbeat import Heartbeat
 from oakctl.remote.identity import Identity
 from oakctl.remote.route import route
 from oakctl.remote.target import CONNECT_DEADLINE_S, LOGIN_DEADLINE_S, Target
+
+# Between tries at a server that turns us away: at random up to these, so that not all of a
+# fleet behind one jump host come again at the same time.
+DELAYS_S = (0.3, 0.6, 1.2, 2.0, 2.0, 2.0)
 
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
@@ -52,9 +58,8 @@ class Line:
     def _extend(self, machine: Target) -> None:
         gateway = self._connections[-1] if self._connections else None
         found = machine.identity()
-        connection = _connection(machine, found, gateway)
+        connection = _admitted(machine, found, gateway)
         self._connections.append(connection)
-        _open(machine, found, connection)
         self._heartbeats.append(Heartbeat(connection.transport, machine.name))
 
     def close(self) -> None:
@@ -64,6 +69,31 @@ class Line:
         for connection in reversed(self._connections):
             connection.close()
             connection.client.close()  # what failed before it was open
+
+
+class _Busy(Exception):
+    """The server hung up before it said who it is: it has too many logins under way."""
+
+
+def _admitted(
+    target: Target, found: Identity, gateway: fabric.Connection | None
+) -> fabric.Connection:
+    """An open connection; a server that is busy (MaxStartups) is asked again, some time later."""
+    delays = iter(() if target.proxy_command else DELAYS_S)
+    while True:
+        connection = _connection(target, found, gateway)
+        try:
+            _open(target, found, connection)
+            return connection
+        except _Busy as busy:
+            connection.client.close()
+            delay_s = next(delays, None)
+            if delay_s is None:
+                raise target.no_answer(busy.__cause__ or busy) from busy
+            time.sleep(random.uniform(0, delay_s))
+        except BaseException:
+            connection.client.close()
+            raise
 
 
 class _Policy:
@@ -168,4 +198,14 @@ def _open(target: Target, found: Identity, connection: fabric.Connection) -> Non
     except paramiko.ssh_exception.NoValidConnectionsError as error:
         raise target.no_answer(next(iter(error.errors.values()))) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
+        if turned_away(error):
+            raise _Busy from error
         raise target.no_answer(error) from error
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether the server hung up before it had said who it is, as if it had too much to do."""
+    if isinstance(error, paramiko.SSHException):
+        # paramiko has no word for it but "banner", for a server that is slow too.
+        error = error.__context__ or error
+    return isinstance(error, EOFError | ConnectionResetError)

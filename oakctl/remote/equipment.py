@@ -84,6 +84,7 @@ class CommandLine:
     file: str = ""
     lines: int = 0
     text: str = ""
+    booted_with: str = ""  # what the running kernel was started with
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,11 @@ class HostFacts:
     first_boot: bool = False  # cloud-init has not ended yet
     installs: tuple[Install, ...] = ()  # of ours, already there
 
+    @property
+    def every_address(self) -> str:
+        """What to listen on for all addresses of this host; with IPv6 where we came by it."""
+        return "::" if ":" in self.reached_address else "0.0.0.0"
+
     def listener_on(self, address: str) -> Listener | None:
         """Who has the bus's port on `address` or on all addresses; empty: on any."""
         for listener in self.listeners:
@@ -201,7 +206,7 @@ def _facts(told: Answers) -> HostFacts:
         docker=answers.docker(told),
         network=answers.network(told),
         control=answers.control(told),
-        command_line=answers.command_line(one("cmdline")),
+        command_line=answers.command_line(told),
         gpus=answers.gpus(told),
         tpus=tuple(one("coral").split()),
         package_lock=one("package_lock"),

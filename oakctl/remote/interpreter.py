@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from oakctl.errors import OakError
 from oakctl.model.config import HostLayout
+from oakctl.remote.equipment import Place
 from oakctl.remote.facts import OLDEST_PYTHON, HostFacts
 
 GLIBC, MUSL, OWN = "glibc", "musl", "own"  # whose C library a Python needs; own: it brings it
 FOLDER_LENGTH = 12  # characters of the archive's sha256
+SPARE = 50 << 20  # bytes: what it compiles, and what else we put there
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Interpreter:
     own: str = ""  # the absolute path of the host's own
     folder: str = ""  # below the layout's folder of Pythons
     archive: PythonArchive | None = None  # to be pushed where it is not there yet
+    there: bool = False  # the one that was pushed last is this
 
     def path(self, layout: HostLayout) -> str:
         """The program on the host."""
@@ -79,11 +82,13 @@ def choose(
     )
     lacking = facts.python_reason or "it has none"
     if best is not None:
-        verb = "was" if there == best.folder else "is"
+        known = there == best.folder
+        verb = "was" if known else "is"
         reason = f"Python {best.python} {verb} pushed ({_size(best.size)}, {best.name}): {lacking}"
-        return Interpreter(reason, best.python, folder=best.folder, archive=best)
+        return Interpreter(reason, best.python, folder=best.folder, archive=best, there=known)
     if there:
-        return Interpreter(f"the Python that was pushed earlier ({there}): {lacking}", folder=there)
+        reason = f"the Python that was pushed earlier ({there}): {lacking}"
+        return Interpreter(reason, folder=there, there=True)
     return NoInterpreter(
         f"no usable Python there ({lacking}), and no archive of one for "
         f"{facts.architecture or 'its architecture'} here",
@@ -105,6 +110,26 @@ def unfit(archive: PythonArchive, facts: HostFacts) -> str:
     return ""
 
 
+def hindrance(chosen: Interpreter, place: Place, prefix: str) -> NoInterpreter | None:
+    """Why this one cannot be pushed to that place; None when it can, or need not be."""
+    if chosen.archive is None or chosen.there:
+        return None
+    if place.no_exec:
+        return NoInterpreter(
+            f"{chosen.reason}; but programs do not start below {prefix}: it is mounted noexec",
+            "mount it without noexec in /etc/fstab, or install Python "
+            f"{_dotted(OLDEST_PYTHON)} or newer on it",
+        )
+    needed = (chosen.archive.size + chosen.archive.unpacked + SPARE) >> 20
+    if place.free_mb < needed:
+        return NoInterpreter(
+            f"{chosen.reason}; but {place.free_mb} MiB are free for {prefix}, and it takes "
+            f"{needed} MiB",
+            f"make room on the file system of {prefix}",
+        )
+    return None
+
+
 def new_enough(version: str) -> bool:
     """Whether the node's code runs on a Python of this version ("3.11.2", "3.11")."""
     parts = version.split(".")[:2]
@@ -120,6 +145,12 @@ def required(host: str, found: Interpreter | NoInterpreter) -> Interpreter:
     if isinstance(found, NoInterpreter):
         raise OakError(f"{host}: {found.reason}", hint=found.remedy)
     return found
+
+
+def require_room(host: str, chosen: Interpreter, place: Place, prefix: str) -> None:
+    """Return when it is there or can be pushed; raises OakError (see `hindrance`)."""
+    if (found := hindrance(chosen, place, prefix)) is not None:
+        required(host, found)
 
 
 def _dotted(version: tuple[int, int]) -> str:

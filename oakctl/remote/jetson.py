@@ -63,9 +63,10 @@ def gaps(facts: HostFacts) -> list[str]:
         found.append("no nf_tables: rules go through iptables-legacy")
     if network.iptable_raw == "no":
         major = facts.docker.version.partition(".")[0]
-        now = f", as is {facts.docker.version} here" if major.isdigit() else ""
-        if not major.isdigit() or int(major) >= RAW_SINCE:
-            found.append(f"no iptable_raw: Docker {RAW_SINCE} and later{now} cannot publish ports")
+        if not major.isdigit():
+            found.append(f"no iptable_raw: Docker {RAW_SINCE} and later cannot publish ports")
+        elif int(major) >= RAW_SINCE:
+            found.append(f"no iptable_raw: Docker {facts.docker.version} cannot publish ports")
     return found
 
 

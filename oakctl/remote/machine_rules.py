@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 from oakctl.model.views import HostFinding
 from oakctl.remote import raspberry_pi
+from oakctl.remote.equipment import CommandLine
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, FIXABLE, NOTE
+from oakctl.remote.raspberry_pi import State
 
 SERVED_BY_NATS = ("x86_64", "aarch64")
 
@@ -62,22 +64,8 @@ def _spelt(architecture: str) -> tuple[str, ...]:
 def memory_groups(host: str, facts: HostFacts) -> Iterator[HostFinding]:
     if facts.control.memory or not facts.control.version:
         return
-    message = "the memory control group is off: memory limits are not enforced"
     line = facts.command_line
-    if not line.file:
-        yield HostFinding(
-            host, NOTE, "memory", message, "boot with cgroup_enable=memory on the command line"
-        )
-    elif raspberry_pi.enables_memory(line.text):
-        yield HostFinding(
-            host,
-            FIXABLE,
-            "memory",
-            f"{message}, although {line.file} turns it on",
-            "sudo rpi-eeprom-update -a && sudo apt full-upgrade && sudo reboot",
-        )
-    else:
-        yield HostFinding(host, FIXABLE, "memory", message, raspberry_pi.remedy(line.file))
+    yield _memory(host, line)
     if line.lines > 1:
         yield HostFinding(
             host,
@@ -86,6 +74,21 @@ def memory_groups(host: str, facts: HostFacts) -> Iterator[HostFinding]:
             f"{line.file} has {line.lines} lines, and the kernel reads the first alone",
             f"sudo editor {line.file}: put everything on its first line",
         )
+
+
+def _memory(host: str, line: CommandLine) -> HostFinding:
+    message = "the memory control group is off: memory limits are not enforced"
+    if not line.file:
+        remedy = "boot with cgroup_enable=memory on the command line"
+        return HostFinding(host, NOTE, "memory", message, remedy)
+    state = raspberry_pi.state(works=False, file_text=line.text, booted_with=line.booted_with)
+    if state is State.NEXT_BOOT:
+        message = f"{message}; {line.file} turns it on from the next boot on"
+        return HostFinding(host, FIXABLE, "memory", message, "sudo reboot")
+    if state is State.IGNORED:
+        message = f"{message}, although it was booted with it: its firmware is old"
+        return HostFinding(host, FIXABLE, "memory", message, raspberry_pi.FIRMWARE)
+    return HostFinding(host, FIXABLE, "memory", message, raspberry_pi.remedy(host, line.file))
 
 
 def packages(host: str, facts: HostFacts) -> Iterator[HostFinding]:

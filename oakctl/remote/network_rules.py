@@ -15,6 +15,9 @@ from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import FIXABLE, NOTE
 
 NO_LAYERS = ("overlay", "aufs", "nfs", "nfs4", "9p", "virtiofs", "ecryptfs", "cifs", "vfat")
+# Docker's name of a processor; "arm" is both 32-bit ones.
+ARM_V6_TOO = "arm"
+DOCKER_CALLS = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686"}
 RAW_SINCE = 28  # Docker publishes ports by the kernel's iptable_raw since this version
 
 
@@ -39,6 +42,7 @@ def docker(host: str, facts: HostFacts) -> Iterator[HostFinding]:
             f"Docker {docker.version} cannot publish ports: this kernel has no iptable_raw",
             "install Docker 27, or set DOCKER_INSECURE_NO_IPTABLES_RAW=1 for the docker service",
         )
+    yield from _engine_architecture(host, facts)
     yield from _images(
         host, docker.storage_driver, docker.images if docker.images.kind else facts.root_place
     )
@@ -50,6 +54,19 @@ def docker(host: str, facts: HostFacts) -> Iterator[HostFinding]:
             "Docker does not know the NVIDIA runtime",
             "sudo apt-get install nvidia-container && sudo nvidia-ctk runtime configure "
             "&& sudo systemctl restart docker",
+        )
+
+
+def _engine_architecture(host: str, facts: HostFacts) -> Iterator[HostFinding]:
+    runs = DOCKER_CALLS.get(facts.docker.architecture, facts.docker.architecture)
+    if runs and facts.architecture and runs not in (facts.architecture, ARM_V6_TOO):
+        yield HostFinding(
+            host,
+            NOTE,
+            "docker",
+            f"its Docker is built for {runs} and its programs for {facts.architecture}: "
+            "images go by the first, other programs by the second",
+            "",
         )
 
 

@@ -26,20 +26,19 @@ APT = rf"""
 LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none
 export LC_ALL DEBIAN_FRONTEND NEEDRESTART_SUSPEND APT_LISTCHANGES_FRONTEND
 apt_get() {{
+    said=$(mktemp) || return
     waited=0
     while :; do
-        said=$(apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
-            "$@" 2>&1 </dev/null) && code=0 || code=$?
-        case $code:$said in
-        0:*) break ;;
-        *"Could not get lock"*|*"Unable to lock"*|*"Unable to acquire the dpkg"*) ;;
-        *) break ;;
-        esac
-        [ $waited -ge {LOCK_S} ] && break
+        {{ apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"
+            echo $? >"$said.code"; }} 2>&1 </dev/null | tee "$said"
+        code=$(cat "$said.code")
+        [ "$code" != 0 ] && [ $waited -lt {LOCK_S} ] || break
+        grep -Eq 'Could not get lock|Unable to (lock|acquire the dpkg)' "$said" || break
         sleep 3; waited=$((waited + 3))
+        echo "another program works on packages: waiting, $waited of {LOCK_S} s"
     done
-    printf '%s\n' "$said"
-    return $code
+    rm -f "$said" "$said.code"
+    return "$code"
 }}
 """
 
@@ -109,19 +108,31 @@ def _failed(remote: Remote, names: Sequence[str], done: Completed) -> OakError:
 
 
 def take_away(remote: Remote, names: Collection[str]) -> list[str]:
-    """Purge those of `names` that nothing else needs by now; what stays, with why.
+    """Purge `names` unless something else needs them by now; what stays, with why.
 
     Raises CommandFailed.
     """
+    kept = needed(remote, names)
+    if not kept:
+        purge(remote, names)
+    return kept
+
+
+def needed(remote: Remote, names: Collection[str]) -> list[str]:
+    """What came later and needs one of `names`, in words; empty: they can go."""
     installed = _installed(remote, names)
     if not installed:
         return []
     simulated = remote.root(f"{APT}apt_get -s purge {join(installed)}", timeout_s=ASK_S).stdout
     others = sorted(set(removed_by(simulated)) - set(installed))
-    if others:  # they came later, and need something that came with us
-        return [f"{', '.join(installed)} (needed by {', '.join(others)})"]
-    detached.run(remote, JOB, f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
-    return []
+    return [f"{', '.join(installed)} (needed by {', '.join(others)})"] if others else []
+
+
+def purge(remote: Remote, names: Collection[str]) -> None:
+    """Take these packages away, with their configuration; raises CommandFailed."""
+    installed = _installed(remote, names)
+    if installed:
+        detached.run(remote, JOB, f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
 
 
 def _installed(remote: Remote, names: Collection[str]) -> list[str]:

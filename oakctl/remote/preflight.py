@@ -19,7 +19,7 @@ from oakctl.remote import (
 )
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, FIXABLE, NOTE, in_order
-from oakctl.remote.interpreter import NoInterpreter, PythonArchive
+from oakctl.remote.interpreter import Interpreter, NoInterpreter, PythonArchive
 from oakctl.remote.residence import Residence
 
 Rule = Callable[[str, HostFacts], Iterator[HostFinding]]
@@ -51,7 +51,7 @@ def check(
     """
     found = [finding for rule in RULES for finding in rule(host, facts)]
     found += install_rules.installs(host, facts, known_role)
-    found += _python(host, facts, archives)
+    found += _python(host, facts, archives, password_given)
     found += _residence(host, facts, password_given)
     return in_order(found)
 
@@ -69,12 +69,19 @@ def _residence(host: str, facts: HostFacts, password_given: bool) -> Iterator[Ho
 
 
 def _python(
-    host: str, facts: HostFacts, archives: Iterable[PythonArchive]
+    host: str, facts: HostFacts, archives: Iterable[PythonArchive], password_given: bool
 ) -> Iterator[HostFinding]:
     chosen = interpreter.choose(facts, archives, facts.python_there)
+    home = residence.choose(facts, password_given=password_given)
+    hindrance: NoInterpreter | None = None
     if isinstance(chosen, NoInterpreter):
-        yield HostFinding(host, BLOCK, "python", chosen.reason, chosen.remedy)
-    elif not chosen.own:
+        hindrance = chosen
+    elif isinstance(home, Residence):
+        place = residence.place_of(facts, home)
+        hindrance = interpreter.hindrance(chosen, place, home.prefix)
+    if hindrance is not None:
+        yield HostFinding(host, BLOCK, "python", hindrance.reason, hindrance.remedy)
+    elif isinstance(chosen, Interpreter) and not chosen.own:
         yield HostFinding(host, NOTE, "python", chosen.reason, "")
 
 

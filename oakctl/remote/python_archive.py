@@ -52,12 +52,12 @@ def inspect(path: Path) -> PythonArchive:
 
     Raises NotFound, and UsageError with why it cannot be used.
     """
-    digest = _digest(path)
+    sha256 = digest(path)
     try:
         with tarfile.open(path, "r:gz") as archive:
             members = checked(archive)
             found = replace(
-                describe(archive, members, path.name), sha256=digest, size=path.stat().st_size
+                describe(archive, members, path.name), sha256=sha256, size=path.stat().st_size
             )
             if not new_enough(found.python):
                 raise UsageError(f"{path} holds Python {found.python}: 3.10 is the oldest")
@@ -75,7 +75,8 @@ def inspect(path: Path) -> PythonArchive:
     return replace(found, python=version)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The file's sha256; raises NotFound, OakError."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -112,7 +113,7 @@ def checked(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
 def fault_of(member: tarfile.TarInfo) -> str:
     """Why this member must not be unpacked; empty when it may be."""
     name = member.name
-    if _leads_outside(name):
+    if _leads_outside(name) or (posixpath.normpath(name) == "." and not member.isdir()):
         return f"{name!r} would be unpacked outside of its folder"
     if member.issym() and _leads_outside(posixpath.join(posixpath.dirname(name), member.linkname)):
         return f"{name!r} is a link that leads outside: {member.linkname!r}"
@@ -240,6 +241,8 @@ def _run(path: Path, program: Path) -> str:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"{path}: its Python does not end within {RUN_DEADLINE_S:g} s") from error
+    except OSError as error:
+        raise UsageError(f"{path}: its Python does not run here: {error.strerror}") from error
     if done.returncode != 0:
         said = tuple(done.stderr.strip().splitlines()[-5:])
         raise UsageError(f"{path}: its Python does not run here", details=said)

@@ -31,7 +31,10 @@ def add(file: Path) -> PythonArchive:
 
     Raises NotFound, UsageError when it holds no Python that can be pushed, OakError.
     """
-    found = replace(python_archive.inspect(file), added=time.time())
+    known = {archive.sha256: archive for archive in listed()}
+    digest = python_archive.digest(file)
+    # One that has been looked into once is not unpacked again.
+    found = replace(known.get(digest) or python_archive.inspect(file), added=time.time())
     kept = _archive(found.sha256)
     try:
         if not kept.exists():

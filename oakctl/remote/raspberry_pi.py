@@ -30,7 +30,13 @@ def state(*, works: bool, file_text: str, booted_with: str) -> State:
         return State.ON
     if not enables_memory(file_text.partition("\n")[0]):
         return State.OFF
-    return State.IGNORED if MEMORY[0] in booted_with.split() else State.NEXT_BOOT
+    waits = waits_for_boot(file_text.partition("\n")[0], booted_with)
+    return State.NEXT_BOOT if waits else State.IGNORED
+
+
+def waits_for_boot(line: str, booted_with: str) -> bool:
+    """Whether the file's line turns the group on for a kernel that was booted without it."""
+    return bool(booted_with) and enables_memory(line) and MEMORY[0] not in booted_with.split()
 
 
 def enables_memory(line: str) -> bool:
@@ -64,10 +70,11 @@ def without(text: str, words: list[str], again: list[str]) -> str:
     return " ".join(kept) + newline + rest
 
 
-def remedy(file: str) -> str:
-    """What to type on the host."""
+def remedy(host: str, file: str) -> str:
+    """What to type, here or on the host."""
     words = " ".join(MEMORY)
-    return f"sudo sed -i.before-oakctl '1 s/$/ {words}/' {file} && sudo reboot"
+    by_hand = f"sudo sed -i.before-oakctl '1 s/$/ {words}/' {file} && sudo reboot"
+    return f"oakctl playbook run raspberry_pi {host} --allow-reboot (or on it: {by_hand})"
 
 
 FIRMWARE = "sudo rpi-eeprom-update -a && sudo apt full-upgrade && sudo reboot"

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from oakctl.model.config import endpoint
 from oakctl.model.views import HostFinding
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, NOTE
@@ -47,8 +48,7 @@ class Aim:
     @property
     def where(self) -> str:
         """Address and port, for messages."""
-        address = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{address}:{self.port}"
+        return endpoint(self.address, self.port)
 
 
 def attempts(lines: Iterable[str], mark: str) -> tuple[Attempt, ...]:

@@ -169,8 +169,7 @@ async def check_reachability(
 
 def _every_address(address: str, facts: HostFacts | None) -> str:
     """All that the host has, as a bus there would listen on them."""
-    came_by = facts.reached_address if facts is not None else ""
-    return "::" if ":" in address or ":" in came_by else "0.0.0.0"
+    return "::" if ":" in address else facts.every_address if facts is not None else "0.0.0.0"
 
 
 def _places(addresses: Sequence[str], port: int) -> list[str]:
@@ -205,7 +204,7 @@ async def _listening(
         f"exec $p -c {shlex.quote(LISTEN)} {words}; done; echo {mark} none"
     )
     # Its standard input stays open for as long as it shall listen.
-    process = await connection.create_process(shells.words(script), encoding=None)
+    process = await connection.create_process(shells.sh(script), encoding=None)
     stack.callback(process.close)
     word, said = await _word(process, mark)
     if word == "listening":
@@ -260,7 +259,7 @@ async def _tries(target: Target, places: Sequence[str]) -> Sequence[Attempt] | s
 
 async def _run(target: Target, script: str) -> bytes:
     async with tunnel.connect(target) as connection:
-        process = await connection.create_process(shells.words(script), encoding=None)
+        process = await connection.create_process(shells.sh(script), encoding=None)
         process.stdin.write_eof()
         answer = b""
         while len(answer) < MOST_ANSWER and (piece := await process.stdout.read(4096)):

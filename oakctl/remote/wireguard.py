@@ -72,5 +72,7 @@ def choose(installed: str, offered: list[Offer], release: str) -> Choice:
 def _backports(release: str) -> str:
     if release != "bookworm":
         return f"install {PROGRAM} from its makers, or use a kernel that has WireGuard"
-    line = "deb http://deb.debian.org/debian bookworm-backports main"
-    return f"echo '{line}' | sudo tee /etc/apt/sources.list.d/backports.list && sudo apt-get update"
+    return (
+        "add bookworm-backports to its package sources, then run this again: "
+        "https://backports.debian.org/Instructions"
+    )

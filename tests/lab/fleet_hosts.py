@@ -20,7 +20,7 @@ from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Site, Sudo, Suite
 from oakctl.model.views import HostView
 
 NAME = "tests"
-REMOTE_S = 60
+REMOTE_S = 300  # emulated, under load
 
 PLAN = LabPlan(
     hosts=(
@@ -70,7 +70,9 @@ class Host:
         """Run a shell command by the system's ssh, with `root` as the superuser."""
         argv = ["sh", "-c", command]
         if root:
-            argv = ["sudo", "-S", "-p", "", *argv] if self.password else ["sudo", "-n", *argv]
+            # -k: it asks each time, so that the first line of the input is always the password.
+            ask = ["sudo", "-k", "-S", "-p", ""] if self.password else ["sudo", "-n"]
+            argv = [*ask, *argv]
             stdin = f"{self.password}\n{stdin}" if self.password else stdin
         arguments = ssh.arguments(self.view, argv)
         arguments[1:1] = [

@@ -21,7 +21,7 @@ import oakctl
 from tests.lab.fleet_hosts import Host
 
 MARK = "OAKCTL_TEST_OPERATOR"
-COMMAND_S = 600
+COMMAND_S = 1500
 END_S = 20
 
 

@@ -18,9 +18,10 @@ import pytest
 from oakctl.errors import ExitCode
 from tests.lab import interrupting
 from tests.lab.fleet_hosts import FleetHosts, Host
-from tests.lab.host_state import HostState, differences, settled, take
+from tests.lab.host_state import otherwise, take
 from tests.lab.operator_tool import Operator
 from tests.lab.requirements import BOOT_TIMEOUT_S, MARKS
+from tests.lab.snapshot import Snapshot
 
 pytestmark = [*MARKS]
 
@@ -40,9 +41,9 @@ class Bootstrap:
     operator: Operator
     commands: tuple[tuple[str, ...], ...]
 
-    def state(self) -> dict[str, HostState]:
+    def state(self) -> dict[str, Snapshot]:
         """What has come of it on each host."""
-        return {name: settled(take(host)) for name, host in self.hosts.items()}
+        return {name: take(host) for name, host in self.hosts.items()}
 
     def converged(self) -> None:
         """Fail unless everything is ready."""
@@ -72,7 +73,7 @@ def begin(hosts: FleetHosts, new_operator: Callable[[], Operator]) -> Begin:
     return make
 
 
-def undisturbed(bootstrap: Bootstrap) -> tuple[dict[str, HostState], list[int]]:
+def undisturbed(bootstrap: Bootstrap) -> tuple[dict[str, Snapshot], list[int]]:
     """What comes of it when nothing happens, and how many lines each command says."""
     lines = []
     for command in bootstrap.commands:
@@ -111,7 +112,7 @@ def rounds_of(count: int, hosts: FleetHosts, begin: Begin) -> None:
         what = carried_on(bootstrap, hosts, chance, lines)
         bootstrap.converged()
         for name, state in bootstrap.state().items():
-            different = differences(wanted[name], state)
+            different = "\n".join(otherwise(wanted[name], state))
             assert not different, f"round {number} (OAKCTL_SEED={seed}), {what}: {name}"
         bootstrap.operator.kill()
 

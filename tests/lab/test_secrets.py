@@ -116,28 +116,20 @@ def test_no_secret_is_anywhere_but_in_its_own_file(
     assert watch.rounds > 0
     for done in (refused, said, again):
         search.look("what a command said", (done.stdout + done.stderr).encode())
-    everything = Search([*known, *secrets_of(operator, fleet)])
+    secrets = secrets_of(operator, fleet)
+    each_is_its_owners_alone(secrets)
+    everything = Search([*known, *secrets])
     everything.operator(operator)
     for host in fleet.values():
         everything.host(host)
     assert search.found | everything.found == set()
 
 
-def test_files_that_hold_secrets_are_for_their_owner_alone(
-    passwords: tuple[dict[str, Host], list[Secret]], operator: Operator
-) -> None:
-    fleet, _ = passwords
-    operator.run("cluster", "create", "edge", "--on", "orch", "--accept-new")
-    asking = fleet["w-bookworm"]
-    add = ("worker", "add", "w1", "--cluster", "edge", "--on", "w-bookworm", "--accept-new")
-    operator.run(*add, *operator.password_file(asking))
-
-    secrets = secrets_of(operator, fleet)
-    names = {home.name for secret in secrets for home in secret.homes}
-
+def each_is_its_owners_alone(secrets: list[Secret]) -> None:
+    """Every file that is made to hold a secret is there, with mode 0600."""
+    homes = {home for secret in secrets for home in secret.homes}
     # The root's, the worker's on both sides, the orchestrator's two, the CA's key, the server's.
-    assert {"root.secret", "w1.secret", "secret", "watcher.secret", "orchestrator.secret"} <= names
-    assert {"ca.key", "server.key"} <= names
-    for secret in secrets:
-        for home in secret.homes:
-            assert stat.S_IMODE(home.stat().st_mode) == 0o600, home
+    expected = {"root.secret", "w1.secret", "secret", "watcher.secret", "orchestrator.secret"}
+    assert expected | {"ca.key", "server.key"} <= {home.name for home in homes}
+    for home in homes:
+        assert stat.S_IMODE(home.stat().st_mode) == 0o600, home

@@ -338,15 +338,17 @@ async def test_packages_are_named_and_not_installed_where_that_is_not_wanted(
 
 
 def test_a_host_of_another_architecture_has_an_image_of_its_own() -> None:
-    pi = MachineHost("pi", arch=Arch.ARM64)
+    pi = MachineHost("pi", suite=Suite.BOOKWORM, arch=Arch.ARM64)
     here, there = recipe.recipe(pi, "x86_64"), recipe.recipe(pi, "aarch64")
 
     assert recipe.recipe(MachineHost("m"), "x86_64").foreign == ""
     assert "--foreign" not in recipe.recipe(MachineHost("m"), "x86_64").debootstrap("/r", "m")
-    assert here.debootstrap("/r", "m")[-5:] == ("--arch=arm64", "--foreign", "trixie", "/r", "m")
+    assert here.debootstrap("/r", "m")[-5:] == ("--arch=arm64", "--foreign", "bookworm", "/r", "m")
     assert emulation.needed(here) is emulation.AARCH64
     assert there.foreign == ""
     assert emulation.needed(there) is None
+    with pytest.raises(UsageError, match="does not boot emulated"):
+        recipe.recipe(MachineHost("pi", arch=Arch.ARM64), "x86_64")
 
 
 # As a Debian 12 machine with qemu-user-static and systemd-binfmt shows it.

@@ -15,9 +15,10 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -30,6 +31,9 @@ from oakctl.remote.connection import FabricRemote
 from oakctl.remote.hostlock import host_lock
 from oakctl.remote.step import Step
 from oakctl.remote.target import Target
+from tests.lab import snapshot
+
+Test = TypeVar("Test", bound=Callable[..., object])
 
 ARCHIVE = "http://deb.debian.org/"
 
@@ -50,6 +54,13 @@ MARKS = [
     pytest.mark.timeout(1200),
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
 ]
+
+
+def on_a_real_host(test: Test) -> Test:
+    """Marks a test that boots a host."""
+    for mark in MARKS:
+        test = mark(test)
+    return test
 
 
 class RealHost:
@@ -78,6 +89,11 @@ class RealHost:
     def shell(self, script: str, stdin: bytes = b"") -> str:
         with connection.open_fabric(self.target) as remote:
             return remote.root(script, stdin=stdin, timeout_s=120).stdout.strip()
+
+    def picture(self) -> snapshot.Snapshot:
+        """All that a removal has to leave as it was."""
+        command = f"python3 - {' '.join(snapshot.ROOTS)}"
+        return snapshot.parse(self.shell(command, snapshot.SCRIPT.encode()))
 
     def put(self, path: str, content: str, mode: str = "644") -> None:
         quoted = shlex.quote(path)

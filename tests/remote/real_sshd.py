@@ -35,7 +35,7 @@ def run(*words: str, stdin: str = "") -> None:
 
 @contextmanager
 def server(folder: Path, sudoers: str = "", options: str = "", address: str = "127.0.0.1",
-           rc: str = "") -> Iterator[Target]:  # fmt: skip
+           rc: str = "", shell: str = "/bin/bash") -> Iterator[Target]:  # fmt: skip
     """How the server's user is reached. In `sudoers` and `rc`, USER is the user's name."""
     name = f"oakt{secrets.token_hex(3)}"
     rule = Path(f"/etc/sudoers.d/{name}")
@@ -45,7 +45,7 @@ def server(folder: Path, sudoers: str = "", options: str = "", address: str = "1
     process = None
     # What is left of the user is killed by its number: hosts of a lab share their numbers with
     # this machine, and have their users where a system counts from.
-    run("useradd", "-m", "-K", "UID_MIN=40000", "-K", "UID_MAX=59999", "-s", "/bin/bash", name)
+    run("useradd", "-m", "-K", "UID_MIN=40000", "-K", "UID_MAX=59999", "-s", shell, name)
     try:
         run("chpasswd", stdin=f"{name}:{PASSWORD}\n")
         if rc:

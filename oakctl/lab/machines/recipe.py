@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from oakctl.errors import UsageError
 from oakctl.lab.machines.lab_file import Arch, MachineHost, Sudo, Suite
 
 USER = "oak"
@@ -99,12 +100,22 @@ class Recipe:
 SECOND_STAGE = ("/debootstrap/debootstrap", "--second-stage")
 
 _ARCHITECTURES = {Arch.ARM64: ("aarch64", "arm64")}
+# Later ones have a systemd that starts everything by a call which qemu refuses (CLONE_PIDFD).
+_EMULATED = (Suite.BOOKWORM, Suite.BULLSEYE)
 
 
 def recipe(host: MachineHost, machine: str) -> Recipe:
-    """The base of `host` on a machine of that architecture."""
+    """The base of `host` on a machine of that architecture.
+
+    Raises UsageError for a release that does not boot where it is emulated.
+    """
     architecture, word = _ARCHITECTURES.get(host.arch, (machine, ""))
     foreign = word if architecture != machine else ""
+    if foreign and host.suite not in _EMULATED:
+        raise UsageError(
+            f"host {host.name}: Debian {host.suite.value} for {foreign} does not boot emulated",
+            hint=f"{{name: {host.name}, arch: {foreign}, suite: {_EMULATED[0].value}}}",
+        )
     return Recipe(host.suite, host.docker, architecture, foreign)
 
 
