@@ -18,7 +18,7 @@ from oakctl.model.requests import ClusterCreate, LookRequest, PlanRequest, Worke
 from oakctl.model.views import FleetLook, HostPlan, HostView
 from oakctl.orchestration.root import credentials
 from oakctl.orchestration.root.bootstrap import cluster_inputs, worker_inputs
-from oakctl.orchestration.root.checking import Checking, side_by_side
+from oakctl.orchestration.root.checking import Checking, side_by_side, unheeded
 from oakctl.orchestration.root.installer import Installer, Role
 from oakctl.orchestration.root.means import release_here
 from oakctl.orchestration.root.store import fleet
@@ -60,9 +60,10 @@ async def look(
     wanted = _to_reach(request.plans, plans)
     trusted = any(plan.accept_new for plan in request.plans)
     tried = await checking.reach(hosts, facts, wanted, trusted)
+    remarks = await asyncio.to_thread(unheeded, hosts)
     return FleetLook(
         plans,
-        checking.findings(hosts, facts, tried),
+        checking.findings(hosts, facts, [*tried, *remarks]),
         await asyncio.to_thread(release_here),
     )
 
