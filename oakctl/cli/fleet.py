@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, host_python, session, waiting
+from oakctl.cli import diagnostics, host_python, session
 from oakctl.cli import output as stdout
-from oakctl.cli.grammar import AcceptNew, AllowReboot, Output, PythonArchives, Yes, examples, noun
+from oakctl.cli.grammar import (
+    AcceptNew,
+    AllowReboot,
+    Output,
+    PythonArchives,
+    SudoPasswordFile,
+    Yes,
+    examples,
+    noun,
+)
 from oakctl.cli.output import Format
 from oakctl.errors import NotFound, OakError, UsageError
+from oakctl.model.views import HostView
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -32,20 +42,41 @@ DEFAULT_FILE = Path("fleet.yaml")
 DEFAULT_PARALLEL = 16
 
 
-@app.command(epilog=examples("oakctl fleet init", "oakctl fleet init -f site.yaml"))
-def init(file: File = DEFAULT_FILE) -> None:
-    """Write a fleet file of what is known now; an existing one is kept."""
+@app.command(
+    epilog=examples(
+        "oakctl fleet init",
+        "oakctl fleet init pi@192.168.1.20 pi@192.168.1.21 cam=admin@10.0.0.7:2222",
+        "oakctl fleet init -f site.yaml",
+    )
+)
+def init(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]USER@ADDRESS[:PORT]…", help="Machines; without any, what is known."
+        ),
+    ] = None,
+    file: File = DEFAULT_FILE,
+) -> None:
+    """Write a fleet file to begin with; an existing one is kept.
 
-    async def main() -> str:
-        from oakctl.fleet import looking, writing
+    Of machines that are given, the first becomes the orchestrator and the others its workers.
+    """
+    from oakctl.fleet import writing
+
+    async def known() -> str:
+        from oakctl.fleet import looking
 
         async with session.root() as client:
             return writing.text(await looking.known_of(client))
 
+    if hosts:
+        content = writing.starter([_named(given, number) for number, given in enumerate(hosts, 1)])
+    else:
+        content = session.run(known())
     if str(file) == "-":
-        stdout.text(session.run(main()))
+        stdout.text(content)
         return
-    content = session.run(main())
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(content)
@@ -60,30 +91,43 @@ def init(file: File = DEFAULT_FILE) -> None:
 def plan(
     file: File = DEFAULT_FILE,
     prune: Prune = False,
-    parallel: Parallel = DEFAULT_PARALLEL,
     allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
+    sudo_password_file: SudoPasswordFile = None,
     python_archive: PythonArchives = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Show how the fleet differs from the file; nothing is changed. `-o wide` shows each step."""
+    """Show how the fleet differs from the file, and what stands in the way on its hosts.
+
+    Nothing is changed. `-o wide` shows each step and every note. Ends with 0 when all of it can be
+    applied, also when there is nothing to do.
+    """
     wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
 
     async def main() -> Plan:
+        from oakctl.cli import fleet_looking
         from oakctl.fleet import planner
 
         async with session.root() as client:
-            seen = await _look(client, wanted, parallel, accept_new)
+            seen = await fleet_looking.look(
+                client, wanted, accept_new=accept_new, sudo_password_file=sudo_password_file
+            )
             return planner.plan(wanted, seen, prune=prune)
 
     found = session.run(main())
     _write(found, output)
-    if found.faults:
-        raise typer.Exit(found.faults[0].exit_code)
+    stuck = [fault.exit_code for fault in found.faults]
+    stuck += [change.exit_code for change in found.changes if change.blocked]
+    if stuck:
+        raise typer.Exit(stuck[0])
 
 
 @app.command(
-    epilog=examples("oakctl fleet apply -f fleet.yaml", "oakctl fleet apply --prune --yes")
+    epilog=examples(
+        "oakctl fleet apply -f fleet.yaml",
+        "oakctl fleet apply --prune --yes -o json",
+        "oakctl fleet apply --yes --sudo-password-file - <password.txt",
+    )
 )
 def apply(
     file: File = DEFAULT_FILE,
@@ -93,35 +137,81 @@ def apply(
     accept_new: AcceptNew = False,
     python_archive: PythonArchives = None,
     yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
+    output: Output = Format.TABLE,
 ) -> None:
-    """Make the fleet as the file describes it; carries on what was interrupted."""
-    from oakctl.cli import fleet_words
+    """Show the plan, ask, and make the fleet so; carries on what was interrupted.
 
+    A host that fails does not stop the others. Newer releases go to one worker of a cluster at a
+    time.
+    """
     wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
     again = f"oakctl fleet apply -f {file}{' --allow-reboot' if allow_reboot else ''}"
 
     async def main() -> tuple[Plan, Outcome]:
+        from oakctl.cli import fleet_looking
         from oakctl.fleet import looking, planner
 
         async with session.root() as client:
             await looking.settle(client, wanted, lambda begun: _carried_on(client, begun))
-            seen = await _look(client, wanted, parallel, accept_new)
+            seen = await fleet_looking.look(
+                client, wanted, accept_new=accept_new, sudo_password_file=sudo_password_file
+            )
             found = planner.plan(wanted, seen, prune=prune)
-            _tell(found)
-            gone = [change for change in found.changes if change.action in ("remove", "replace")]
-            if gone:
-                names = ", ".join(f"{change.kind} {change.name}" for change in gone)
-                await _confirmed(f"Take away {names}?", yes, f"{again} --yes")
-            return found, await _applied(client, wanted, found, parallel, force=False)
+            return found, await _agreed(client, wanted, found, parallel, yes, f"{again} --yes")
 
     found, outcome = session.run(main())
-    if failure := fleet_words.failure_of(found, outcome, again):
-        raise failure
+    _close(found, outcome, again, output)
     if found.changes:
         diagnostics.say(f"the fleet is as described: {len(outcome.done)} changes made")
 
 
-@app.command(epilog=examples("oakctl fleet destroy -f fleet.yaml", "oakctl fleet destroy --force"))
+@app.command(
+    epilog=examples("oakctl fleet upgrade", "oakctl fleet upgrade -f fleet.yaml --yes -o json")
+)
+def upgrade(
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", help="Only what this file names; else all.")
+    ] = None,
+    accept_new: AcceptNew = False,
+    yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Bring the release of this program to hosts that run another one, one at a time.
+
+    In each cluster the orchestrator comes first, then worker after worker; instances go on. One
+    that does not become ready goes back to the release before, and the others keep theirs.
+    """
+    wanted_of_file = _read(file) if file is not None else None
+    again = "oakctl fleet upgrade" + (f" -f {file}" if file is not None else "")
+
+    async def main() -> tuple[Plan, Outcome]:
+        from oakctl.cli import fleet_looking
+        from oakctl.fleet import looking, planner
+
+        await session.renew_root()
+        async with session.root() as client:
+            known = looking.as_wanted(await looking.known_of(client))
+            wanted = wanted_of_file or known
+            await looking.settle(client, wanted, lambda begun: _carried_on(client, begun))
+            seen = await fleet_looking.look(
+                client, wanted, accept_new=accept_new, sudo_password_file=sudo_password_file
+            )
+            found = planner.upgrades(planner.plan(wanted, seen))
+            return found, await _agreed(client, wanted, found, 64, yes, f"{again} --yes")
+
+    found, outcome = session.run(main())
+    _close(found, outcome, again, output)
+    if found.changes:
+        diagnostics.say(f"{len(outcome.done)} of the fleet run from this release now")
+
+
+@app.command(
+    epilog=examples(
+        "oakctl fleet destroy -f fleet.yaml", "oakctl fleet destroy --force --yes -o json"
+    )
+)
 def destroy(
     file: File = DEFAULT_FILE,
     prune: Prune = False,
@@ -130,29 +220,44 @@ def destroy(
         bool, typer.Option("--force", help="Forget hosts that do not answer, and go on.")
     ] = False,
     yes: Yes = False,
+    sudo_password_file: SudoPasswordFile = None,
+    output: Output = Format.TABLE,
 ) -> None:
-    """Take away workers, clusters and hosts of the file; each host is left as it was."""
-    from oakctl.cli import fleet_words
-
+    """Take away workers, then clusters, then hosts of the file; each host is left as it was."""
     wanted = _read(file)
     again = f"oakctl fleet destroy -f {file}"
 
     async def main() -> tuple[Plan, Outcome]:
+        from oakctl.cli import fleet_looking
         from oakctl.fleet import looking, planner
+        from oakctl.fleet.state import Wanted
 
         async with session.root() as client:
             await looking.settle(client, wanted, lambda begun: _carried_on(client, begun))
-            found = planner.destruction(wanted, await looking.known_of(client), prune=prune)
-            _tell(found)
-            if found.changes:
-                question = f"Take away these {len(found.changes)}, and all that runs there?"
-                await _confirmed(question, yes, f"{again} --yes")
-            return found, await _applied(client, wanted, found, parallel, force)
+            known = await looking.known_of(client)
+            found = planner.destruction(wanted, known, prune=prune)
+            touched = {each.host for each in found.changes if each.kind != "host"}
+            hosts = tuple(host for host in known.hosts if host.name in touched)
+            seen = await fleet_looking.look(
+                client, Wanted(hosts), accept_new=False, sudo_password_file=sudo_password_file
+            )
+            _tell_silent(seen, force)
+            command = f"{again}{' --force' * force} --yes"
+            return found, await _agreed(client, wanted, found, parallel, yes, command, force=force)
 
     found, outcome = session.run(main())
-    if failure := fleet_words.failure_of(found, outcome, again):
-        raise failure
+    _close(found, outcome, again, output)
     diagnostics.say("nothing of the fleet is left")
+
+
+def _named(given: str, number: int) -> HostView:
+    """A host of `[NAME=]USER@ADDRESS[:PORT]`."""
+    from oakctl.cli.host import destination
+    from oakctl.orchestration.root import names
+
+    name, _, where = given.rpartition("=")
+    user, address, port = destination(where)
+    return HostView(names.check(name or f"host-{number}", "host"), address, port, user)
 
 
 def _read(file: Path) -> Wanted:
@@ -181,40 +286,42 @@ def _allowing(wanted: Wanted, reboots: bool) -> Wanted:
     return replace(wanted, workers=workers)
 
 
-async def _look(client: RootClient, wanted: Wanted, parallel: int, accept_new: bool) -> Seen:
-    """Look at every host; on a terminal unknown keys are shown and asked about, all at once."""
-    from oakctl.fleet import looking
-
-    trusted = {host.name for host in wanted.hosts} if accept_new else set()
-    seen = await looking.look(client, wanted, limit=parallel, accept_new=trusted)
-    unknown = {
-        fault.host: fault
-        for each in seen.checks.values()
-        if (fault := each.fault) is not None and waiting.UNKNOWN_KEY in fault.message
-    }
-    if not unknown or not diagnostics.can_prompt():
-        return seen
-    for fault in unknown.values():
-        diagnostics.say(fault.message)
-        for detail in fault.details:
-            diagnostics.say(f"  {detail}")
-    if not await asyncio.to_thread(diagnostics.ask, "Trust these hosts from now on?"):
-        return seen
-    return await looking.look(client, wanted, limit=parallel, accept_new=set(unknown))
-
-
-async def _applied(
-    client: RootClient, wanted: Wanted, plan: Plan, parallel: int, force: bool
+async def _agreed(
+    client: RootClient,
+    wanted: Wanted,
+    plan: Plan,
+    parallel: int,
+    yes: bool,
+    command: str,
+    *,
+    force: bool = False,
 ) -> Outcome:
-    from oakctl.cli.fleet_words import Progress
-    from oakctl.fleet.applier import Applier
+    """Show the plan, ask when something would be changed, and carry it out."""
+    from oakctl.cli.fleet_words import Progress, plan_lines
+    from oakctl.fleet.applier import Applier, Outcome
 
+    for line in plan_lines(plan, steps=False):
+        diagnostics.say(line)
+    if not plan.changes:
+        return Outcome()
+    some = f"{len(plan.changes)} change{'' if len(plan.changes) == 1 else 's'}"
+    await asyncio.to_thread(diagnostics.confirm, f"Make {some}?", yes=yes, command=command)
     applier = Applier(client, wanted, Progress(), limit=parallel, force=force)
     try:
         return await applier.run(plan)
     except asyncio.CancelledError:
         diagnostics.say("stopped; what was begun goes on, and the same command carries on")
         raise
+
+
+def _close(plan: Plan, outcome: Outcome, again: str, form: Format) -> None:
+    """Write what became of it where that is asked for; raises what did not come about."""
+    from oakctl.cli import fleet_words
+
+    if form in (Format.JSON, Format.YAML):
+        stdout.document(fleet_words.result(plan, outcome), form)
+    if failure := fleet_words.failure_of(plan, outcome, again):
+        raise failure
 
 
 async def _carried_on(client: RootClient, begun: OperationView) -> None:
@@ -226,15 +333,13 @@ async def _carried_on(client: RootClient, begun: OperationView) -> None:
         diagnostics.say(f"{begun.subject}: that failed: {error.message}")
 
 
-async def _confirmed(question: str, yes: bool, command: str) -> None:
-    await asyncio.to_thread(diagnostics.confirm, question, yes=yes, command=command)
-
-
-def _tell(plan: Plan) -> None:
-    from oakctl.cli.fleet_words import plan_lines
-
-    for line in plan_lines(plan, steps=False):
-        diagnostics.say(line)
+def _tell_silent(seen: Seen, force: bool) -> None:
+    """Hosts that do not answer, before anything is taken away."""
+    for each in seen.checks.values():
+        if each.fault is not None:
+            diagnostics.warn(each.fault.message)
+    if any(each.fault is not None for each in seen.checks.values()) and not force:
+        diagnostics.say("--force forgets hosts that are gone for good")
 
 
 def _write(plan: Plan, form: Format) -> None:

@@ -10,20 +10,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from oakctl.cli.diagnostics import say
 from oakctl.errors import OakError, error_for
 from oakctl.fleet.applier import Outcome
 from oakctl.fleet.plan import CREATE, FORGET, REGISTER, REMOVE, Change, Plan
 from oakctl.fleet.state import Fault
+from oakctl.model import wire
 from oakctl.model.views import StepEvent
 
+SENT = "sent "  # how `remote.runner` tells of an upload: "sent 3 of 12 MiB"
 SIGNS = {REGISTER: "+", CREATE: "+", REMOVE: "-", FORGET: "-"}
 DONE = {
     "register": "is known",
     "create": "is ready",
     "carry on": "is ready",
     "change": "is changed",
+    "upgrade": "runs from the new release",
     "repair": "is repaired",
     "replace": "is replaced",
     "remove": "is removed",
@@ -44,12 +48,25 @@ def plan_lines(plan: Plan, *, steps: bool) -> Iterator[str]:
     if plan.extras:
         yield "not in the file, and kept (--prune removes it):"
         yield from (f"  {change.kind} {change.name}" for change in plan.extras)
+    yield from _finding_lines(plan, everything=steps)
     for fault in plan.faults:
         yield f"not looked at: {fault.message}"
         yield from (f"    {detail}" for detail in fault.details)
         if fault.hint:
             yield f"    hint: {fault.hint}"
     yield summary(plan)
+
+
+def _finding_lines(plan: Plan, *, everything: bool) -> Iterator[str]:
+    """What stands in the way on hosts; notes only where everything is shown."""
+    # What kept a host from being looked at, or used, is told as that.
+    silent = {fault.host for fault in plan.faults}
+    for found in plan.findings:
+        told = found.severity != "note" or everything
+        if told and not (found.host in silent and found.severity == "block"):
+            yield f"{found.host}: {found.severity}: {found.topic}: {found.message}"
+            if found.remedy:
+                yield f"    remedy: {found.remedy}"
 
 
 def _change_lines(change: Change, steps: bool) -> Iterator[str]:
@@ -91,7 +108,8 @@ class Progress:
         """See `fleet.applier.Observer`."""
         phase = step.step.partition(":")[0]
         phases = self._phases.setdefault(step.host, {})
-        phases[phase] = "failed" if step.state == "failed" else "…"
+        sent = step.message.removeprefix(SENT) if step.message.startswith(SENT) else "…"
+        phases[phase] = "failed" if step.state == "failed" else sent
         line = _matrix_line(step.host, phases, phase)
         if self.detailed and self._told.get(step.host) != line:
             self._told[step.host] = line
@@ -133,6 +151,27 @@ def failure_of(plan: Plan, outcome: Outcome, again: str) -> OakError | None:
     code = outcome.exit_code or unseen[0].exit_code
     hint = f"{again} carries on when that is mended"
     return error_for(code, "; ".join(parts), hint, tuple(details))
+
+
+def result(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """What became of a plan, for programs."""
+    failed = [
+        {
+            "change": wire.to_plain(failure.change),
+            "error": failure.error.message,
+            "hint": failure.error.hint,
+            "details": list(failure.error.details),
+            "exit_code": int(failure.error.exit_code),
+        }
+        for failure in outcome.failed
+    ]
+    done = [wire.to_plain(change) for change in outcome.done]
+    return {
+        "done": done,
+        "failed": failed,
+        "faults": [wire.to_plain(fault) for fault in plan.faults],
+        "unchanged": plan.unchanged,
+    }
 
 
 def _failure_lines(outcome: Outcome) -> Iterator[str]:

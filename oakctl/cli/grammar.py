@@ -114,7 +114,7 @@ SudoPasswordFile = Annotated[
     typer.Option(
         "--sudo-password-file",
         metavar="FILE",
-        help="Where the password for sudo stands; without it, it is asked for when needed.",
+        help="Where the password for sudo stands (-: standard input); else it is asked for.",
     ),
 ]
 PythonArchives = Annotated[

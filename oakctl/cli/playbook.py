@@ -12,6 +12,7 @@ import typer
 
 from oakctl.cli import diagnostics, session, waiting
 from oakctl.cli import output as stdout
+from oakctl.cli.answers import Answers
 from oakctl.cli.grammar import (
     AcceptNew,
     AllowReboot,
@@ -24,7 +25,7 @@ from oakctl.cli.grammar import (
 )
 from oakctl.cli.output import Column, Format, listing
 from oakctl.errors import NotFound, OakError, UsageError, error_for
-from oakctl.model.requests import PlanRequest, PlaybookRun
+from oakctl.model.requests import LookRequest, PlanRequest, PlaybookRun
 from oakctl.model.views import HostPlan, StepEvent
 
 if TYPE_CHECKING:
@@ -193,8 +194,8 @@ def run(
     async def main() -> list[HostOutcome]:
         async with session.root() as client:
             await session.give_password(client, hosts, sudo_password_file)
-            asking = asyncio.Lock()
-            outcomes = await _each(runs, lambda each: _looked(client, each, asking))
+            asking, answers = asyncio.Lock(), Answers(client)
+            outcomes = await _each(runs, lambda each: _looked(client, each, asking, answers))
             if check:
                 return outcomes
             wanted = await _agreed(runs, outcomes, again, yes=yes)
@@ -227,32 +228,31 @@ async def _each(runs: list[PlaybookRun], work: Work) -> list[HostOutcome]:
     return list(await asyncio.gather(*(one(each) for each in runs)))
 
 
-async def _looked(client: RootClient, run: PlaybookRun, asking: asyncio.Lock) -> HostOutcome:
+async def _looked(
+    client: RootClient, run: PlaybookRun, asking: asyncio.Lock, answers: Answers
+) -> HostOutcome:
     """What would be done; one question at a time where a host needs an answer first."""
     request = PlanRequest(run.host, playbook=run, accept_new=run.accept_new)
-    try:
-        plan = await client.plan(request)
-    except OakError as error:
-        if not diagnostics.can_prompt():
-            raise
-        async with asking:
-            plan = await client.plan(await _answered(client, request, error))
+    while True:
+        try:
+            plan = await _plan_of(client, request)
+            break
+        except OakError as error:
+            async with asking:
+                way = await answers.settle_way(error.message)
+                if not way and not await answers.settle(run.host, error.message):
+                    raise
     for step in (*plan.missing, *plan.withheld):
         diagnostics.say(f"{plan.host}: {step.step}: {step.message}")
     return HostOutcome(run.host, bool(plan.missing), plan.steps)
 
 
-async def _answered(client: RootClient, request: PlanRequest, error: OakError) -> PlanRequest:
-    """The request once more, after what stood in its way was asked about; raises `error`."""
-    if waiting.SUDO_ASKS in error.message:
-        password = await asyncio.to_thread(diagnostics.ask_password, request.host)
-        await client.give_password(request.host, password)
-        return request
-    if waiting.UNKNOWN_KEY in error.message and not request.accept_new:
-        diagnostics.say(error.message)
-        if await asyncio.to_thread(diagnostics.ask, "Trust this host from now on?"):
-            return replace(request, accept_new=True)
-    raise error
+async def _plan_of(client: RootClient, request: PlanRequest) -> HostPlan:
+    """What one host says; raises why it cannot be asked."""
+    (plan,) = (await client.look(LookRequest((request,)))).plans
+    if plan.fault:
+        raise error_for(plan.exit_code, plan.fault, plan.hint, plan.details)
+    return plan
 
 
 async def _agreed(

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from oakctl.client.root import RootClient
 from oakctl.errors import Conflict, OakError, error_for
-from oakctl.fleet.plan import FORGET, REMOVE, REPLACE, Change, Plan
+from oakctl.fleet.plan import FORGET, REMOVE, REPLACE, UPGRADE, Change, Plan
 from oakctl.fleet.state import Wanted, worker_name
 from oakctl.model.views import HostView, OperationView, StepEvent
 
@@ -82,16 +82,18 @@ class Applier:
         """Make every change that can be made.
 
         What is removed goes first, so that its host is free: workers, then clusters. Then comes
-        what is made: hosts, clusters, workers. Hosts are forgotten last.
+        what is made: hosts, clusters, workers, then newer releases, one machine of a cluster at
+        a time. Hosts are forgotten last.
         """
         removals = [each for each in plan.changes if each.action in (REMOVE, REPLACE)]
-        made = [each for each in plan.changes if each.action not in (REMOVE, FORGET)]
+        made = [each for each in plan.changes if each.action not in (REMOVE, FORGET, UPGRADE)]
         forgotten = [each for each in plan.changes if each.action == FORGET]
         await self._stage(_of("host", made), self._register)
         await self._stage(_of("worker", removals), self._remove_worker)
         await self._stage(_of("cluster", removals), self._remove_cluster)
         await self._stage(_of("cluster", made), self._put_cluster)
         await self._stage(_of("worker", made), self._put_worker)
+        await self._roll([each for each in plan.changes if each.action == UPGRADE])
         await self._stage(forgotten, self._forget)
         return Outcome(tuple(self._done), tuple(self._failed))
 
@@ -101,6 +103,23 @@ class Applier:
         # One that failed in an earlier stage (a host not registered, a removal) ends there.
         failed = {failure.change.key for failure in self._failed}
         await asyncio.gather(*(self._one(c, make) for c in changes if c.key not in failed))
+
+    async def _roll(self, changes: Sequence[Change]) -> None:
+        """Newer releases: in each cluster its orchestrator, then one worker after the other.
+
+        The orchestrator first: the root is new already, so what is newer always speaks to what is
+        older, and a release that does not run is found before any worker has it. The first that
+        fails stops the rolling in its cluster.
+        """
+        clusters: dict[str, list[Change]] = {}
+        for change in sorted(changes, key=lambda each: (each.kind, each.name)):
+            clusters.setdefault(change.name.partition("/")[0], []).append(change)
+
+        async def roll(line: Sequence[Change]) -> None:
+            for change in line:
+                await self._one(change, self._upgrade)
+
+        await asyncio.gather(*(roll(line) for line in clusters.values()))
 
     async def _one(self, change: Change, make: Callable[[Change], Awaitable[None]]) -> None:
         error: OakError | None = None
@@ -126,6 +145,8 @@ class Applier:
         """Raises what is known beforehand to be in the way."""
         if change.blocked and not (change.action == REMOVE and self._force):
             raise error_for(change.exit_code, change.blocked, change.hint, ())
+        if change.action == UPGRADE:
+            self._check_rolling(change)
         for needed in self._needs(change):
             for failure in self._failed:
                 if failure.change.key == needed:
@@ -133,6 +154,16 @@ class Applier:
                         f"{needed[0]} {needed[1]} failed",
                         hint="run it again when that is mended: it carries on",
                     )
+
+    def _check_rolling(self, change: Change) -> None:
+        cluster = change.name.partition("/")[0]
+        for failure in self._failed:
+            other = failure.change
+            if other.action == UPGRADE and other.name.partition("/")[0] == cluster:
+                raise Conflict(
+                    f"not begun: the upgrade of {other.kind} {other.name} failed",
+                    hint="run it again when that is mended: it carries on",
+                )
 
     def _needs(self, change: Change) -> list[tuple[str, str]]:
         """What has to have succeeded, where it was tried at all."""
@@ -158,6 +189,14 @@ class Applier:
 
     async def _put_worker(self, change: Change) -> None:
         await self._follow(change, await self._root.put_worker(self._workers[change.name]))
+
+    async def _upgrade(self, change: Change) -> None:
+        if change.kind == "cluster":
+            begun = await self._root.upgrade_cluster(change.name)
+        else:
+            cluster, _, name = change.name.partition("/")
+            begun = await self._root.upgrade_worker(cluster, name)
+        await self._follow(change, begun)
 
     async def _remove_cluster(self, change: Change) -> None:
         begun = await self._root.remove_cluster(change.name, force=self._force, clean=self._force)

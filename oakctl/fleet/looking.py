@@ -8,48 +8,48 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 
 from oakctl.client.root import RootClient
-from oakctl.errors import OakError
+from oakctl.fleet.planner import as_asked
 from oakctl.fleet.state import Checked, Fault, Key, Seen, Wanted, worker_name
-from oakctl.model.requests import PlanRequest
-from oakctl.model.views import HostView, OperationView
+from oakctl.model.requests import LookRequest, PlanRequest
+from oakctl.model.views import HostPlan, OperationView
 
 
-async def look(
-    root: RootClient, wanted: Wanted, *, limit: int, accept_new: Collection[str] = ()
-) -> Seen:
-    """What the root knows, and what each host of the file says to the steps of its roles.
+async def look(root: RootClient, wanted: Wanted, *, accept_new: Collection[str] = ()) -> Seen:
+    """What the root knows, and what each host of the file is and says to the steps of its roles.
 
-    At most `limit` hosts are asked at a time; keys that are not known yet are trusted of those
-    named in `accept_new`. A host that cannot be asked is a fault of its
-    checks; raises what the root itself answers with.
+    Keys that are not known yet are trusted of the hosts named in `accept_new`. A host that cannot
+    be asked is a fault of its checks; raises what the root itself answers with.
     """
-    known = await known_of(root)
-    gate = asyncio.Semaphore(limit)
-
-    async def ask(check: PlanRequest) -> Checked:
-        async with gate:
-            try:
-                answer = await root.plan(check)
-            except OakError as error:
-                fault = Fault(
-                    check.host, error.message, error.hint, int(error.exit_code), error.details
-                )
-                return Checked(fault=fault)
-        restarts = tuple(step for step in answer.steps if step.reboots)
-        return Checked(answer.missing, restarts=restarts)
-
-    wanted_checks = dict(_checks(wanted, accept_new))
-    answers = await asyncio.gather(*(ask(check) for check in wanted_checks.values()))
-    checks = dict(zip(wanted_checks, answers, strict=True))
-    return Seen(known.hosts, known.clusters, known.workers, checks)
+    asked = dict(_plans(wanted, accept_new))
+    known, seen = await asyncio.gather(
+        known_of(root), root.look(LookRequest(tuple(asked.values())))
+    )
+    checks = {key: _checked(plan) for key, plan in zip(asked, seen.plans, strict=True)}
+    check = seen.check
+    return Seen(
+        known.hosts,
+        known.clusters,
+        known.workers,
+        checks,
+        findings=check.findings,
+        release=seen.release,
+        asks_password=check.asks_password,
+    )
 
 
 async def known_of(root: RootClient) -> Seen:
     """What the root knows, with no host asked."""
     hosts, clusters, workers = await asyncio.gather(root.hosts(), root.clusters(), root.workers())
     return Seen(tuple(hosts), tuple(clusters), tuple(workers))
+
+
+def as_wanted(seen: Seen) -> Wanted:
+    """What there is, as a file would ask for it."""
+    workers = tuple(each.asked for each in seen.workers if each.asked is not None)
+    return Wanted(seen.hosts, tuple(as_asked(each) for each in seen.clusters), workers)
 
 
 async def settle(
@@ -65,29 +65,34 @@ async def settle(
     await asyncio.gather(*(told(each) for each in running if each.subject in mine))
 
 
-def _checks(wanted: Wanted, accept_new: Collection[str]) -> list[tuple[Key, PlanRequest]]:
-    hosts = {host.name: host for host in wanted.hosts}
-    found: list[tuple[Key, PlanRequest]] = []
-    for cluster in wanted.clusters:
-        check = _reached(
-            hosts[cluster.host], accept_new, PlanRequest(cluster.host, cluster=cluster)
+def _plans(wanted: Wanted, accept_new: Collection[str]) -> list[tuple[Key, PlanRequest]]:
+    asked = {
+        host.name: PlanRequest(
+            host=host.name,
+            address=host.address,
+            port=host.port,
+            user=host.user,
+            identity_file=host.identity_file,
+            jump=host.jump,
+            accept_new=host.name in accept_new,
         )
-        found.append((("cluster", cluster.name), check))
-    for worker in wanted.workers:
-        check = _reached(hosts[worker.host], accept_new, PlanRequest(worker.host, worker=worker))
-        found.append((("worker", worker_name(worker)), check))
-    return found
+        for host in wanted.hosts
+    }
+    found: list[tuple[Key, PlanRequest]] = [
+        *(
+            (("cluster", each.name), replace(asked[each.host], cluster=each))
+            for each in wanted.clusters
+        ),
+        *(
+            (("worker", worker_name(each)), replace(asked[each.host], worker=each))
+            for each in wanted.workers
+        ),
+    ]
+    busy = {request.host for _, request in found}
+    return found + [(("host", name), asked[name]) for name in asked if name not in busy]
 
 
-def _reached(host: HostView, accept_new: Collection[str], check: PlanRequest) -> PlanRequest:
-    return PlanRequest(
-        host=host.name,
-        cluster=check.cluster,
-        worker=check.worker,
-        address=host.address,
-        port=host.port,
-        user=host.user,
-        identity_file=host.identity_file,
-        jump=host.jump,
-        accept_new=host.name in accept_new,
-    )
+def _checked(plan: HostPlan) -> Checked:
+    if plan.fault:
+        return Checked(fault=Fault(plan.host, plan.fault, plan.hint, plan.exit_code, plan.details))
+    return Checked(plan.missing, restarts=tuple(step for step in plan.steps if step.reboots))

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from oakctl.errors import ExitCode
 from oakctl.fleet.state import Fault, Key
-from oakctl.model.views import StepEvent
+from oakctl.model.views import HostFinding, StepEvent
 
 REGISTER = "register"  # a host gets its name
 CREATE = "create"
 RESUME = "carry on"  # what an earlier run began
 CHANGE = "change"  # it is there, and described differently
+UPGRADE = "upgrade"  # it is as described, and runs from another release than this program's
 REPAIR = "repair"  # it is as described, and steps of it do not hold on its host
 REPLACE = "replace"  # taken away where it is, made where it shall be
 REMOVE = "remove"
@@ -49,6 +50,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     extras: tuple[Change, ...] = ()  # there, not in the file, and kept
     faults: tuple[Fault, ...] = ()  # hosts that could not be looked at
+    findings: tuple[HostFinding, ...] = ()  # about all hosts, worst first
     unchanged: int = 0  # hosts, clusters and workers that are as described
     restarts: tuple[StepEvent, ...] = ()  # of hosts: planned, or skipped as not agreed to
 

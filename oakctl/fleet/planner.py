@@ -7,8 +7,9 @@ asking (`fleet.looking`), order and doing (`fleet.applier`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
+from oakctl.errors import ExitCode
 from oakctl.fleet.plan import (
     CHANGE,
     CREATE,
@@ -18,13 +19,18 @@ from oakctl.fleet.plan import (
     REPAIR,
     REPLACE,
     RESUME,
+    UPGRADE,
     Change,
     Plan,
 )
 from oakctl.fleet.state import Checked, Fault, Key, Seen, Wanted, worker_name
 from oakctl.model.requests import ClusterCreate, WorkerAdd
-from oakctl.model.resources import Location, Resources
 from oakctl.model.views import ClusterView, HostView, WorkerView
+from oakctl.orchestration.root import differences
+
+# Steps of a host (`playbooks/base.py`) that do not hold when this program is another release.
+RELEASE_STEPS = ("base: node archive", "base: switch")
+BLOCK = "block"  # a finding of this severity: the host cannot be used as it is
 
 
 def plan(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
@@ -42,6 +48,7 @@ def plan(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
         changes=(*changes, *(extras if prune else ())),
         extras=() if prune else extras,
         faults=_faults(seen),
+        findings=seen.findings,
         unchanged=len(found) - len(changes),
         restarts=tuple(step for each in seen.checks.values() for step in each.restarts),
     )
@@ -75,6 +82,11 @@ def destruction(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
     return Plan(tuple(changes), tuple(extras))
 
 
+def upgrades(plan: Plan) -> Plan:
+    """Of a plan what brings newer releases; all else is left as it is."""
+    return replace(plan, changes=tuple(c for c in plan.changes if c.action == UPGRADE), extras=())
+
+
 def _destroyed(cluster: ClusterView, kept: str) -> Change:
     change = Change(REMOVE, "cluster", cluster.name, cluster.host)
     if not kept:
@@ -93,8 +105,8 @@ def _host(host: HostView, seen: Seen) -> Change | None:
     known = next((each for each in seen.hosts if each.name == host.name), None)
     if known is None:
         return Change(REGISTER, "host", host.name, host.name, (f"at {_where(host)}",))
-    differences = tuple(
-        _differs(title, before, after)
+    differing = tuple(
+        differences.differs(title, before, after)
         for title, before, after in (
             ("address", f"{known.address}:{known.port}", f"{host.address}:{host.port}"),
             ("user", known.user, host.user),
@@ -103,9 +115,9 @@ def _host(host: HostView, seen: Seen) -> Change | None:
         )
         if before != after
     )
-    if not differences:
+    if not differing:
         return None
-    change = Change(CHANGE, "host", host.name, host.name, differences)
+    change = Change(CHANGE, "host", host.name, host.name, differing)
     if known.role and (known.address, known.port) != (host.address, host.port):
         return replace(
             change,
@@ -132,30 +144,29 @@ def _cluster(wanted: ClusterCreate, seen: Seen, going: frozenset[Key]) -> Change
         other = next((c for c in seen.clusters if c.host == wanted.host), None)
         if other is not None and ("cluster", other.name) not in going:
             change = _taken(change, f"the orchestrator of {other.name}")
-        return _reachable(change, checked)
+        return _possible(change, checked, seen)
     if known.host != wanted.host:
         return Change(
             CHANGE,
             "cluster",
             wanted.name,
             wanted.host,
-            (_differs("orchestrator", known.host, wanted.host),),
+            (differences.differs("orchestrator", known.host, wanted.host),),
             blocked="an orchestrator does not move",
             hint=f"oakctl cluster remove {wanted.name}, then apply again",
         )
-    differences = tuple(_cluster_differences(wanted, known))
-    action = _action(known.status, differences, steps)
+    differing = differences.of_cluster(as_asked(known), wanted)
+    is_old = known.release not in ("", seen.release)
+    action = _action(known.status, differing, checked, is_old=is_old)
     if action is None:
         return None
-    change = Change(action, "cluster", wanted.name, wanted.host, differences, steps)
-    return _reachable(change, checked)
+    change = Change(action, "cluster", wanted.name, wanted.host, differing, steps)
+    return _possible(change, checked, seen)
 
 
-def _cluster_differences(wanted: ClusterCreate, known: ClusterView) -> Iterator[str]:
-    if wanted.policy != known.policy:
-        yield _differs("policy", known.policy, wanted.policy)
-    if wanted.location != known.location:
-        yield _differs("location", _place(known.location), _place(wanted.location))
+def as_asked(cluster: ClusterView) -> ClusterCreate:
+    """The request that a cluster as it is would come from."""
+    return ClusterCreate(cluster.name, cluster.host, cluster.policy, cluster.location)
 
 
 # --- workers ---
@@ -167,21 +178,23 @@ def _worker(request: WorkerAdd, seen: Seen, leaving: frozenset[Key]) -> Change |
     known = next((each for each in seen.workers if worker_name(each) == name), None)
     steps = _steps(checked)
     if known is not None and known.host == request.host:
-        differences = tuple(_worker_differences(request, known.asked))
-        action = _action(known.status, differences, steps)
+        differing = differences.of_worker(known.asked or request, request)
+        facts = known.summary.facts if known.summary is not None else None
+        is_old = facts is not None and facts.release not in ("", seen.release)
+        action = _action(known.status, differing, checked, is_old=is_old)
         if action is None:
             return None
-        change = Change(action, "worker", name, request.host, differences, steps)
-        return _reachable(change, checked)
+        change = Change(action, "worker", name, request.host, differing, steps)
+        return _possible(change, checked, seen)
     if known is None:
         change = Change(CREATE, "worker", name, request.host, steps=steps)
     else:
-        moved = (_differs("host", known.host, request.host),)
+        moved = (differences.differs("host", known.host, request.host),)
         change = Change(REPLACE, "worker", name, request.host, moved, steps)
     other = next((w for w in seen.workers if w.host == request.host), None)
     if other is not None and ("worker", worker_name(other)) not in leaving:
         change = _taken(change, f"worker {worker_name(other)}")
-    return _reachable(change, checked)
+    return _possible(change, checked, seen)
 
 
 def _leaving(wanted: Wanted, seen: Seen, gone: frozenset[Key]) -> frozenset[Key]:
@@ -210,51 +223,42 @@ def _check_of(seen: Seen, worker: str) -> Checked:
     return seen.checks.get(("worker", worker), Checked())
 
 
-def _worker_differences(wanted: WorkerAdd, known: WorkerAdd | None) -> Iterator[str]:
-    if known is None:
-        return
-    for field in fields(Resources):
-        before, after = (
-            getattr(known.contribution, field.name),
-            getattr(wanted.contribution, field.name),
-        )
-        if before != after:
-            yield _differs(
-                field.name, f"{before:g}" if before else "", f"{after:g}" if after else ""
-            )
-    if set(wanted.declared) != set(known.declared):
-        yield _differs("declared", ", ".join(known.declared), ", ".join(wanted.declared))
-    if wanted.location != known.location:
-        yield _differs("location", _place(known.location), _place(wanted.location))
-    for key in sorted({*wanted.labels, *known.labels}):
-        before, after = known.labels.get(key), wanted.labels.get(key)
-        if before != after:
-            yield _differs(f"label {key}", before or "", after or "")
-
-
 # --- all kinds ---
 
 
-def _action(status: str, differences: Sequence[str], steps: Sequence[str]) -> str | None:
-    """What a thing on the right host needs; None: nothing."""
+def _action(status: str, differing: Sequence[str], checked: Checked, *, is_old: bool) -> str | None:
+    """What a thing on the right host needs; None: nothing.
+
+    `is_old`: its process runs from another release, though its host may have the new one already.
+    """
     if status == "removing":
         return REPLACE
     if status in ("creating", "joining"):
         return RESUME
-    if differences:
+    if differing:
         return CHANGE
-    return REPAIR if steps else None
+    if not checked.missing:
+        return None
+    new = any(step.step.startswith(RELEASE_STEPS) for step in checked.missing)
+    return UPGRADE if new or is_old else REPAIR
 
 
 def _steps(checked: Checked) -> tuple[str, ...]:
     return tuple(f"{step.step}: {step.message}" for step in checked.missing)
 
 
-def _reachable(change: Change, checked: Checked) -> Change:
-    if checked.fault is None or change.blocked:
+def _possible(change: Change, checked: Checked, seen: Seen) -> Change:
+    """`change`, blocked where its host does not answer or cannot be used."""
+    if change.blocked:
         return change
-    fault = checked.fault
-    return replace(change, blocked=fault.message, hint=fault.hint, exit_code=fault.exit_code)
+    if (fault := checked.fault) is not None:
+        return replace(change, blocked=fault.message, hint=fault.hint, exit_code=fault.exit_code)
+    for finding in seen.findings:
+        if (finding.host, finding.severity) == (change.host, BLOCK):
+            reason = f"{finding.host}: {finding.message}"
+            failed = int(ExitCode.FAILED)
+            return replace(change, blocked=reason, hint=finding.remedy, exit_code=failed)
+    return change
 
 
 def _taken(change: Change, role: str) -> Change:
@@ -291,11 +295,3 @@ def _roles(host: str, seen: Seen) -> Iterable[tuple[str, str]]:
 def _faults(seen: Seen) -> tuple[Fault, ...]:
     found = {each.fault.host: each.fault for each in seen.checks.values() if each.fault}
     return tuple(found[host] for host in sorted(found))
-
-
-def _differs(title: str, before: str, after: str) -> str:
-    return f"{title}: {before or '-'} → {after or '-'}"
-
-
-def _place(location: Location | None) -> str:
-    return f"{location.latitude:g},{location.longitude:g}" if location else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oakctl.model.requests import ClusterCreate, WorkerAdd
-from oakctl.model.views import ClusterView, HostView, StepEvent, WorkerView
+from oakctl.model.views import ClusterView, HostFinding, HostView, StepEvent, WorkerView
 
 Key = tuple[str, str]  # ("host", "pi-1"), ("cluster", "edge"), ("worker", "edge/w1")
 
@@ -53,6 +53,9 @@ class Seen:
     clusters: tuple[ClusterView, ...] = ()
     workers: tuple[WorkerView, ...] = ()
     checks: Mapping[Key, Checked] = field(default_factory=dict)
+    findings: tuple[HostFinding, ...] = ()
+    release: str = ""  # the node archive that hosts would get
+    asks_password: tuple[str, ...] = ()  # hosts whose sudo wants one that was not given
 
 
 def worker_name(worker: WorkerAdd | WorkerView) -> str:

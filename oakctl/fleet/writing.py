@@ -1,11 +1,13 @@
-"""A `fleet.yaml` of what there is already, to begin with.
+"""A `fleet.yaml` to begin with: of what there is already, or of machines that are named.
 
 Belongs here: from the root's view to text. Does not belong here: reading it (`fleet.reading`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -34,8 +36,58 @@ EXAMPLE = """\
 """
 
 
+STARTER = """\
+# What the fleet shall be. `oakctl fleet plan -f FILE` shows what differs and what stands in the
+# way, and changes nothing; `oakctl fleet apply -f FILE` makes it so, and can be run again.
+
+hosts:                                # machines that answer SSH
+{hosts}
+# More of a host, where needed:
+#   port: 22
+#   identity_file: ~/.ssh/id_ed25519  # relative: to this file
+#   jump: ["me@gate.example.org"]     # hops on the way, the first one first
+
+clusters:
+- name: edge
+  {orchestrator}
+  policy: rom                         # where instances go: rom (the emptiest) or spread
+  # location: 48.26,11.67             # in degrees
+  workers:
+{workers}
+  # More of a worker, where needed:
+  #   contribution: {{vcpus: 2, memory_mb: 1024, vgpus: 1}}   # absent: what the host has
+  #   labels: {{room: hall}}
+  #   location: 48.26,11.67
+"""
+
+
+def starter(hosts: Sequence[HostView]) -> str:
+    """A file for machines that are nothing yet: one cluster of all of them."""
+    workers = [
+        {"name": f"w{number}", "host": host.name}
+        for number, host in enumerate(hosts[1:] or hosts, 1)
+    ]
+    return STARTER.format(
+        hosts=_lines([_host(host) for host in hosts]),
+        orchestrator=yaml.safe_dump({"orchestrator": hosts[0].name}).strip(),
+        workers=indent(_lines(workers), "  "),
+    )
+
+
+def _lines(items: Sequence[dict[str, Any]]) -> str:
+    dumped = (
+        yaml.safe_dump(item, default_flow_style=True, sort_keys=False, width=1000) for item in items
+    )
+    return "\n".join(f"- {line.strip()}" for line in dumped)
+
+
 def text(seen: Seen) -> str:
-    """The file that describes what is there: applying it changes nothing."""
+    """The file that describes what is there: applying it changes nothing.
+
+    Where there is no cluster yet it proposes one.
+    """
+    if seen.hosts and not seen.clusters:
+        return starter(seen.hosts)
     tree: dict[str, Any] = {"hosts": [_host(host) for host in seen.hosts]}
     asked = [worker.asked for worker in seen.workers if worker.asked is not None]
     if seen.clusters:

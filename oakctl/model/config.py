@@ -154,6 +154,12 @@ class HostLayout:
         """What containers may have of this host (`ContainerGrants`); its operator writes it."""
         return self.etc("grants.json")
 
+    @staticmethod
+    def version_of(program: str) -> str:
+        """The version of the release that a program (its path, links resolved) is part of."""
+        folder = PurePosixPath(program).parent
+        return folder.name if folder.parent.name == "releases" else ""
+
     def release(self, version: str) -> str:
         """The directory of one node archive."""
         return str(self.prefix / "releases" / version)

@@ -78,7 +78,7 @@ class PlaybookRun:
 class PlanRequest:
     """Look, and change nothing: what would be done to a host to make it one of these.
 
-    Exactly one of `cluster`, `worker` and `playbook` is given. `address` and what follows say how
+    At most one of `cluster`, `worker` and `playbook` is given. `address` and what follows say how
     the host is reached where it is not registered, or not like that yet; empty: as it is.
     """
 
@@ -92,6 +92,13 @@ class PlanRequest:
     identity_file: str = ""
     jump: tuple[str, ...] = ()
     accept_new: bool = False
+
+
+@dataclass(frozen=True)
+class LookRequest:
+    """Several of these at a time; a host is asked once, whatever is planned for it."""
+
+    plans: tuple[PlanRequest, ...]
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,12 @@ class ServiceSpec:
         """The service's own name, without application and namespaces."""
         return self.job_name.split(".")[2]
 
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """The sha256 of every artifact that an instance needs: its program, or added files."""
+        added = tuple(files.artifact for files in self.added_files)
+        return (self.code, *added) if self.virtualization == "process" else added
+
     def all_ports(self) -> tuple[Port, ...]:
         """Every port that a service address of this service leads to."""
         return self.ports + self.listen

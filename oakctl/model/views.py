@@ -97,10 +97,17 @@ class OperationView:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds."""
+    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds.
+
+    `fault` and what follows are of a host that could not be asked.
+    """
 
     host: str
     steps: tuple[StepEvent, ...] = ()
+    fault: str = ""
+    hint: str = ""
+    exit_code: int = 0
+    details: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[StepEvent, ...]:
@@ -111,6 +118,15 @@ class HostPlan:
     def withheld(self) -> tuple[StepEvent, ...]:
         """The restarts of the host that are needed, and were not agreed to."""
         return tuple(step for step in self.steps if step.reboots and step.state == "skipped")
+
+
+@dataclass(frozen=True)
+class FleetLook:
+    """What looking at hosts has shown, and what would be done there; nothing was changed."""
+
+    plans: tuple[HostPlan, ...]  # in the order of what was asked
+    check: HostCheck
+    release: str  # the node archive that hosts would get
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,7 @@ class ClusterView:
     node_subnets: str = ""
     aggregate: Aggregate | None = None
     processes: dict[str, ProcessUse] = field(default_factory=dict)
+    release: str = ""  # the node archive that its orchestrator runs from
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
-from oakctl.errors import OakError
+from oakctl.errors import OakError, Unreachable
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
@@ -30,6 +30,7 @@ from oakctl.remote import (
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
+from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.runner import Report
 from oakctl.remote.step import Remote, Step
@@ -184,13 +185,48 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
             yield remote
 
 
-def check(
-    target: Target, plan: Callable[[Remote], list[Step]], *, allow_reboot: bool = False
-) -> tuple[StepEvent, ...]:
-    """What running `plan` on the host would do; nothing is changed there, not even a lock made."""
+@dataclass(frozen=True)
+class Look:
+    """A plan for a host, made when that is there to be asked."""
+
+    plan: Callable[[Remote], list[Step]]
+    allow_reboot: bool = False
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a host is, and for each plan what running it would do, or why that cannot be said."""
+
+    facts: HostFacts
+    plans: tuple[tuple[StepEvent, ...] | OakError, ...]
+
+
+def survey(target: Target, looks: Sequence[Look]) -> Survey:
+    """Look at a host; nothing is changed there, not even a lock made.
+
+    A password that was given for sudo is tried, once: raises WrongPassword.
+    """
     with connection.open_fabric(target) as remote:
+        return Survey(with_pushed_python(remote), tuple(_looked(each, remote) for each in looks))
+
+
+def _looked(look: Look, remote: FabricRemote) -> tuple[StepEvent, ...] | OakError:
+    try:
         _require_usable(remote)
-        return tuple(runner.look(plan(remote), remote, allow_reboot=allow_reboot))
+        return tuple(runner.look(look.plan(remote), remote, allow_reboot=look.allow_reboot))
+    except (WrongPassword, Unreachable):
+        raise
+    except OakError as error:
+        return error
+
+
+def roll_back(
+    target: Target, role: str, bad: str, report: Report, cancelled: threading.Event
+) -> None:
+    """Have `role` run from the release before `bad` again; raises OakError where there is none."""
+    steps = playbook.load("rollback").steps(role, bad)
+    with _held(target, report, cancelled) as remote:
+        runner.run(steps, remote, report, cancelled)
 
 
 def run_playbook(

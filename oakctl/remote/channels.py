@@ -7,10 +7,11 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fabric
@@ -18,12 +19,16 @@ import fabric.runners
 import invoke.exceptions
 import paramiko
 
-from oakctl.remote import shells
-from oakctl.remote.sessions import Sessions
+from oakctl.remote.sessions import NoneFree, Sessions
+from oakctl.remote.shells import sh
+from oakctl.remote.streaming import Lines
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
 CHUNK = 32768  # bytes
 MOST_OUTPUT = 64 * 1024 * 1024  # bytes of one command: a host may say anything for ever
+ADMITTED_DEADLINE_S = 60.0  # a directory server may be asked for a password
+LOOK_EVERY_S = 0.02
+END_DEADLINE_S = 10.0
 
 # What a connection that is gone raises, in paramiko's and invoke's words.
 LOST = (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException)
@@ -49,7 +54,18 @@ def no_progress(done: int, total: int) -> None:
 
 def end_command(mark: str) -> str:
     """The command that ends what carries `mark`: an SSH server leaves it to itself."""
-    return shells.words(f"set -- {mark}\n{_END_SESSION}")
+    return sh(_END_SESSION, mark)
+
+
+@dataclass(frozen=True)
+class Stdin:
+    """What a command reads: `first` at once, `content` when it has written `ready` (if that is
+    said), then the end. Standard error has `asking` once for each `first` that is wanted."""
+
+    content: bytes = field(default=b"", repr=False)
+    first: bytes = field(default=b"", repr=False)
+    ready: str = ""
+    asking: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,45 +93,59 @@ class Channels:
         """Whether the connection stands, as far as is known."""
         return bool(self._connection.transport.is_active())
 
-    def attend(self, command: str, stdin: bytes, timeout_s: float) -> Any:
+    def attend(self, command: str, stdin: Stdin, timeout_s: float) -> Any:
         """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
         NoneFree."""
-        self._sessions.take(timeout_s)
-        try:
-            channel = self._open(timeout_s)
-        finally:
-            self._sessions.give_back()  # it is nobody's turn: it stays as long as it is wanted
+        channel = self._opened(timeout_s)
+        self._sessions.ended()  # it is nobody's turn: it stays as long as it is wanted
+        channel.settimeout(timeout_s)
         channel.exec_command(command)
-        channel.sendall(stdin)
+        channel.sendall(stdin.first)
+        seen = b""
+        while stdin.ready.encode() not in seen:
+            piece = channel.recv(CHUNK)
+            if not piece:
+                break  # it has ended: whoever listens to it sees that
+            seen += piece
+        channel.sendall(stdin.content)
         return channel
 
-    def _open(self, timeout_s: float) -> Any:
-        """A channel for a session that is taken; where the host refuses it, once another ended."""
+    def _opened(self, timeout_s: float) -> Any:
+        """A channel, as soon as the host grants one; raises NoneFree, or one of LOST."""
         deadline = time.monotonic() + timeout_s
         while True:
+            self._sessions.take(max(0.0, deadline - time.monotonic()))
             try:
                 with self._opening:  # paramiko has one place for all refusals
-                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+                    channel = self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
+                    self._sessions.opened()
+                    return channel
             except paramiko.ChannelException:
-                self._sessions.was_refused(deadline)
+                self._sessions.was_refused()
+                if time.monotonic() >= deadline:
+                    raise NoneFree from None
+            except BaseException:
+                self._sessions.lost()
+                raise
 
     def run(
         self,
         command: str,
-        stdin: bytes,
+        stdin: Stdin,
         timeout_s: float,
         *,
         encoding: str = "utf-8",
         progress: Progress = no_progress,
+        sinks: tuple[Lines, Lines] | None = None,
     ) -> Ended:
         """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
 
         The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
+        `sinks` get standard output and error as they come.
         """
-        self._sessions.take(timeout_s)
+        channel = self._opened(timeout_s)
         try:
-            channel = self._open(timeout_s)
-            runner = _Runner(self._connection, channel, stdin, progress, timeout_s)
+            runner = _Runner(self._connection, channel, stdin, progress, timeout_s, self._end)
             result = runner.run(
                 command,
                 hide=True,
@@ -123,6 +153,8 @@ class Channels:
                 in_stream=False,  # never our own standard input
                 timeout=timeout_s,
                 encoding=encoding,
+                out_stream=sinks and sinks[0],
+                err_stream=sinks and sinks[1],
             )
             return Ended(
                 result.exited, result.stdout, result.stderr, runner.is_late, runner.is_flooded
@@ -130,7 +162,12 @@ class Channels:
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
-            self._sessions.give_back()
+            self._sessions.ended()
+
+    def _end(self, mark: str) -> None:
+        """End what carries the mark, if that can be done soon."""
+        with contextlib.suppress(NoneFree, *LOST):
+            self.run(end_command(mark), Stdin(), END_DEADLINE_S)
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
@@ -140,9 +177,10 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self,
         connection: fabric.Connection,
         channel: Any,
-        stdin: bytes,
+        stdin: Stdin,
         progress: Progress,
         patience_s: float,
+        end: Callable[[str], None],
     ) -> None:
         super().__init__(context=connection)
         self._patience_s = patience_s
@@ -150,6 +188,8 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
+        self._end = end
+        self._out = self._err = b""
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
         self.is_late = False
         self._received = 0
@@ -161,11 +201,17 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
 
     def read_proc_stdout(self, num_bytes: int) -> bytes:
         """Called by `run`, in a thread."""
-        return self._bounded(super().read_proc_stdout(num_bytes))
+        piece = self._bounded(super().read_proc_stdout(num_bytes))
+        if self._stdin.ready and not self._is_ready:
+            self._out += piece
+        return piece
 
     def read_proc_stderr(self, num_bytes: int) -> bytes:
         """Called by `run`, in another thread."""
-        return self._bounded(super().read_proc_stderr(num_bytes))
+        piece = self._bounded(super().read_proc_stderr(num_bytes))
+        if self._stdin.asking and not self._is_ready:
+            self._err += piece
+        return piece
 
     def _bounded(self, piece: bytes) -> bytes:
         self._received += len(piece)
@@ -189,12 +235,41 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self.is_late = True
         super().kill()
 
+    @property
+    def _is_ready(self) -> bool:
+        return self._stdin.ready.encode() in self._out
+
+    @property
+    def _is_asked_again(self) -> bool:
+        return bool(self._stdin.asking) and self._err.count(self._stdin.asking.encode()) > 1
+
     def _feed(self) -> None:
+        content = self._stdin.content
         try:
-            for at in range(0, len(self._stdin), CHUNK):
-                self.channel.sendall(self._stdin[at : at + CHUNK])
+            self.channel.sendall(self._stdin.first)
+            if self._stdin.ready and not self._admitted():
+                return
+            for at in range(0, len(content), CHUNK):
+                self.channel.sendall(content[at : at + CHUNK])
                 self._moved = time.monotonic()
-                self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
+                self._progress(min(at + CHUNK, len(content)), len(content))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):
             return  # it ended without reading all; its exit code says how
+
+    def _admitted(self) -> bool:
+        """Wait until the command has begun; what asks once more is ended, at best by a signal.
+
+        sudo-rs takes the end of its input for further passwords, and an account is locked after
+        some that are wrong.
+        """
+        deadline = time.monotonic() + ADMITTED_DEADLINE_S
+        while not self._is_ready:
+            if self.channel.exit_status_ready() or self.channel.closed:
+                return False
+            if self._is_asked_again or time.monotonic() >= deadline:
+                self._end(self._stdin.asking)
+                self.channel.shutdown_write()
+                return False
+            time.sleep(LOOK_EVERY_S)
+        return True

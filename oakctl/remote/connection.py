@@ -36,6 +36,7 @@ from oakctl.remote.channels import (
     Channels,
     Ended,
     Progress,
+    Stdin,
     end_command,
     no_progress,
 )
@@ -46,12 +47,13 @@ from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.sessions import NoneFree
 from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
+from oakctl.remote.streaming import Lines, Listener
 from oakctl.remote.target import Target
 
 IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
 IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
 SLOWEST_LINK = 50_000  # bytes per second, for those
-TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
+TRIAL_DEADLINE_S = 90.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ class FabricRemote:
         self._wrong: OakError | None = None
         self.after_renewal: list[Callable[[], None]] = []
         self._listener: Tell | None = None
+        self._running: set[str] = set()  # marks of commands
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -183,6 +186,21 @@ class FabricRemote:
         """See `Remote`."""
         return self._execute(command, stdin, timeout_s, root=True, check=check)
 
+    def stream(
+        self, command: str, listener: Listener, *, timeout_s: float, sudo: bool = False
+    ) -> int:
+        """Run `command` as the login user, or the superuser, and tell each line as it comes.
+
+        Returns its exit code. Raises as `run` does, CommandFailed excepted.
+        """
+        done = self._execute(command, b"", timeout_s, root=sudo, check=False, listener=listener)
+        return done.exit_code
+
+    def end_commands(self) -> None:
+        """End on the host what runs there for us; raises nothing."""
+        for mark in tuple(self._running):
+            self._end(mark)
+
     def require_rights(self) -> None:
         """Try the password where one is needed, once for this connection.
 
@@ -203,11 +221,12 @@ class FabricRemote:
         if not self._target.sudo_password:
             raise self._named(privilege.missing(self.facts))
         trial = privilege.trial(self._target.sudo_password)
-        done = self._execute(
-            trial.command, trial.preamble, TRIAL_DEADLINE_S, label="sudo true", check=False
-        )
+        done = self._ended(trial, b"", TRIAL_DEADLINE_S, label="sudo true")
+        if done.late:
+            raise _too_late(self.name, "sudo true", TRIAL_DEADLINE_S)
         if done.exit_code != 0:
-            self._wrong = self._named(privilege.refusal(self.facts, done.stderr))
+            said = done.stderr.replace(trial.asking, "")
+            self._wrong = self._named(privilege.refusal(self.facts, said))
             raise self._wrong
 
     @property
@@ -282,7 +301,7 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            return self._channels.attend(wrapped.command, wrapped.preamble, COMMAND_DEADLINE_S)
+            return self._channels.attend(wrapped.command, _stdin(wrapped), COMMAND_DEADLINE_S)
         except NoneFree as error:
             raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
@@ -339,20 +358,29 @@ class FabricRemote:
         encoding: str = "utf-8",
         check: bool = True,
         progress: Progress = no_progress,
+        listener: Listener | None = None,
     ) -> Completed:
         label = label or command
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
-        script = f"echo {mark}; echo {mark} >&2\n{command}"
+        script = f"echo {mark}; echo {mark} >&2; {shells.one_line(command)}"
         wrapped = self._wrapped(script, root)
-        result = self._ended(
-            wrapped.command,
-            wrapped.preamble + stdin,
-            timeout_s,
-            label=label,
-            encoding=encoding,
-            progress=progress,
-        )
+        sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
+        self._running.add(mark)
+        try:
+            result = self._ended(
+                wrapped,
+                stdin,
+                timeout_s,
+                label=label,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
+            )
+        finally:
+            self._running.discard(mark)
+        for sink in sinks or ():
+            sink.close()
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
         if result.late:
             self._end(mark)
@@ -382,7 +410,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(shells.words(script))
+            return Wrapped(shells.sh(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)
@@ -391,18 +419,24 @@ class FabricRemote:
 
     def _ended(
         self,
-        command: str,
+        wrapped: Wrapped,
         stdin: bytes,
         timeout_s: float,
         *,
         label: str,
         encoding: str = "utf-8",
         progress: Progress = no_progress,
+        sinks: tuple[Lines, Lines] | None = None,
     ) -> Ended:
         """What came of a command, with what may go wrong on the way in words."""
         try:
             return self._channels.run(
-                command, stdin, timeout_s, encoding=encoding, progress=progress
+                wrapped.command,
+                _stdin(wrapped, stdin),
+                timeout_s,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
             )
         except NoneFree as error:
             raise _too_late(self.name, label, timeout_s) from error
@@ -412,7 +446,7 @@ class FabricRemote:
     def _end(self, mark: str) -> None:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
         try:
-            self._ended(end_command(mark), b"", COMMAND_DEADLINE_S, label="kill")
+            self._ended(Wrapped(end_command(mark)), b"", COMMAND_DEADLINE_S, label="kill")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 
@@ -423,6 +457,10 @@ class FabricRemote:
             f"{self.name}: the connection was lost during `{_first_line(label)}`",
             hint="run it again: it carries on where it ended",
         )
+
+
+def _stdin(wrapped: Wrapped, content: bytes = b"") -> Stdin:
+    return Stdin(wrapped.go + content, wrapped.password, wrapped.ready, wrapped.asking)
 
 
 def _too_late(host: str, label: str, timeout_s: float) -> DeadlineExceeded:

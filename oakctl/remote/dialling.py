@@ -58,9 +58,8 @@ class Line:
     def _extend(self, machine: Target) -> None:
         gateway = self._connections[-1] if self._connections else None
         found = machine.identity()
-        connection = _connection(machine, found, gateway)
+        connection = _admitted(machine, found, gateway)
         self._connections.append(connection)
-        _open(machine, found, connection)
         self._heartbeats.append(Heartbeat(connection.transport, machine.name))
 
     def close(self) -> None:
@@ -70,6 +69,31 @@ class Line:
         for connection in reversed(self._connections):
             connection.close()
             connection.client.close()  # what failed before it was open
+
+
+class _Busy(Exception):
+    """The server hung up before it said who it is: it has too many logins under way."""
+
+
+def _admitted(
+    target: Target, found: Identity, gateway: fabric.Connection | None
+) -> fabric.Connection:
+    """An open connection; a server that is busy (MaxStartups) is asked again, some time later."""
+    delays = iter(() if target.proxy_command else DELAYS_S)
+    while True:
+        connection = _connection(target, found, gateway)
+        try:
+            _open(target, found, connection)
+            return connection
+        except _Busy as busy:
+            connection.client.close()
+            delay_s = next(delays, None)
+            if delay_s is None:
+                raise target.no_answer(busy.__cause__ or busy) from busy
+            time.sleep(random.uniform(0, delay_s))
+        except BaseException:
+            connection.client.close()
+            raise
 
 
 class _Policy:
@@ -160,7 +184,7 @@ def _connection(
 
 def _open(target: Target, found: Identity, connection: fabric.Connection) -> None:
     try:
-        _knock(connection)
+        connection.open()
     except OakError:
         raise
     except paramiko.AuthenticationException as error:
@@ -174,20 +198,9 @@ def _open(target: Target, found: Identity, connection: fabric.Connection) -> Non
     except paramiko.ssh_exception.NoValidConnectionsError as error:
         raise target.no_answer(next(iter(error.errors.values()))) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
+        if turned_away(error):
+            raise _Busy from error
         raise target.no_answer(error) from error
-
-
-def _knock(connection: fabric.Connection) -> None:
-    """Open it; a server that has too many before it (MaxStartups) hangs up and is asked again."""
-    for delay_s in DELAYS_S:
-        try:
-            connection.open()
-            return
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            if not turned_away(error):
-                raise
-        time.sleep(random.uniform(0, delay_s))
-    connection.open()
 
 
 def turned_away(error: BaseException) -> bool:

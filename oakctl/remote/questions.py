@@ -15,6 +15,8 @@ say() { printf '%s=%.8000s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # A daemon that hangs must not hang the answer.
 limited() { if have timeout; then timeout 5 "$@"; else "$@"; fi; }
+# Who may become the superuser is asked of a directory server in some places.
+patient() { if have timeout; then timeout 25 "$@"; else "$@"; fi; }
 printf '\nbegin %s\n' "$1"
 say clock "$(date +%s)"
 say user "$(id -un)"
@@ -65,13 +67,13 @@ if [ "$(id -u)" = 0 ]; then as=; say privilege root
 else
     # `-n` never asks; whether a password would help is found out when one is given.
     if have sudo; then
-        refusal=$(limited sudo -n true 2>&1 </dev/null)
+        refusal=$(patient sudo -n true 2>&1 </dev/null)
         if [ $? = 0 ]; then as='sudo -n'; say privilege sudo
         else say privilege sudo-password; say sudo_refusal "$refusal"; fi
         say sudo_version "$(limited sudo -V 2>/dev/null </dev/null | head -n 1)"
     fi
     if [ "$as" = none ] && have doas; then
-        if limited doas -n true >/dev/null 2>&1 </dev/null; then as='doas -n'; say privilege doas
+        if patient doas -n true >/dev/null 2>&1 </dev/null; then as='doas -n'; say privilege doas
         else say privilege_other doas-password; fi
     fi
 fi

@@ -204,7 +204,7 @@ async def _listening(
         f"exec $p -c {shlex.quote(LISTEN)} {words}; done; echo {mark} none"
     )
     # Its standard input stays open for as long as it shall listen.
-    process = await connection.create_process(shells.words(script), encoding=None)
+    process = await connection.create_process(shells.sh(script), encoding=None)
     stack.callback(process.close)
     word, said = await _word(process, mark)
     if word == "listening":
@@ -259,7 +259,7 @@ async def _tries(target: Target, places: Sequence[str]) -> Sequence[Attempt] | s
 
 async def _run(target: Target, script: str) -> bytes:
     async with tunnel.connect(target) as connection:
-        process = await connection.create_process(shells.words(script), encoding=None)
+        process = await connection.create_process(shells.sh(script), encoding=None)
         process.stdin.write_eof()
         answer = b""
         while len(answer) < MOST_ANSWER and (piece := await process.stdout.read(4096)):

@@ -86,6 +86,7 @@ def _merged(target: Target, found: Configured) -> Target:
     keys = tuple(_file(file, tokens) for file in found.values.get("identityfile", ()))
     return replace(
         target,
+        alias=target.address,
         address=address,
         port=port,
         user=user,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from oakctl.errors import OakError, error_for
@@ -19,6 +20,7 @@ from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
 Report = Callable[[StepEvent], None]
 
+CHECKS_AT_ONCE = 4
 LOOK_EVERY_S = 0.5
 TELL_EVERY_S = 1.0
 MIB = 1 << 20
@@ -54,27 +56,39 @@ def look(plan: Sequence[Step], remote: Remote, *, allow_reboot: bool = False) ->
 
     Once something is missing, a later check may fail for just that reason: it is planned too.
     """
+    # Side by side: a distant host would else take a round trip for each check.
+    with ThreadPoolExecutor(CHECKS_AT_ONCE, f"look {remote.name}") as threads:
+        checks = [threads.submit(_asked, step, remote) for step in plan]
     found: list[StepEvent] = []
-    missing_before = False
-    for step in plan:
-        try:
-            missing = step.check(remote)
-            holds = "" if missing else step.note(remote) or HOLDS
-        except CommandFailed as error:
-            if not missing_before:
-                raise _at(remote, step, error) from error
-            missing = "follows from the steps before it"
-        except OakError as error:
-            raise _at(remote, step, error) from error
-        except Exception as error:  # a user's step may raise anything; it is told as that step's
-            raise _broken(remote, step, error) from error
+    for step, check in zip(plan, checks, strict=True):
+        missing, holds = _answered(step, check, remote, any(e.state == "planned" for e in found))
         if missing and step.reboots and not allow_reboot:
             found.append(_event(remote, step, "skipped", _not_allowed(missing), reboots=True))
             continue
-        missing_before = missing_before or bool(missing)
         state, message = ("planned", missing) if missing else ("skipped", holds)
         found.append(_event(remote, step, state, message, reboots=step.reboots and bool(missing)))
     return found
+
+
+def _asked(step: Step, remote: Remote) -> tuple[str, str]:
+    """What is missing, and when nothing is, what there is to say."""
+    missing = step.check(remote)
+    return missing, "" if missing else step.note(remote) or HOLDS
+
+
+def _answered(
+    step: Step, check: Future[tuple[str, str]], remote: Remote, is_missing_before: bool
+) -> tuple[str, str]:
+    """What a check that has ended says; raises what it failed with, told as that step's."""
+    error = check.exception()
+    if error is None:
+        return check.result()
+    if isinstance(error, CommandFailed) and is_missing_before:
+        return "follows from the steps before it", ""
+    if isinstance(error, OakError):
+        raise _at(remote, step, error) from error
+    # A user's step may raise anything.
+    raise _broken(remote, step, error) from error
 
 
 def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None:
@@ -121,7 +135,7 @@ def _not_allowed(missing: str) -> str:
     return f"{missing}: not without {ALLOW_REBOOT}"
 
 
-def _broken(remote: Remote, step: Step, error: Exception) -> OakError:
+def _broken(remote: Remote, step: Step, error: BaseException) -> OakError:
     return OakError(
         f"{remote.name}: {step.title}: {BROKE}: {playbook.mistake(error)}",
         hint="oakctl playbook ls -o wide shows which file it is",

@@ -1,22 +1,31 @@
-"""A script as a command line that every login shell hands on unchanged. Pure.
+"""Scripts for `sh` that pass through any login shell: sh's own family, csh, fish, busybox.
 
-The SSH server gives a command to the user's login shell, whatever that is: in csh a quoted text
-may not go over lines and `!` recalls history, in fish a backslash means something inside quotes.
-Does not belong here: becoming another user (`privilege`).
+Belongs here: what a login shell would take apart, and how it is kept from that. Does not belong
+here: what is run (`connection`), or as whom (`privilege`).
 """
 
 from __future__ import annotations
 
-import re
+import base64
 import shlex
 
-_MEANS_SOMETHING_SOMEWHERE = re.compile(r"[\n\r!\\]")
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _./=,:@+-")
+# csh ends a quoted word at a line end and takes `!` for its history, fish has escapes in quotes.
+SPECIAL = "\n\\!"
 
 
-def words(script: str) -> str:
-    """`script` for `sh`, as one command line. Marks of letters and digits in it stay readable."""
-    if not _MEANS_SOMETHING_SOMEWHERE.search(script):
-        return f"sh -c {shlex.quote(script)}"
-    escaped = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in script.encode())
-    return f'sh -c \'eval "$(printf %b "{escaped}")"\''
+def one_line(script: str) -> str:
+    """A script that does the same as `script`, in one line that every login shell leaves whole.
+
+    A simple command stays readable as it is, in lists of processes too.
+    """
+    if not any(character in script for character in SPECIAL):
+        return script
+    text = base64.b64encode(script.encode()).decode()
+    # Where there is no base64, nothing is run and that is the exit code.
+    return f'eval "$(echo {text} | base64 -d || echo exit 127)"'
+
+
+def sh(script: str, *arguments: str) -> str:
+    """The command line that has `sh` run `script`; `arguments` are its $1 and so on."""
+    words = ["sh", "-c", one_line(script), *(("sh", *arguments) if arguments else ())]
+    return shlex.join(words)

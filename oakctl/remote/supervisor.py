@@ -143,7 +143,7 @@ def changes_with(remote: Remote, *paths: str, archive: bool = True) -> dict[str,
     """
     files = " ".join(shlex.quote(path) for path in paths)
     current = shlex.quote(str(remote.layout.prefix / "current"))
-    release = f"readlink {current}" if archive else "echo"
+    release = f"readlink {current} || echo" if archive else "echo"  # one line in any case
     said = remote.run(f"{release}; cat {files} </dev/null | sha256sum").stdout.splitlines()
     made = {STARTED_WITH: said[1].split()[0][:16]}
     return made | ({RELEASE: said[0].rpartition("/")[2]} if archive else {})

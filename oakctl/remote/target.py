@@ -52,7 +52,8 @@ class Target:
     before: str = ""  # of a jump host: the host that is reached through it
     ssh_config: bool = False
     passphrases: Passphrases = field(default=no_passphrase, repr=False, compare=False)
-    # What only ssh_config says.
+    # What only ssh_config says; `alias` is what it was asked about.
+    alias: str = ""
     key_files: tuple[str, ...] = ()
     keys_only: bool = False  # none of the agent's that is not named
     agent: str = ""  # its socket; empty: SSH_AUTH_SOCK's
@@ -92,6 +93,11 @@ class Target:
         return self.user or getpass.getuser()
 
     @property
+    def called(self) -> str:
+        """What `ssh` would be given as its destination."""
+        return self.alias or self.address
+
+    @property
     def where(self) -> str:
         """Address and port, for messages."""
         address = f"[{self.address}]" if ":" in self.address else self.address
@@ -119,22 +125,33 @@ class Target:
         """Types of host keys to ask for, best first."""
         return self.host_keys.algorithms(*self.key_place)
 
+    @property
+    def named_keys(self) -> tuple[str, ...]:
+        """Key files that were named; empty: the agent's keys and the usual files."""
+        return (self.identity_file,) if self.identity_file else self.key_files
+
     def identity(self) -> Identity:
         """What proves that we are the user; raises Unreachable when the key file is of no use,
         KeyLocked when nothing can be offered before a passphrase is given."""
-        named = (self.identity_file,) if self.identity_file else self.key_files
-        found = identity.find(
+        found = self._keys()
+        if not found.offers and found.locked:
+            raise identity.locked(self.name, found.locked[0])
+        return found
+
+    def locked_keys(self) -> tuple[Path, ...]:
+        """Key files that could be offered if their passphrase was known; raises Unreachable."""
+        return self._keys().locked
+
+    def _keys(self) -> Identity:
+        return identity.find(
             self.name,
-            named,
+            self.named_keys,
             required=bool(self.identity_file),
             # Only this key: an agent full of others would use up the tries that a server grants.
             only=self.keys_only or bool(self.identity_file),
             agent="" if self.without_agent else identity.agent_socket(self.agent),
             passphrases=self.passphrases,
         )
-        if not found.offers and found.locked:
-            raise identity.locked(self.name, found.locked[0])
-        return found
 
     def asyncssh_options(
         self, client: Callable[[], asyncssh.SSHClient], keys: Sequence[asyncssh.SSHKeyPair] = ()
@@ -170,8 +187,7 @@ class Target:
         """The error for a user who was not let in; a key that was locked comes before all else."""
         if found is not None and found.locked:
             return identity.locked(self.name, found.locked[0])
-        named = (self.identity_file,) if self.identity_file else self.key_files
-        keys = ", ".join(named) or "the agent and ~/.ssh/id_*"
+        keys = ", ".join(self.named_keys) or "the agent and ~/.ssh/id_*"
         copy = f" -i {self.identity_file}" if self.identity_file else ""
         via = f" -o ProxyJump={','.join(self.jump)}" if self.jump else ""
         return Unreachable(

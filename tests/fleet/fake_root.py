@@ -10,9 +10,12 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 
 from oakctl.errors import Conflict, NotFound, OakError
-from oakctl.model.requests import ClusterCreate, PlanRequest, WorkerAdd
+from oakctl.model.requests import ClusterCreate, LookRequest, PlanRequest, WorkerAdd
 from oakctl.model.views import (
     ClusterView,
+    FleetLook,
+    HostCheck,
+    HostFinding,
     HostPlan,
     HostView,
     OperationView,
@@ -30,6 +33,9 @@ class FakeRoot:
     joined: dict[str, tuple[WorkerAdd, str]] = field(default_factory=dict)
     interrupt: Callable[[], bool] = lambda: False
     unreachable: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)  # "edge", "edge/w1"
+    broken: set[str] = field(default_factory=set)  # those whose upgrade fails
+    findings: list[HostFinding] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     ended: list[OperationView] = field(default_factory=list)
 
@@ -42,9 +48,9 @@ class FakeRoot:
                 return f"worker {name}"
         return ""
 
-    def _end(self, call: str, finish: Callable[[], None]) -> OperationView:
+    def _end(self, call: str, finish: Callable[[], object], what: str = "") -> OperationView:
         self.calls.append(call)
-        error = "interrupted" if self.interrupt() else ""
+        error = "interrupted" if self.interrupt() or what in self.broken else ""
         if not error:
             finish()
         state = "failed" if error else "done"
@@ -84,16 +90,35 @@ class FakeRoot:
             for w, state in self.joined.values()
         )
 
-    async def plan(self, check: PlanRequest) -> HostPlan:
-        if check.host in self.unreachable:
-            raise OakError(f"{check.host} does not answer")
+    async def look(self, request: LookRequest) -> FleetLook:
+        hosts = tuple(dict.fromkeys(plan.host for plan in request.plans))
+        plans = tuple(self._plan(plan) for plan in request.plans)
+        return FleetLook(plans, HostCheck(hosts, tuple(self.findings)), "new")
+
+    def _plan(self, asked: PlanRequest) -> HostPlan:
+        if asked.host in self.unreachable:
+            return HostPlan(asked.host, fault=f"{asked.host} does not answer", exit_code=4)
         rows = {**self.made, **self.joined}
-        asked = check.cluster or check.worker
-        assert asked is not None
-        name = asked.name if check.cluster else f"{check.worker.cluster}/{asked.name}"
-        holds = name in rows and rows[name] == (asked, "ready")
-        state = "skipped" if holds else "planned"
-        return HostPlan(check.host, (StepEvent(0.0, check.host, "base: it", state, "missing"),))
+        wanted = asked.cluster or asked.worker
+        if wanted is None:
+            return HostPlan(asked.host)
+        name = asked.cluster.name if asked.cluster else f"{wanted.cluster}/{wanted.name}"
+        holds = name in rows and rows[name] == (wanted, "ready")
+        states = {"base: it": holds, "base: switch to it": name not in self.outdated}
+        return HostPlan(
+            asked.host,
+            tuple(
+                StepEvent(0.0, asked.host, step, "skipped" if held else "planned", "missing")
+                for step, held in states.items()
+            ),
+        )
+
+    async def upgrade_cluster(self, name: str) -> OperationView:
+        return self._end(f"upgrade {name}", lambda: self.outdated.discard(name), name)
+
+    async def upgrade_worker(self, cluster: str, name: str) -> OperationView:
+        full = f"{cluster}/{name}"
+        return self._end(f"upgrade {full}", lambda: self.outdated.discard(full), full)
 
     async def put_cluster(self, request: ClusterCreate) -> OperationView:
         self._registered(request.host)

@@ -55,7 +55,7 @@ def fleets(draw: st.DrawFn) -> Wanted:
 
 async def planned(root: object, wanted: Wanted, *, prune: bool = False) -> Plan:
     """What `fleet plan` finds."""
-    seen = await looking.look(root, wanted, limit=4)  # type: ignore[arg-type]
+    seen = await looking.look(root, wanted)  # type: ignore[arg-type]
     return planner.plan(wanted, seen, prune=prune)
 
 

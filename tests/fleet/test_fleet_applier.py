@@ -7,7 +7,7 @@ from dataclasses import replace
 from oakctl.fleet import planner
 from oakctl.fleet.state import Wanted
 from oakctl.model.requests import ClusterCreate, WorkerAdd
-from oakctl.model.views import HostView
+from oakctl.model.views import HostFinding, HostView
 from tests.fleet.fake_root import FakeRoot
 from tests.fleet.fleets import HOSTS, applied, planned
 
@@ -114,3 +114,20 @@ async def test_destruction_keeps_a_cluster_with_a_worker_that_is_not_in_the_file
     outcome = await applied(root, less, planner.destruction(less, seen, prune=True))
     assert not outcome.failed
     assert root.known == {}
+
+
+async def test_a_host_that_cannot_be_used_is_no_place_and_says_what_helps() -> None:
+    root = FakeRoot(
+        findings=[
+            HostFinding("h1", "block", "disk", "its file system is full", "make room"),
+            HostFinding("h2", "note", "memory", "it has little"),
+        ]
+    )
+    plan = await planned(root, FLEET)
+    by_name = {change.name: change for change in plan.changes}
+    assert by_name["edge/w1"].blocked == "h1: its file system is full"
+    assert by_name["edge/w1"].hint == "make room"
+    assert not by_name["edge/w2"].blocked
+    assert [finding.host for finding in plan.findings] == ["h1", "h2"]
+    outcome = await applied(root, FLEET, plan)
+    assert [failure.change.name for failure in outcome.failed] == ["edge/w1"]

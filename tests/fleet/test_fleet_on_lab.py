@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,10 +67,11 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, home: Path = CHECKOUT) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "oakctl", *arguments],
-        cwd=CHECKOUT,
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(home)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,9 +79,9 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-async def call(*arguments: str, code: int = 0) -> tuple[str, str]:
-    """(stdout, stderr) of one call that ends with `code`."""
-    with start(*arguments) as process:
+async def call(*arguments: str, code: int = 0, home: Path = CHECKOUT) -> tuple[str, str]:
+    """(stdout, stderr) of one call, of the program in `home`, that ends with `code`."""
+    with start(*arguments, home=home) as process:
         out, err = await asyncio.to_thread(process.communicate, timeout=WAIT_S)
     assert process.returncode == code, f"{arguments}: {process.returncode}\n{out}\n{err}"
     return out, err
@@ -131,7 +133,7 @@ async def test_bare_to_ready_changed_and_back(lab: Lab, tmp_path: Path) -> None:
     assert {change["action"] for change in bare["changes"]} == {"register", "create"}
     assert homes(lab) == before  # looking changes nothing, not even a lock
 
-    _, told = await call("fleet", "apply", "-f", path)
+    _, told = await call("fleet", "apply", "-f", path, "--yes")
     assert "6 changes made" in told
     async with RootClient() as root:
         assert {(v.name, v.status) for v in await root.workers()} == {
@@ -139,7 +141,7 @@ async def test_bare_to_ready_changed_and_back(lab: Lab, tmp_path: Path) -> None:
             ("w2", "ready"),
         }
         operations = len(await root.operations())
-        _, told = await call("fleet", "apply", "-f", path)
+        _, told = await call("fleet", "apply", "-f", path, "--yes")
         assert "no changes" in told
         assert len(await root.operations()) == operations
 
@@ -147,7 +149,7 @@ async def test_bare_to_ready_changed_and_back(lab: Lab, tmp_path: Path) -> None:
         fleet_file(lab, tmp_path, changed)
         (change,) = (await plan(path))["changes"]
         assert change["differences"] == ["vcpus: 1 → 2", "label room: hall → cellar"]
-        await call("fleet", "apply", "-f", path)
+        await call("fleet", "apply", "-f", path, "--yes")
         assert (await plan(path))["changes"] == []
 
         async def known_to_the_cluster() -> bool:
@@ -182,7 +184,7 @@ async def test_killed_in_the_middle_a_second_run_converges(
     before = homes(lab)
     path = fleet_file(lab, tmp_path)
     kill_after = random.Random(seed).randint(1, 60)
-    process = start("fleet", "apply", "-f", path)
+    process = start("fleet", "apply", "-f", path, "--yes")
 
     async def far_enough() -> bool:
         return process.poll() is not None or await steps_done() >= kill_after
@@ -193,7 +195,7 @@ async def test_killed_in_the_middle_a_second_run_converges(
         if "root" in what:
             await kill_root()
         process.communicate()
-    _, told = await call("fleet", "apply", "-f", path)
+    _, told = await call("fleet", "apply", "-f", path, "--yes")
     assert "failed" not in told.replace("that failed", ""), told
     found = await plan(path)
     assert (found["changes"], found["faults"]) == ([], [])
@@ -206,11 +208,11 @@ async def test_killed_in_the_middle_a_second_run_converges(
 async def test_dead_hosts_are_reported_and_can_be_forgotten(lab: Lab, tmp_path: Path) -> None:
     path = fleet_file(lab, tmp_path)
     await lab.power_cut("edge-w2")
-    _, told = await call("fleet", "apply", "-f", path, code=4)
+    _, told = await call("fleet", "apply", "-f", path, "--yes", code=4)
     assert "worker edge/w1 is ready" in told
     assert "edge-w2" in told
     await lab.start_host("edge-w2")
-    await call("fleet", "apply", "-f", path)
+    await call("fleet", "apply", "-f", path, "--yes")
     await lab.power_cut("edge-w2")
     _, told = await call("fleet", "destroy", "-f", path, "--yes", code=4)
     assert "worker edge/w1 is removed" in told
@@ -218,3 +220,67 @@ async def test_dead_hosts_are_reported_and_can_be_forgotten(lab: Lab, tmp_path: 
     assert (await call("host", "ls", "-o", "json"))[0].strip() == "[]"
     async with RootClient() as root:
         assert (await root.clusters(), await root.workers()) == ((), ())
+
+
+def another(folder: Path, file: str, text: str) -> Path:
+    """The program as a newer one would be: with `text` at the end of one of its files."""
+    for name in ("oakctl", "playbooks"):
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(CHECKOUT / name, folder / name, ignore=skipped)
+    with (folder / "oakctl" / file).open("a") as opened:
+        opened.write(text)
+    return folder
+
+
+async def releases(name: str) -> str:
+    async with RootClient() as root:
+        if name == "edge":
+            return (await root.cluster("edge")).release
+        summary = (await root.worker("edge", name)).summary
+    return summary.facts.release if summary and summary.facts else ""
+
+
+async def test_a_newer_release_rolls_and_one_that_breaks_goes_back(
+    lab: Lab, tmp_path: Path
+) -> None:
+    before = homes(lab)
+    path = fleet_file(lab, tmp_path)
+    await call("fleet", "apply", "-f", path, "--yes")
+    _, told = await call("worker", "add", "w2", "--cluster", "edge", "--on", "edge-w2")
+    assert "nothing to do: worker edge/w2 is ready" in told
+    old = await releases("w1")
+    assert old
+
+    newer = another(tmp_path / "newer", "node/__main__.py", "# newer\n")
+    await kill_root()
+    _, told = await call("fleet", "upgrade", home=newer, code=2)  # nobody to ask
+    assert "upgrade worker edge/w1" in told
+    out, _ = await call("fleet", "upgrade", "--yes", "-o", "json", home=newer)
+    names = [change["name"] for change in json.loads(out)["done"]]
+    assert names == ["edge", "edge/w1", "edge/w2"]
+    new = await releases("edge")
+    assert new not in ("", old)
+    assert (await releases("w1"), await releases("w2")) == (new, new)
+    _, told = await call("fleet", "upgrade", home=newer)
+    assert "no changes" in told
+
+    file, text = "orchestration/worker/process.py", "\nraise SystemExit('it breaks')\n"
+    broken = another(tmp_path / "broken", file, text)
+    await kill_root()
+    out, told = await call("fleet", "upgrade", "--yes", "-o", "json", home=broken, code=1)
+    ended = json.loads(out)
+    assert [change["name"] for change in ended["done"]] == ["edge"]
+    first, second = ended["failed"]
+    assert first["change"]["name"] == "edge/w1"
+    assert "the release before runs again" in first["error"]
+    assert "not begun: the upgrade of worker edge/w1 failed" in second["error"]
+
+    async def as_before() -> bool:
+        return (await releases("w1"), await releases("w2")) == (new, new)
+
+    await fleet.until("both workers to run the release before", as_before)
+    async with RootClient() as root:
+        assert {worker.status for worker in await root.workers()} == {"ready"}
+    await kill_root()
+    await call("fleet", "destroy", "-f", path, "--yes", home=newer)
+    assert homes(lab) == before

@@ -70,6 +70,7 @@ async def dropped_after(host: Host, steps: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "steps",
     [

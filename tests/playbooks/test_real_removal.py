@@ -24,15 +24,28 @@ from tests.playbooks.test_release import another
 
 pytestmark = MARKS
 
-# Somebody without rights, whose processes may run without a session, as an administrator said.
+# Users without rights: one whose processes may run without a session, as an administrator said,
+# and one who has to say so. These hosts have no polkit, which lets a user do that: what stands
+# for it makes the file that logind looks at.
 USERS = """
-useradd -m -s /bin/bash plain
-for home in /root /home/plain; do
-  mkdir -p $home/.ssh; cp /home/oak/.ssh/authorized_keys $home/.ssh/
+for user in plain other; do
+  useradd -m -s /bin/bash $user
+  mkdir -p /home/$user/.ssh; cp /home/oak/.ssh/authorized_keys /home/$user/.ssh/
+  chown -R $user: /home/$user/.ssh
 done
-chown -R plain: /home/plain/.ssh
+mkdir -p /root/.ssh; cp /home/oak/.ssh/authorized_keys /root/.ssh/
 loginctl enable-linger plain
 until loginctl show-user plain >/dev/null 2>&1; do sleep 0.1; done
+chmod 1777 /var/lib/systemd/linger
+cat >/usr/local/bin/loginctl <<'END'
+#!/bin/sh
+case "$1" in
+enable-linger) exec touch "/var/lib/systemd/linger/$(id -un)" ;;
+disable-linger) exec rm -f "/var/lib/systemd/linger/$(id -un)" ;;
+*) exec /usr/bin/loginctl "$@" ;;
+esac
+END
+chmod 755 /usr/local/bin/loginctl
 """
 CLUSTER = ClusterInputs("edge", "rom", None, "10.18.0.0/20", ROOT_SECRET)
 # Login → where it lives, and who keeps its processes running.
@@ -40,6 +53,7 @@ LOGINS = {
     "root": ("/opt/oakctl", SYSTEM),
     "oak": ("/opt/oakctl", SYSTEM),
     "plain": ("/home/plain/.oakctl", USER),
+    "other": ("/home/other/.oakctl", USER),
 }
 
 

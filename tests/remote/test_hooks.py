@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.views import StepEvent
 from oakctl.remote import bootstrap, hooks, outline, playbook, runner
+from oakctl.remote.bootstrap import Look
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.hooks import Hook
 from oakctl.remote.step import Remote, Step
+from oakctl.remote.target import Target
 from tests.remote.servers import Machines
 
 README = Path(__file__).parents[2] / "README.md"
@@ -153,19 +155,21 @@ def test_settings_are_what_the_playbook_takes() -> None:
             playbook.steps(name, {})
 
 
+def look(target: Target) -> tuple[StepEvent, ...]:
+    (found,) = bootstrap.survey(target, [Look(lambda _: bootstrap.playbook_plan("mine", {}))]).plans
+    assert isinstance(found, tuple)
+    return found
+
+
 def test_looking_runs_checks_alone(machines: Machines) -> None:
     write("mine", HOOK)
     target = machines.make().target(accept_new=True)
     told: list[StepEvent] = []
-
-    def plan(remote: Remote) -> list[Step]:
-        return bootstrap.playbook_plan("mine", {})
-
-    looked = bootstrap.check(target, plan)
+    looked = look(target)
     assert [(s.step, s.state, s.message) for s in looked] == [("mine: mark", "planned", "missing")]
     bootstrap.run_playbook(target, "mine", {}, told.append, threading.Event())
     assert [event.state for event in told if event.step == "mine: mark"] == ["running", "done"]
-    looked = bootstrap.check(target, plan)
+    looked = look(target)
     assert [event.state for event in looked] == ["skipped"]
 
 

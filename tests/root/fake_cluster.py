@@ -52,7 +52,7 @@ from oakctl.orchestration import bus as bus_client
 from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root.installer import Report, Role
 from oakctl.orchestration.root.links import TunnelLike
-from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, Survey, WorkerInputs
 from oakctl.remote.facts import HostFacts
 from tests.bus_fixture import Bus, hashed
 
@@ -79,6 +79,7 @@ class FakeCluster:
     silent: set[str] = field(default_factory=set)  # subjects that are not answered
     log_text: str = ""
     seq: int = 0
+    release: str = ""
     session: str = ""
     client: Client | None = None
     ticker: asyncio.Task[None] | None = None
@@ -173,6 +174,7 @@ class FakeCluster:
             tuple(self._summary(worker) for worker in self.workers),
             dict(self.shares),
             self.tables,
+            release=self.release,
         )
 
     def _place(self, job: str, number: int, epoch: int) -> InstancePlace:
@@ -182,7 +184,7 @@ class FakeCluster:
         return InstancePlace(observed, "w1")
 
     def _summary(self, worker: str) -> WorkerSummary:
-        facts = NodeFacts(worker, "x86_64", "Debian", "3.11", CAPACITY)
+        facts = NodeFacts(worker, "x86_64", "Debian", "3.11", CAPACITY, release=self.release)
         return WorkerSummary(
             worker, "ready", self.workers[worker], facts, Usage(), Resources(), time.time()
         )
@@ -275,6 +277,8 @@ class FakeInstaller:
     clusters: dict[str, FakeCluster] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
+    holds: bool = False  # whether a look finds nothing to do
+    rolled_back: Callable[[], None] | None = None
     fail: Exception | None = None
     unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
@@ -339,9 +343,18 @@ class FakeInstaller:
     def forget_key(self, host: HostView) -> None:
         self.calls.append(("forget key", host.name))
 
-    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
-        self.roles.append(role)
-        return (StepEvent(time.time(), host.name, "it: install", "planned", "missing"),)
+    def survey(self, host: HostView, accept_new: bool, roles: Sequence[Role]) -> Survey:
+        self.roles.extend(roles)
+        state, word = ("skipped", "holds already") if self.holds else ("planned", "missing")
+        step = StepEvent(time.time(), host.name, "it: install", state, word)
+        return Survey(self.facts(host, accept_new), ((step,),) * len(roles))
+
+    def roll_back(
+        self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
+    ) -> None:
+        self.calls.append((f"roll back {role}", host.name))
+        if self.rolled_back is not None:
+            self.rolled_back()
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event

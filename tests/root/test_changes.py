@@ -8,10 +8,19 @@ import pytest
 
 from oakctl import paths
 from oakctl.errors import Conflict, NotFound, OakError, Unreachable, UsageError
-from oakctl.model.requests import ApplyRequest, ClusterCreate, PlanRequest, PlaybookRun, WorkerAdd
+from oakctl.model.requests import (
+    ApplyRequest,
+    ClusterCreate,
+    HostCheckRequest,
+    LookRequest,
+    PlanRequest,
+    PlaybookRun,
+    WorkerAdd,
+)
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
 from oakctl.remote.bootstrap import ClusterInputs, WorkerInputs
+from oakctl.remote.facts import HostFacts, Listener
 from tests.root.descriptor import application, service
 from tests.root.stage import Stage, populate, until, upload
 
@@ -64,21 +73,26 @@ async def test_a_cluster_is_changed_with_its_link_up(stage: Stage) -> None:
 
 async def test_looking_makes_nothing(stage: Stage) -> None:
     async with stage.root() as root:
-        check = PlanRequest("h1", cluster=ClusterCreate("edge", "h1"))
+        plan = PlanRequest("h1", cluster=ClusterCreate("edge", "h1"))
         with pytest.raises(NotFound, match="no host 'h1'"):
-            await root.plan(check)
-        found = await root.plan(replace(check, address="127.0.0.1"))
-        assert [step.message for step in found.missing] == ["missing"]
-        worker = WorkerAdd("w1", "edge", "h2")
-        await root.plan(PlanRequest("h2", worker=worker, address="127.0.0.1"))
+            await root.look(LookRequest((plan,)))
+        worker = PlanRequest("h2", worker=WorkerAdd("w1", "edge", "h2"), address="127.0.0.2")
+        bare = PlanRequest("h3", address="127.0.0.3")
+        asked = (bare, replace(plan, address="127.0.0.1"), worker)
+        found = await root.look(LookRequest(asked))
+        assert [each.host for each in found.plans] == ["h3", "h1", "h2"]
+        missing = [[step.message for step in each.missing] for each in found.plans]
+        assert missing == [[], ["missing"], ["missing"]]
+        assert set(found.check.looked_at) == {"h1", "h2", "h3"}
         cluster, joining = stage.installer.roles
         assert isinstance(cluster, ClusterInputs)
         assert isinstance(joining, WorkerInputs)
         assert (cluster.root_secret, joining.secret) == ("", "")
         assert await root.hosts() == ()
         assert not paths.credentials_directory().exists()
-        with pytest.raises(UsageError, match="exactly one"):
-            await root.plan(PlanRequest("h1"))
+        two = replace(worker, cluster=plan.cluster)
+        with pytest.raises(UsageError, match="at most one"):
+            await root.look(LookRequest((two,)))
 
 
 async def test_a_playbook_runs_as_an_operation(stage: Stage) -> None:
@@ -118,3 +132,24 @@ async def test_dead_hosts_are_gone_on_without(stage: Stage) -> None:
         )
         removed = [e.message async for e in root.events() if e.kind.endswith(".removed")]
         assert all("stays there" in message for message in removed)
+
+
+async def test_a_bus_of_ours_is_nothing_in_the_way(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = stage.installer.facts
+
+    def taken(host: HostView, accept_new: bool) -> HostFacts:
+        return replace(facts(host, accept_new), listeners=(Listener("0.0.0.0"),))
+
+    monkeypatch.setattr(stage.installer, "facts", taken)
+    await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        asked = tuple(PlanRequest(name, address="127.1.0.1") for name in ("edge-o", "edge-w"))
+        for check in (
+            (await root.look(LookRequest(asked))).check,
+            await root.check_hosts(HostCheckRequest()),
+        ):
+            in_the_way = {each.host for each in check.findings if each.topic == "port"}
+            assert in_the_way == {"edge-w"}

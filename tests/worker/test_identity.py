@@ -226,3 +226,19 @@ def test_a_command_as_another_user() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(identity.FIRST)] * 2
     assert identity.command(None, ("true",)) == ("true",)
+
+
+def test_an_interpreter_of_ours_is_opened_whole(tmp_path: Path) -> None:
+    top = tmp_path / "python"
+    (top / "bin").mkdir(parents=True, mode=0o700)
+    program, module, link = top / "bin/python3", top / "module.py", top / "link"
+    program.touch(mode=0o700)
+    module.touch(mode=0o600)
+    link.symlink_to("/nowhere")
+    top.chmod(0o700)
+    identity.open_tree(top)
+    modes = [path.stat().st_mode & 0o777 for path in (top, top / "bin", program, module)]
+    assert modes == [0o755, 0o755, 0o755, 0o644]
+    module.chmod(0o600)
+    identity.open_tree(top)
+    assert module.stat().st_mode & 0o777 == 0o600, "what is open is not walked again"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from oakctl.model.documents import DesiredDocument
 from oakctl.model.instance import DesiredInstance, InstanceState
-from oakctl.model.service import RestartPolicy
+from oakctl.model.service import AddedFiles, RestartPolicy
 from oakctl.orchestration import lifecycle
-from oakctl.orchestration.worker import record
+from oakctl.orchestration.worker import needs, record
 from oakctl.orchestration.worker.needs import ARTIFACT, Need
 from oakctl.orchestration.worker.reconcile import (
     Action,
@@ -140,6 +140,45 @@ def test_a_start_that_was_cut_off_is_no_failure() -> None:
     assert (again.phase, again.failures, again.retry_at) == (Phase.WAITING, 0, NOW)
     asked = record.stopping(started(instance()), NOW)
     assert record.never_ran(asked, NOW).gone
+
+
+def test_a_start_that_was_cut_off_is_not_counted() -> None:
+    desired = instance()
+    once = record.never_ran(started(desired), NOW)
+    assert record.starting(once, desired, NOW, limits="", bind="").restarts == 0
+    again = record.ended(started(desired), NOW, 1, "")
+    cut = record.never_ran(record.starting(again, desired, NOW, limits="", bind=""), NOW)
+    assert record.starting(cut, desired, NOW, limits="", bind="").restarts == 1
+
+
+def test_what_does_not_even_start_here_is_told_until_it_runs() -> None:
+    desired = instance()
+
+    def told(known: Record, pid: int = 0) -> tuple[InstanceState, bool, str]:
+        seen = record.observed(known, pid=pid, progress=None, waiting_for="")
+        return seen.state, seen.blocked, seen.reason
+
+    blocked = record.could_not_start(started(desired), NOW, "port 80 is taken")
+    assert told(blocked) == (InstanceState.FAILED, True, "port 80 is taken")
+    again = record.starting(blocked, desired, NOW, limits="", bind="")
+    assert told(again) == (InstanceState.FAILED, True, "port 80 is taken")
+    assert told(again, pid=7) == (InstanceState.RUNNING, False, "")
+    over = record.ended(again, NOW, 1, "ended with exit code 1")
+    assert told(over) == (InstanceState.FAILED, False, "ended with exit code 1")
+    asked = record.stopping(again, NOW)
+    assert record.could_not_start(asked, NOW, "port 80 is taken").gone
+
+
+def test_needs_of_a_container() -> None:
+    def of(**changes: object) -> tuple[Need, ...]:
+        return needs.of(instance(virtualization="container", **changes))
+
+    assert of() == (Need("image", SHA, "missing"),)
+    assert of(added_files=(AddedFiles("b" * 64, "/x"),))[1] == Need(ARTIFACT, "b" * 64)
+    always = of(pull="always")
+    assert always != needs.of(instance(number=1, virtualization="container", pull="always"))
+    assert always == of(pull="always")
+    assert always != needs.of(instance(epoch=2, virtualization="container", pull="always"))
 
 
 def test_next_due() -> None:

@@ -13,7 +13,7 @@ from oakctl.model.requests import (
     ClusterChange,
     ClusterCreate,
     HostCheckRequest,
-    PlanRequest,
+    LookRequest,
     PlaybookRun,
     SudoPassword,
     WorkerAdd,
@@ -21,8 +21,8 @@ from oakctl.model.requests import (
 )
 from oakctl.model.views import (
     ClusterView,
+    FleetLook,
     HostCheck,
-    HostPlan,
     HostView,
     OperationView,
     WorkerView,
@@ -63,10 +63,10 @@ async def check_hosts(root: RootOf, request: HostCheckRequest) -> HostCheck:
     return await root.check_hosts(request)
 
 
-@router.post("/plan")
-async def plan(root: RootOf, request: PlanRequest) -> HostPlan:
-    """What would be done to a host, by its own checks; changes nothing."""
-    return await root.plan(request)
+@router.post("/looks")
+async def look(root: RootOf, request: LookRequest) -> FleetLook:
+    """What hosts are, and what would be done there, by their own checks; changes nothing."""
+    return await root.look(request)
 
 
 @router.post("/playbooks/runs", status_code=202)
@@ -111,6 +111,18 @@ async def remove_cluster(
 ) -> OperationView:
     """Begin to take it apart; `force`: forget it, without its hosts; `clean`: if they answer."""
     return await root.removal.remove_cluster(name, force=force, clean=clean)
+
+
+@router.post("/clusters/{name}/upgrade", status_code=202)
+async def upgrade_cluster(root: RootOf, name: str) -> OperationView:
+    """Begin to bring this program's release to its orchestrator."""
+    return await root.upgrading.upgrade_cluster(name)
+
+
+@router.post("/clusters/{cluster}/workers/{name}/upgrade", status_code=202)
+async def upgrade_worker(root: RootOf, cluster: str, name: str) -> OperationView:
+    """Begin to bring this program's release to it; its instances stay."""
+    return await root.upgrading.upgrade_worker(cluster, name)
 
 
 @router.get("/workers")

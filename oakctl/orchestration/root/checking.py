@@ -19,6 +19,8 @@ from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import fleet_check, python_cache, reach_rules, residence
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, NOTE, in_order
+from oakctl.remote.route import route
+from oakctl.remote.target import Target
 
 T = TypeVar("T")
 AT_ONCE = 20
@@ -42,7 +44,8 @@ class Checking:
         others = tuple(host.name for host in hosts if host.name != orchestrator)
         reached = {orchestrator: others} if orchestrator else {}
         tried = await self.reach(hosts, answers, reached, accept_new, tell_all=True)
-        return self.findings(hosts, answers, tried)
+        remarks = await asyncio.to_thread(unheeded, hosts)
+        return self.findings(hosts, answers, [*tried, *remarks])
 
     def findings(
         self,
@@ -50,12 +53,18 @@ class Checking:
         answers: Sequence[HostFacts | OakError],
         tried: Sequence[HostFinding] = (),
     ) -> HostCheck:
-        """What the answers of `hosts`, in their order, amount to, with what `reach` has found."""
+        """What the answers of `hosts`, in their order, amount to, with what else was `tried`."""
         facts = {h.name: a for h, a in zip(hosts, answers, strict=True) if isinstance(a, HostFacts)}
         given = [host.name for host in hosts if self._passwords.of(host.name)]
         roles = {host.name: host.role for host in hosts}
         archives = python_cache.listed()  # a few small files
-        found = fleet_check.check(facts, passwords=given, roles=roles, archives=archives)
+        # Who listens on a port is seen by the superuser alone; on these it is our own bus.
+        buses = {name for name, role in roles.items() if "orchestrator of" in role}
+        found = [
+            each
+            for each in fleet_check.check(facts, passwords=given, roles=roles, archives=archives)
+            if not (each.topic == "port" and each.host in buses)
+        ]
         silent = [
             HostFinding(host.name, BLOCK, "ssh", _own(host.name, answer), answer.hint)
             for host, answer in zip(hosts, answers, strict=True)
@@ -117,6 +126,20 @@ async def side_by_side(hosts: Sequence[HostView], ask: Callable[[HostView], T]) 
 
 def _reaches(host: str, hub: str) -> HostFinding:
     return HostFinding(host, NOTE, reach_rules.TOPIC, f"it reaches port {BUS_PORT} of {hub}")
+
+
+def unheeded(hosts: Sequence[HostView]) -> list[HostFinding]:
+    """What ssh_config says of hosts and is not gone by."""
+    found = []
+    for host in hosts:
+        try:
+            way = route(Target.of(host))
+        except OakError:
+            continue  # it was not reached either, for this reason
+        for remark in dict.fromkeys(each for machine in way for each in machine.remarks):
+            text = f"ssh_config is not followed in this: {remark}"
+            found.append(HostFinding(host.name, NOTE, "ssh", text))
+    return found
 
 
 def _own(host: str, error: OakError) -> str:

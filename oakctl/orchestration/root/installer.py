@@ -10,14 +10,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from oakctl.model.requests import PlaybookRun
 from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration.root.links import TunnelLike
 from oakctl.orchestration.root.passwords import Passwords
-from oakctl.remote import bootstrap, hostkeys
-from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote import bootstrap, hostkeys, route
+from oakctl.remote.bootstrap import (
+    ClusterAccess,
+    ClusterInputs,
+    Look,
+    Survey,
+    WorkerInputs,
+)
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.reachability import check_reachability
@@ -71,8 +78,13 @@ class Installer(Protocol):
     def forget_key(self, host: HostView) -> None:
         """Take the host's key out of oakctl's own store."""
 
-    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
-        """What would be done to the host, step by step; changes nothing there."""
+    def survey(self, host: HostView, accept_new: bool, roles: Sequence[Role]) -> Survey:
+        """What the host is, and what would be done to it for each role; changes nothing there."""
+
+    def roll_back(
+        self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
+    ) -> None:
+        """Have a role run from the release before `bad` again."""
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
@@ -84,16 +96,22 @@ class Installer(Protocol):
 
 
 class SshInstaller:
-    """The real one. A password for sudo that was given for a host goes with the connection."""
+    """The real one. A password for sudo that was given for a host goes with the connection, and
+    so do the passphrases of keys."""
 
-    def __init__(self, passwords: Passwords | None = None) -> None:
+    def __init__(
+        self, passwords: Passwords | None = None, passphrases: Passwords | None = None
+    ) -> None:
         self._passwords = passwords or Passwords()
+        self._passphrases = passphrases or Passwords()
 
     @contextmanager
-    def _target(self, host: HostView, accept_new: bool) -> Iterator[Target]:
+    def target(self, host: HostView, accept_new: bool) -> Iterator[Target]:
+        """How the host is reached; a password that turns out to be wrong is forgotten."""
         password = self._passwords.of(host.name)
+        reached = Target.of(host, accept_new, self._passphrases.of)
         try:
-            yield replace(target(host, accept_new), sudo_password=password)
+            yield replace(reached, sudo_password=password)
         except WrongPassword:
             # Not tried again: an account is locked after a few.
             self._passwords.forget(host.name)
@@ -108,7 +126,7 @@ class SshInstaller:
         cancelled: threading.Event,
     ) -> ClusterAccess:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
+        with self.target(host, accept_new) as reached:
             return bootstrap.bootstrap_cluster(reached, inputs, report, cancelled)
 
     def worker(
@@ -120,12 +138,12 @@ class SshInstaller:
         cancelled: threading.Event,
     ) -> None:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
+        with self.target(host, accept_new) as reached:
             bootstrap.bootstrap_worker(reached, inputs, report, cancelled)
 
     def facts(self, host: HostView, accept_new: bool) -> HostFacts:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
+        with self.target(host, accept_new) as reached:
             return bootstrap.look(reached)
 
     async def reach(
@@ -136,11 +154,11 @@ class SshInstaller:
         facts: HostFacts,
     ) -> list[HostFinding]:
         """See `Installer`."""
-        hub = target(orchestrator, accept_new)
+        hub = self._plain(orchestrator, accept_new)
         # The one that its workers are given first; the others may be a way out.
         own = facts.environment.get("OAKCTL_HOST_ADDRESS", "")
         return await check_reachability(
-            [target(host, accept_new) for host in hosts],
+            [self._plain(host, accept_new) for host in hosts],
             hub,
             (own or hub.address, *facts.addresses),
             listen_on=own,
@@ -149,33 +167,45 @@ class SshInstaller:
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         """See `Installer`."""
-        with self._target(host, accept_new=False) as reached:
+        with self.target(host, accept_new=False) as reached:
             bootstrap.remove(reached, role, report, cancelled)
 
     def forget_key(self, host: HostView) -> None:
         """See `Installer`."""
-        hostkeys.forget(host.address, host.port)
+        hostkeys.forget(*route.resolve(Target.of(host)).key_place)
 
-    def check(self, host: HostView, accept_new: bool, role: Role) -> tuple[StepEvent, ...]:
+    def survey(self, host: HostView, accept_new: bool, roles: Sequence[Role]) -> Survey:
         """See `Installer`."""
-        with self._target(host, accept_new) as reached:
-            return bootstrap.check(
-                reached, lambda remote: _plan(role, remote), allow_reboot=_allows(role)
+        with self.target(host, accept_new) as reached:
+            return bootstrap.survey(
+                reached, [Look(partial(_plan, role), _allows(role)) for role in roles]
             )
+
+    def roll_back(
+        self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
+    ) -> None:
+        """See `Installer`."""
+        with self.target(host, accept_new=False) as reached:
+            bootstrap.roll_back(reached, role, bad, report, cancelled)
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
     ) -> None:
         """See `Installer`."""
-        with self._target(host, run.accept_new) as reached:
+        with self.target(host, run.accept_new) as reached:
             allow = run.allow_reboot
             bootstrap.run_playbook(
                 reached, run.name, run.settings, report, cancelled, allow_reboot=allow
             )
 
+    def _plain(self, host: HostView, accept_new: bool) -> Target:
+        """How the host is reached where nothing is done as the superuser."""
+        return Target.of(host, accept_new, self._passphrases.of)
+
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""
-        return Tunnel(target(host), access.tunnel_host, access.tunnel_port)
+        kept = self._passphrases.kept()
+        return Tunnel(Target.of(host, passphrases=kept), access.tunnel_host, access.tunnel_port)
 
 
 def _allows(role: Role) -> bool:
@@ -188,16 +218,3 @@ def _plan(role: Role, remote: Remote) -> list[Step]:
     if isinstance(role, WorkerInputs):
         return bootstrap.worker_plan(role, remote)
     return bootstrap.playbook_plan(role.name, role.settings)
-
-
-def target(host: HostView, accept_new: bool = False) -> Target:
-    """How the host is reached by SSH."""
-    return Target(
-        name=host.name,
-        address=host.address,
-        port=host.port,
-        user=host.user,
-        identity_file=host.identity_file,
-        jump=host.jump,
-        accept_new=accept_new,
-    )

@@ -16,13 +16,11 @@ from oakctl.model import subjects
 from oakctl.model.messages import WorkerChange
 from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.root import credentials, placing
-from oakctl.orchestration.root.bell import Bell, until
-from oakctl.orchestration.root.clusters import Clusters
-from oakctl.orchestration.root.installer import Installer
+from oakctl.orchestration.root.bell import until
 from oakctl.orchestration.root.links import Link, summary
-from oakctl.orchestration.root.operations import Operations, Progress
+from oakctl.orchestration.root.means import Means
+from oakctl.orchestration.root.operations import Progress
 from oakctl.orchestration.root.store import events, fleet, wanted
-from oakctl.orchestration.root.store.database import Store
 
 DRAIN_TIMEOUT_S = 60.0
 CLEAN = "nothing of it is left on its host"
@@ -33,19 +31,12 @@ LEFT = "its host does not answer: what is on it stays there"
 class Removal:
     """The commands that end a machine's part in a cluster."""
 
-    def __init__(
-        self,
-        store: Store,
-        clusters: Clusters,
-        operations: Operations,
-        installer: Installer,
-        bell: Bell,
-    ) -> None:
-        self._store = store
-        self._clusters = clusters
-        self._operations = operations
-        self._installer = installer
-        self._bell = bell
+    def __init__(self, means: Means) -> None:
+        self._store = means.store
+        self._clusters = means.clusters
+        self._operations = means.operations
+        self._installer = means.installer
+        self._bell = means.bell
 
     # --- clusters ---
 

@@ -253,6 +253,7 @@ def _cluster(scene: Scene, row: ClusterRow) -> ClusterView:
         node_subnets=cluster_block(row.block),
         aggregate=heard.state.aggregate if heard.state else None,
         processes=dict(heard.state.processes) if heard.state else {},
+        release=heard.state.release if heard.state else "",
     )
 
 

@@ -16,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import sys
 from pathlib import Path
 
 FIRST = 0x7000_0000
 SPAN = 0x1_0000
 PASSABLE = 0o711  # one may go through, and not look around
+READABLE = 0o055
 
 
 def separate_users(overlay_driver: str) -> bool:
@@ -40,10 +42,32 @@ def number(address: str) -> int:
 def open_prefix(prefix: Path) -> None:
     """Instances reach their own directories and artifacts whose name they know; raises OSError.
 
-    Everything else below the prefix stays the superuser's alone.
+    An interpreter that was pushed below the prefix is what their programs run in. Everything
+    else there stays the superuser's alone.
     """
     for directory in (prefix, prefix / "instances", prefix / "artifacts"):
         directory.chmod(PASSABLE)
+    interpreter = Path(sys.base_prefix).resolve()
+    if prefix in interpreter.parents:
+        for parent in interpreter.parents[: interpreter.parents.index(prefix)]:
+            parent.chmod(PASSABLE)
+        open_tree(interpreter)
+
+
+def open_tree(top: Path) -> None:
+    """Everyone may read `top` and all below it, which is whole and nobody's secret.
+
+    The top comes last: where that is open, all was opened before.
+    """
+    if top.stat().st_mode & READABLE == READABLE:
+        return
+    for folder, folders, files in os.walk(top):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (READABLE if mode & 0o100 else READABLE & 0o444))
+    top.chmod(top.stat().st_mode | READABLE)
 
 
 def closed_parent(path: Path) -> Path | None:

@@ -29,8 +29,9 @@ class Need:
 def of(desired: DesiredInstance) -> tuple[Need, ...]:
     """All that this instance needs, in the order in which it is got."""
     service = desired.service
+    artifacts = tuple(Need(ARTIFACT, sha256) for sha256 in service.artifacts)
     if service.virtualization != "container":
-        return (Need(ARTIFACT, service.code),)
+        return artifacts or (Need(ARTIFACT, service.code),)
     whose = f"{desired.name}.{desired.epoch}" if service.pull == "always" else ""
     image = Need(IMAGE, service.code, service.pull, whose)
-    return (image, *(Need(ARTIFACT, added.artifact) for added in service.added_files))
+    return (image, *artifacts)

@@ -11,7 +11,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
+from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.docker.calls import Calls
 from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
@@ -88,6 +90,12 @@ class Driver:
         """Something happened: look soon."""
         self._poke.set()
 
+    def doubt(self, why: str) -> None:
+        """A call was not answered: as if Docker were away, until it answers again."""
+        self._on_away(why)
+        self._lost.set()
+        self._poke.set()
+
     def drop(self, id_: str) -> None:
         """We took this container away ourselves."""
         found = self._by_id.pop(id_, None)
@@ -104,6 +112,9 @@ class Driver:
             return self._miss(id_)
         if found.state in ("exited", "dead") and self.before_end is not None:
             await self.before_end(found)
+        # By its start it is told from a stranger with its number, should Docker be away later.
+        stat = procfs.stat_of(found.pid) if found.pid else None
+        found = replace(found, start=stat.start if stat else 0)
         before, self._by_id[id_] = self._by_id.get(id_), found
         if found.key is not None:
             self.seen[found.key] = found

@@ -63,8 +63,8 @@ class Images:
 
     @property
     def present(self) -> Set[Need]:
-        """What is there."""
-        return self._ids.keys()
+        """What is there; nothing while Docker is away, so that nothing is started then."""
+        return frozenset() if self._driver.engine is None else self._ids.keys()
 
     def id(self, need: Need) -> str:
         """The image's id; raises KeyError when it is not present."""

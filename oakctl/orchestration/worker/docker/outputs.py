@@ -56,7 +56,7 @@ class Outputs:
 
     async def collect(self, found: Seen) -> None:
         """Add what the container has said since the last look."""
-        if found.key is None:
+        if found.key is None or not self._files.directory(found.key.name).is_dir():
             return
         name = found.key.name
         try:

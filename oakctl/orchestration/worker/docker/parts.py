@@ -57,8 +57,9 @@ class Parts:
         ledger = Path(HostLayout(config.prefix).state("agent/images.json"))
         self.images = Images(self._driver, ledger, wake)
         self.runtime = DockerRuntime(
-            self._driver, self.images, artifacts, overlay, self.node, grants, self._here, wake
-        )
+            self._driver, self.images, artifacts, overlay, self.node, grants, self._here,
+            self.outputs.collect, wake,
+        )  # fmt: skip
 
     def node(self) -> Node:
         """What of this node goes into its containers."""

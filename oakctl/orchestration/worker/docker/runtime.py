@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from signal import Signals
 
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.node import ContainerGrants
+from oakctl.model.service import ServiceSpec
 from oakctl.orchestration.scheduling import grants as granting
 from oakctl.orchestration.worker import needs, procfs
 from oakctl.orchestration.worker.artifacts import Artifacts
@@ -39,7 +40,6 @@ from oakctl.orchestration.worker.runtime import Launch
 log = logging.getLogger("oakctl.worker.docker")
 
 START_S = 60.0
-NOT_FOUND = 127  # shells' word for a program that is not there
 
 
 class DockerRuntime:
@@ -54,8 +54,10 @@ class DockerRuntime:
         node: Callable[[], Node],
         grants: ContainerGrants,
         here: Accelerators,
+        collect: Callable[[Seen], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
+        self._collect = collect  # the last of its output, before a container goes
         self._driver = driver
         self._images = images
         self._artifacts = artifacts
@@ -73,7 +75,7 @@ class DockerRuntime:
 
     def prepare(self, desired: DesiredInstance, attempt: int) -> Launch:
         """See `Runtime`."""
-        refusals = granting.refusals(desired.service, self._granted(desired))
+        refusals = granting.refusals(_followed(desired.service), _real_paths(self._grants))
         if refusals:
             raise CannotStart("; ".join(refusals))
         try:
@@ -120,6 +122,8 @@ class DockerRuntime:
             return _could_not_run(self._failed[key])
         if found is None or found.state == "created":
             return Attempt(held=not self._driver.known)
+        if self._driver.engine is None and found.lives and not _process_lives(found):
+            return Attempt(held=True)  # it ended with Docker, which knows how
         return _attempt(found)
 
     def signal(self, known: Record, number: Signals) -> int:
@@ -194,7 +198,9 @@ class DockerRuntime:
         try:
             await self._create_and_start(key, ready)
         except EngineAway as error:
-            self._refused[key] = str(error)
+            # No failure of the instance: a start that was cut off, and Docker has to come back.
+            log.warning("%s: its start: %s", key.name, error)
+            self._driver.doubt(str(error))
         except EngineRefused as error:
             log.warning("%s: Docker: %s", key.name, error)
             reason = words.in_words(str(error))
@@ -213,6 +219,7 @@ class DockerRuntime:
         await self._driver.look()
         for one in self._driver.ours():
             if one.key is not None and one.key.name == key.name:
+                await self._collect(one)
                 await calls.run(engine.remove, one.id, what=what)
                 self._driver.drop(one.id)
         name = request.container_name(self._node(), ready.desired, ready.attempt)
@@ -253,8 +260,13 @@ class DockerRuntime:
         if engine is None:
             return
         try:
+            if method == "remove":
+                await self._collect(one)
             await self._driver.calls.run(getattr(engine, method), *arguments, what=what)
-        except (EngineAway, EngineRefused) as error:
+        except EngineAway as error:
+            self._driver.doubt(str(error))
+            return
+        except EngineRefused as error:
             log.warning("%s: %s", what, error)
             return
         if method == "remove":
@@ -262,15 +274,6 @@ class DockerRuntime:
             self._changed()
         else:
             self._driver.poke()
-
-    def _granted(self, desired: DesiredInstance) -> ContainerGrants:
-        """The grants, with paths followed through links: one may lead out of what is allowed."""
-        for volume in desired.service.volumes:
-            real = os.path.realpath(volume.source)
-            allowed = tuple(_real(entry) for entry in self._grants.host_paths)
-            if volume.of_host and not granting.covers(allowed, real, volume.read_only):
-                return ContainerGrants()
-        return self._grants
 
     def _assign(self, desired: DesiredInstance) -> Assigned:
         asks = desired.service.requests
@@ -287,8 +290,12 @@ class DockerRuntime:
         )
 
 
+def _process_lives(found: Seen) -> bool:
+    return procfs.lives(found.pid, found.start) if found.start else True
+
+
 def _attempt(found: Seen) -> Attempt:
-    identity = Identity(found.pid)
+    identity = Identity(found.pid, found.start)
     if found.lives:
         return Attempt(held=False, process=identity, lives=True)
     if found.state == seen.REMOVED:
@@ -301,6 +308,19 @@ def _could_not_run(reason: str) -> Attempt:
     return Attempt(held=False, exit_code=CANNOT_RUN, error=reason)
 
 
-def _real(entry: str) -> str:
-    path = entry.removesuffix(granting.READ_ONLY)
-    return str(Path(path).resolve()) + entry[len(path) :]
+def _followed(service: ServiceSpec) -> ServiceSpec:
+    """The service with its host's paths as they really are: a link may lead out of what is
+    allowed."""
+    volumes = tuple(
+        replace(volume, source=os.path.realpath(volume.source)) if volume.of_host else volume
+        for volume in service.volumes
+    )
+    return replace(service, volumes=volumes)
+
+
+def _real_paths(grants: ContainerGrants) -> ContainerGrants:
+    paths = []
+    for entry in grants.host_paths:
+        path = entry.removesuffix(granting.READ_ONLY)
+        paths.append(os.path.realpath(path) + entry[len(path) :])
+    return replace(grants, host_paths=tuple(paths))

@@ -44,6 +44,7 @@ class Seen:
     key: Key | None  # None: its labels are not what we write
     state: str  # created, running, paused, restarting, exited, dead, removed
     pid: int = 0
+    start: int = 0  # of that process, ticks after boot; 0: not known
     exit_code: int | None = None
     out_of_memory: bool = False
     error: str = ""
@@ -60,7 +61,7 @@ class Seen:
     @property
     def removed(self) -> Seen:
         """The same after somebody took it away."""
-        return replace(self, state=REMOVED, pid=0, exit_code=None)
+        return replace(self, state=REMOVED, pid=0, start=0, exit_code=None)
 
 
 def key_of(labels: Mapping[str, str]) -> Key | None:
