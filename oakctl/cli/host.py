@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, findings, host_python, session
 from oakctl.cli.answers import LOCKED_KEY, SUDO_ASKS, Answers
 from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
-from oakctl.cli.output import Column, Format, listing, record
+from oakctl.cli.output import Column, Format, line, listing, record
 from oakctl.errors import ExitCode, NotFound
 from oakctl.model.hosts import HostReach, Machine
 from oakctl.model.requests import HostCheckRequest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oakctl.client.root import RootClient
 
 app = noun("host", "Machines that answer SSH, by name.")
+app.add_typer(host_python.app)
 
 # Neither user nor address begins with a dash: `ssh` and others would take it for an option.
 _DESTINATION = re.compile(
@@ -115,33 +116,54 @@ FINDINGS = (
 )
 
 
-@app.command(epilog=examples("oakctl host check", "oakctl host check pi-1 pi-2 -o json"))
+@app.command(
+    epilog=examples(
+        "oakctl host check",
+        "oakctl host check pi-1 pi-2 -o json",
+        "oakctl host check --orchestrator hub pi-1 pi-2",
+    )
+)
 def check(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="HOST…", help="Which; without any, all.")
     ] = None,
+    orchestrator: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST",
+            help="Also try whether the others reach the port of a bus on this one. "
+            "It listens there for some seconds.",
+        ),
+    ] = "",
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Look at machines and tell all that stands in the way; nothing is changed on them.
 
-    Ends with 1 when there is something that blocks one of them.
+    Findings are told host by host, worst first, each with what to type: "block" - it cannot be
+    used as it is; "fixable" - something will not work until that is done; "note" - worth knowing.
+    Ends with 0 when all of them can be used, with 1 when something blocks one.
     """
-    request = HostCheckRequest(tuple(names or ()), accept_new)
+    request = HostCheckRequest(tuple(names or ()), accept_new, orchestrator)
 
     async def main() -> HostCheck:
         async with session.root() as client:
             hosts = request.hosts or [host.name for host in await client.hosts()]
-            await session.give_password(client, hosts, sudo_password_file)
+            asked = dict.fromkeys([*hosts, *([orchestrator] if orchestrator else [])])
+            await session.give_password(client, list(asked), sudo_password_file)
             found = await client.check_hosts(request)
             if await _settled(client, found):
                 found = await client.check_hosts(request)
             return found
 
     found = session.run(main())
-    listing(found.findings, output, FINDINGS, lambda each: each.host)
-    if any(each.severity == "block" for each in found.findings):
+    if output is Format.TABLE:
+        for each in findings.lines(found):
+            line(each)
+    else:
+        listing(found.findings, output, FINDINGS, lambda each: each.host)
+    if findings.blocks(found):
         raise typer.Exit(int(ExitCode.FAILED))
 
 

@@ -96,22 +96,31 @@ class _Steps:
 
     def __init__(self) -> None:
         self.last = "nothing yet"
+        self._running = ("", "")
         self._pending: asyncio.TimerHandle | None = None
 
     def tell(self, step: StepEvent) -> None:
         """Take in the next event."""
-        self.close()
         self.last = step_line(step)
-        if step.state == "running":
-            loop = asyncio.get_running_loop()
-            self._pending = loop.call_later(LONG_STEP_S, say, self.last)
-        else:
+        going_on = (step.host, step.step) if step.state == "running" else ("", "")
+        if not going_on[1] or going_on != self._running:
+            self.close()
+        self._running = going_on
+        if not going_on[1]:
             say(self.last)
+        elif self._pending is None:
+            loop = asyncio.get_running_loop()
+            self._pending = loop.call_later(LONG_STEP_S, self._say)
+
+    def _say(self) -> None:
+        self._pending = None
+        say(self.last)
 
     def close(self) -> None:
         """Nothing more is told."""
         if self._pending is not None:
             self._pending.cancel()
+            self._pending = None
 
 
 def step_line(step: StepEvent) -> str:

@@ -27,6 +27,8 @@ from oakctl.model.requests import (
     ClusterChange,
     ClusterCreate,
     HostCheckRequest,
+    LookRequest,
+    PlaybookRun,
     ServiceChange,
     SudoPassword,
     WorkerAdd,
@@ -37,6 +39,7 @@ from oakctl.model.views import (
     ApplyResult,
     ClusterView,
     Explanation,
+    FleetLook,
     HostCheck,
     HostView,
     InstanceView,
@@ -120,6 +123,15 @@ class RootClient:
         )
         return wire.decode(body, HostCheck)
 
+    async def look(self, request: LookRequest) -> FleetLook:
+        """What hosts are, and what would be done there, over SSH; nothing is changed."""
+        body = await self._connection.call("POST", "/v1/looks", request, timeout_s=CHECK_TIMEOUT_S)
+        return wire.decode(body, FleetLook)
+
+    async def run_playbook(self, request: PlaybookRun) -> OperationView:
+        """Begin to run a playbook, ours or the user's own, on a host."""
+        return await self._one("POST", "/v1/playbooks/runs", OperationView, request)
+
     # --- clusters and workers ---
 
     async def clusters(self) -> tuple[ClusterView, ...]:
@@ -134,16 +146,33 @@ class RootClient:
         """Begin to make a host a cluster's orchestrator; carries on what was interrupted."""
         return await self._one("POST", "/v1/clusters", OperationView, request)
 
+    async def put_cluster(self, request: ClusterCreate) -> OperationView:
+        """As `create_cluster`; a cluster on that host is changed to what is asked for."""
+        path = f"/v1/clusters/{part(request.name)}"
+        return await self._one("PUT", path, OperationView, request)
+
     async def change_cluster(self, name: str, change: ClusterChange) -> ClusterView:
         """Set a cluster's policy."""
         return await self._one("PATCH", f"/v1/clusters/{part(name)}", ClusterView, change)
 
-    async def remove_cluster(self, name: str, *, force: bool = False) -> OperationView:
+    async def remove_cluster(
+        self, name: str, *, force: bool = False, clean: bool = False
+    ) -> OperationView:
         """Begin to take a cluster apart; Conflict while it has workers.
 
-        `force`: forget it and its workers, for hosts that are gone for good.
+        `force`: forget it and its workers, for hosts that are gone for good. With `clean` only
+        one without workers, and its host is cleaned if that answers.
         """
-        return await self._removal(f"/v1/clusters/{part(name)}", force)
+        return await self._removal(f"/v1/clusters/{part(name)}", force, clean)
+
+    async def upgrade_cluster(self, name: str) -> OperationView:
+        """Begin to bring the root's release to an orchestrator, or back when that fails."""
+        return await self._one("POST", f"/v1/clusters/{part(name)}/upgrade", OperationView)
+
+    async def upgrade_worker(self, cluster: str, name: str) -> OperationView:
+        """Begin to bring the root's release to a worker, or back when that fails."""
+        path = f"{self._worker_path(cluster, name)}/upgrade"
+        return await self._one("POST", path, OperationView)
 
     async def workers(self, cluster: str | None = None) -> tuple[WorkerView, ...]:
         """The workers, of one cluster or of all."""
@@ -157,20 +186,29 @@ class RootClient:
         """Begin to make a host a worker; carries on what was interrupted."""
         return await self._one("POST", "/v1/workers", OperationView, request)
 
+    async def put_worker(self, request: WorkerAdd) -> OperationView:
+        """As `add_worker`; a worker on that host is changed to what is asked for."""
+        path = self._worker_path(request.cluster, request.name)
+        return await self._one("PUT", path, OperationView, request)
+
     async def cordon(self, cluster: str, name: str, cordoned: bool) -> WorkerView:
         """Whether a worker takes new instances."""
         path = self._worker_path(cluster, name)
         return await self._one("PATCH", path, WorkerView, WorkerCordon(cordoned))
 
-    async def remove_worker(self, cluster: str, name: str, *, force: bool = False) -> OperationView:
+    async def remove_worker(
+        self, cluster: str, name: str, *, force: bool = False, clean: bool = False
+    ) -> OperationView:
         """Begin to drain a worker and take everything of ours from its host.
 
-        `force`: forget it, for a host that is gone for good.
+        `force`: forget it, for a host that is gone for good. With `clean` its host is cleaned if
+        that answers.
         """
-        return await self._removal(self._worker_path(cluster, name), force)
+        return await self._removal(self._worker_path(cluster, name), force, clean)
 
-    async def _removal(self, path: str, force: bool) -> OperationView:
-        body = await self._connection.call("DELETE", path, query={"force": str(force).lower()})
+    async def _removal(self, path: str, force: bool, clean: bool) -> OperationView:
+        query = {"force": str(force).lower(), "clean": str(clean).lower()}
+        body = await self._connection.call("DELETE", path, query=query)
         return wire.decode(body, OperationView)
 
     @staticmethod

@@ -25,6 +25,7 @@ from oakctl.remote.streaming import Lines
 from oakctl.remote.target import LOGIN_DEADLINE_S
 
 CHUNK = 32768  # bytes
+MOST_OUTPUT = 64 * 1024 * 1024  # bytes of one command: a host may say anything for ever
 ADMITTED_DEADLINE_S = 60.0  # a directory server may be asked for a password
 LOOK_EVERY_S = 0.02
 END_DEADLINE_S = 10.0
@@ -69,12 +70,14 @@ class Stdin:
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of a command; `late`: its deadline came first. A signal's exit code is below 0."""
+    """What came of a command; `late`: its deadline came first; `flooded`: it was cut off, as it
+    said more than MOST_OUTPUT. A signal's exit code is below 0."""
 
     exit_code: int
     stdout: str
     stderr: str
     late: bool
+    flooded: bool = False
 
 
 class Channels:
@@ -137,11 +140,12 @@ class Channels:
     ) -> Ended:
         """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
 
+        The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
         `sinks` get standard output and error as they come.
         """
         channel = self._opened(timeout_s)
         try:
-            runner = _Runner(self._connection, channel, stdin, progress, self._end)
+            runner = _Runner(self._connection, channel, stdin, progress, timeout_s, self._end)
             result = runner.run(
                 command,
                 hide=True,
@@ -152,7 +156,9 @@ class Channels:
                 out_stream=sinks and sinks[0],
                 err_stream=sinks and sinks[1],
             )
-            return Ended(result.exited, result.stdout, result.stderr, runner.is_late)
+            return Ended(
+                result.exited, result.stdout, result.stderr, runner.is_late, runner.is_flooded
+            )
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
@@ -173,9 +179,12 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         channel: Any,
         stdin: Stdin,
         progress: Progress,
+        patience_s: float,
         end: Callable[[str], None],
     ) -> None:
         super().__init__(context=connection)
+        self._patience_s = patience_s
+        self._moved = time.monotonic()
         self.channel = channel
         self._stdin = stdin
         self._progress = progress
@@ -183,6 +192,33 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         self._out = self._err = b""
         self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
         self.is_late = False
+        self._received = 0
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether it was cut off because it said too much."""
+        return self._received > MOST_OUTPUT
+
+    def read_proc_stdout(self, num_bytes: int) -> bytes:
+        """Called by `run`, in a thread."""
+        piece = self._bounded(super().read_proc_stdout(num_bytes))
+        if self._stdin.ready and not self._is_ready:
+            self._out += piece
+        return piece
+
+    def read_proc_stderr(self, num_bytes: int) -> bytes:
+        """Called by `run`, in another thread."""
+        piece = self._bounded(super().read_proc_stderr(num_bytes))
+        if self._stdin.asking and not self._is_ready:
+            self._err += piece
+        return piece
+
+    def _bounded(self, piece: bytes) -> bytes:
+        self._received += len(piece)
+        if self.is_flooded:
+            self.channel.close()
+            return b""
+        return piece
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""
@@ -192,22 +228,12 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
     def kill(self) -> None:
         """Called when its time is over. What invoke itself says of that depends on which thread
         is faster."""
+        left = self._moved + self._patience_s - time.monotonic()
+        if left > 0:  # its input has gone on since
+            self.start_timer(left)
+            return
         self.is_late = True
         super().kill()
-
-    def read_proc_stdout(self, num_bytes: int) -> bytes:
-        """Called by `run`."""
-        data: bytes = super().read_proc_stdout(num_bytes)
-        if self._stdin.ready and not self._is_ready:
-            self._out += data
-        return data
-
-    def read_proc_stderr(self, num_bytes: int) -> bytes:
-        """Called by `run`."""
-        data: bytes = super().read_proc_stderr(num_bytes)
-        if self._stdin.asking and not self._is_ready:
-            self._err += data
-        return data
 
     @property
     def _is_ready(self) -> bool:
@@ -225,6 +251,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
                 return
             for at in range(0, len(content), CHUNK):
                 self.channel.sendall(content[at : at + CHUNK])
+                self._moved = time.monotonic()
                 self._progress(min(at + CHUNK, len(content)), len(content))
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):

@@ -12,6 +12,7 @@ import logging
 import secrets
 import shlex
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -19,9 +20,19 @@ from typing import Any
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence, shells
+from oakctl.remote import (
+    facts,
+    interpreter,
+    privilege,
+    python_cache,
+    reboot,
+    residence,
+    shells,
+    uploads,
+)
 from oakctl.remote.channels import (
     LOST,
+    MOST_OUTPUT,
     Channels,
     Ended,
     Progress,
@@ -31,14 +42,17 @@ from oakctl.remote.channels import (
 )
 from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.sessions import NoneFree
-from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
+from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
 from oakctl.remote.streaming import Lines, Listener
 from oakctl.remote.target import Target
 
-SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
+IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
+IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
+SLOWEST_LINK = 50_000  # bytes per second, for those
 TRIAL_DEADLINE_S = 90.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
 
@@ -74,6 +88,8 @@ class FabricRemote:
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
+        self.after_renewal: list[Callable[[], None]] = []
+        self._listener: Tell | None = None
         self._running: set[str] = set()  # marks of commands
 
     def __enter__(self) -> FabricRemote:
@@ -106,6 +122,29 @@ class FabricRemote:
     def residence(self) -> Residence | Homeless:
         """Where we live there, or why we cannot."""
         return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password for sudo was given."""
+        return bool(self._target.sudo_password)
+
+    @cached_property
+    def python_there(self) -> str:
+        """The folder of the Python that was pushed earlier and is in use; empty: none."""
+        link = shlex.quote(str(self.layout.prefix / "python/current"))
+        return self.run(f"readlink {link}", check=False).stdout.strip()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The Python to use there; raises OakError where there is none."""
+        there = "" if self.facts.python else self.python_there
+        chosen = interpreter.choose(self.facts, python_cache.listed(), there)
+        return interpreter.required(self.name, chosen)
+
+    @property
+    def python(self) -> str:
+        """See `Remote`."""
+        return self.interpreter.path(self.layout)
 
     @cached_property
     def layout(self) -> HostLayout:
@@ -213,20 +252,29 @@ class FabricRemote:
             "set -e; umask 077; "
             f"path={shlex.quote(path)}; part=$path.{secrets.token_hex(4)}.part; "
             f"mkdir -p -- {shlex.quote(str(folder))}; "
-            """trap 'rm -f -- "$part"' EXIT; cat >"$part"; """
+            # What a run left that was cut off; the host's lock says that none is under way.
+            'rm -f -- "$path".????????.part; '
+            """trap 'rm -f -- "$part"' EXIT; trap 'exit 65' HUP INT PIPE TERM; cat >"$part"; """
             f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
-            f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
+            # On the disk before it has its name: after a power cut a file is whole or not there.
+            f'chmod {mode:o} "$part"; sync -- "$part"; mv -f -- "$part" "$path"'
         )
-        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        self._execute(
-            command,
-            content,
-            timeout_s,
-            root=self._owner_is_root,
-            label=f"put {path}",
-            progress=progress,
-        )
+        timeout_s = IDLE_S + min(len(content), IN_FLIGHT) / SLOWEST_LINK
+
+        def sent(done: int, total: int) -> None:
+            progress(done, total)
+            self.tell(PurePosixPath(path).name, done, total)
+
+        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
+            self._execute(
+                command,
+                content,
+                timeout_s,
+                root=self._owner_is_root,
+                label=f"put {path}",
+                progress=sent,
+            )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
@@ -258,6 +306,41 @@ class FabricRemote:
             raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
             raise self._lost(command) from error
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """See `Remote`."""
+        if self._listener is not None:
+            self._listener(message, done, total)
+
+    def listen(self, listener: Tell | None) -> None:
+        """See `Remote`."""
+        self._listener = listener
+
+    def reboot(self) -> None:
+        """See `Remote`."""
+        reboot.carry_out(self)
+
+    def redial(self) -> None:
+        """Give the connection up and open another; raises Unreachable, Cancelled."""
+        self._line.close()
+        self.pause(0)
+        self._line = Line(self._target)
+        self._channels = Channels(self._line.connection, self._target.where)
+        self.pause(0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Cancelled once `close` was called."""
+        if self._closed.wait(seconds):
+            self._line.close()
+            raise Cancelled(f"{self.name}: stopped while it was waited for")
+
+    def renew(self) -> None:
+        """Forget what was found out on an earlier connection, and do what was asked for then."""
+        for name in ("facts", "residence", "interpreter", "python_there"):
+            self.__dict__.pop(name, None)
+        self.facts  # noqa: B018 - who we are there is needed for every command
+        for again in self.after_renewal:
+            again()
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
@@ -302,6 +385,12 @@ class FabricRemote:
         if result.late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
+        if result.flooded:
+            self._end(mark)
+            raise OakError(
+                f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
+                hint=f"see what it says: oakctl host ssh {self.name}",
+            )
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer

@@ -26,9 +26,9 @@ from oakctl.remote.route import route
 from oakctl.remote.signing import FileKey
 from oakctl.remote.target import CONNECT_DEADLINE_S, LOGIN_DEADLINE_S, Target
 
-NO_BANNER = "reading SSH protocol banner"  # paramiko's words for a server that said nothing
-BUSY_TRIES = 6
-BUSY_DELAY_S = 0.25  # before the second try, twice as long before each further one
+# Between tries at a server that turns us away: at random up to these, so that not all of a
+# fleet behind one jump host come again at the same time.
+DELAYS_S = (0.3, 0.6, 1.2, 2.0, 2.0, 2.0)
 
 # paramiko reports every refused connection here too; without a handler that goes to stderr,
 # into whatever screen is there. What a user has to know is raised.
@@ -80,8 +80,7 @@ def _admitted(
     target: Target, found: Identity, gateway: fabric.Connection | None
 ) -> fabric.Connection:
     """An open connection; a server that is busy (MaxStartups) is asked again, some time later."""
-    left = 1 if target.proxy_command else BUSY_TRIES
-    delay_s = BUSY_DELAY_S
+    delays = iter(() if target.proxy_command else DELAYS_S)
     while True:
         connection = _connection(target, found, gateway)
         try:
@@ -89,11 +88,10 @@ def _admitted(
             return connection
         except _Busy as busy:
             connection.client.close()
-            left -= 1
-            if not left:
+            delay_s = next(delays, None)
+            if delay_s is None:
                 raise target.no_answer(busy.__cause__ or busy) from busy
-            time.sleep(delay_s * random.uniform(0.5, 1.5))
-            delay_s *= 2
+            time.sleep(random.uniform(0, delay_s))
         except BaseException:
             connection.client.close()
             raise
@@ -198,11 +196,15 @@ def _open(target: Target, found: Identity, connection: fabric.Connection) -> Non
         ) from error
     except paramiko.ssh_exception.NoValidConnectionsError as error:
         raise target.no_answer(next(iter(error.errors.values()))) from error
-    except (ConnectionResetError, EOFError) as error:
-        raise _Busy from error
-    except paramiko.SSHException as error:
-        if NO_BANNER in str(error):
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        if turned_away(error):
             raise _Busy from error
         raise target.no_answer(error) from error
-    except OSError as error:
-        raise target.no_answer(error) from error
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether the server hung up before it had said who it is, as if it had too much to do."""
+    if isinstance(error, paramiko.SSHException):
+        # paramiko has no word for it but "banner", for a server that is slow too.
+        error = error.__context__ or error
+    return isinstance(error, EOFError | ConnectionResetError)

@@ -19,12 +19,13 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, LookRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
+    FleetLook,
     HostCheck,
     HostView,
     InstanceView,
@@ -33,7 +34,7 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, views
+from oakctl.orchestration.root import applying, explaining, names, planning, views
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -44,12 +45,14 @@ from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.host_access import HostAccess
 from oakctl.orchestration.root.host_runs import HostRuns
 from oakctl.orchestration.root.installer import Installer, SshInstaller
+from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
+from oakctl.orchestration.root.upgrading import Upgrading
 from oakctl.orchestration.scheduling import policies
 
 log = logging.getLogger("oakctl.root")
@@ -78,8 +81,10 @@ class Root:
         self._checking = Checking(machines, self.passwords)
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
-        self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
-        self.removal = Removal(self.store, self.clusters, self.operations, machines, self.bell)
+        means = Means(self.store, self.clusters, self.operations, machines, self.bell)
+        self.bootstrap = Bootstrap(means)
+        self.upgrading = Upgrading(means, self.bootstrap)
+        self.removal = Removal(means)
         self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
@@ -204,8 +209,11 @@ class Root:
 
     async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
         """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
-        hosts = await self._named(request.hosts or [host.name for host in await self.hosts()])
-        return await self._checking.check(hosts, request.accept_new)
+        wanted = request.hosts or tuple(host.name for host in await self.hosts())
+        if request.orchestrator:
+            wanted = (request.orchestrator, *wanted)
+        hosts = await self._named(wanted)
+        return await self._checking.check(hosts, request.accept_new, request.orchestrator)
 
     async def _named(self, wanted: Sequence[str]) -> list[HostView]:
         known = {host.name: host for host in await self.hosts()}
@@ -283,6 +291,10 @@ class Root:
         await link.refresh()
         self._changed()
         return await self.worker(cluster, name)
+
+    async def look(self, request: LookRequest) -> FleetLook:
+        """What hosts are, and what would be done there; nothing is changed."""
+        return await planning.look(self.store, self._machines, self._checking, request)
 
     # --- operations ---
 

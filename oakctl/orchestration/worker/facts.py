@@ -11,14 +11,16 @@ import platform
 import shutil
 import socket
 import struct
-from dataclasses import fields
+import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import oakctl
-from oakctl.model.config import WorkerConfig
-from oakctl.model.node import NodeFacts
+from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.model.node import ContainerFacts, NodeFacts
 from oakctl.model.resources import Resources
 from oakctl.orchestration.worker.procfs import MIB
+from oakctl.orchestration.worker.runtime import CONTAINER
 from oakctl.overlay import host as overlay_host
 
 # A 64-bit kernel often has a 32-bit userland (Raspberry Pi OS): programs must fit the latter.
@@ -44,6 +46,15 @@ def gather(config: WorkerConfig, *, limits_enforced: bool, limits_reason: str) -
         overlay_reason=overlay_host.REASON if config.overlay_driver == "host" else "",
         loopback_number=config.loopback_number,
         agent_version=oakctl.__version__,
+        release=HostLayout.version_of(os.path.realpath(sys.argv[0])),
+    )
+
+
+def with_containers(known: NodeFacts, found: ContainerFacts) -> NodeFacts:
+    """The facts with this word on containers."""
+    others = tuple(kind for kind in known.runtimes if kind != CONTAINER)
+    return replace(
+        known, runtimes=(*others, CONTAINER) if found.engine else others, containers=found
     )
 
 
