@@ -263,7 +263,7 @@ def _named(given: str, number: int) -> HostView:
     from oakctl.orchestration.root import names
 
     name, _, where = given.rpartition("=")
-    user, address, port = destination(where)
+    user, address, port = destination(where, unsaid=0)
     return HostView(names.check(name or f"host-{number}", "host"), address, port, user)
 
 
