@@ -1,4 +1,4 @@
-"""Base: the record of what is ours, the directories, and the node archive.
+"""Base: the record of what is ours, the directories, Python, and the node archive.
 
 Runs first on every host. The record comes before all else, so that a removal knows what to take
 away, however far a run came. The archive is uploaded once per version and unpacked beside itself,
@@ -7,39 +7,28 @@ and `current` is switched to it in one atomic move.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import bundle
+from oakctl.remote import bundle, playbook, release
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.residence import USER, Homeless
 from oakctl.remote.step import Remote, Step
 
 DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
 
-UNPACK = """
-import compileall, sys, zipfile
-archive, new, lib = sys.argv[1:]
-try:
-    zipfile.ZipFile(archive).extractall(new)
-except OSError as error:
-    sys.exit("%s: %s" % (error.filename or new, error.strerror or error))
-# Compiled files name their sources: as they will be, not where they are now.
-compileall.compile_dir(new, quiet=2, ddir=lib)
-"""
-
 
 def steps(role: str) -> list[Step]:
     """Steps for a host that gets `role` (worker, cluster)."""
-    archive = bundle.build()
-    version = bundle.version(archive.read_bytes())
+    built = bundle.build()
+    version = bundle.version(built.read_bytes())
     return [
         record(role),
         directories(),
         lingering(),
-        release(version, archive.read_bytes),
+        *playbook.steps("python", {}),
+        archive(version, built.read_bytes),
         switch(version),
     ]
 
@@ -92,51 +81,28 @@ def record(role: str) -> Step:
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.manifest, text(read(remote) | {role: ROLES[role]}))
 
-    return Step(f"base: record the role {role}", check, apply)
+    return Step(f"base: record the role {role}", check, apply, name="record")
 
 
-def release(version: str, content: Callable[[], bytes]) -> Step:
-    def complete(remote: Remote) -> str:
-        return f"{remote.layout.release(version)}/complete"
-
+def archive(version: str, content: Callable[[], bytes]) -> Step:
     def check(remote: Remote) -> str:
-        found = remote.run(f"test -f {quote(complete(remote))}", check=False)
-        return "" if found.exit_code == 0 else "missing"
+        return "" if release.is_there(remote, version) else "missing"
 
     def apply(remote: Remote) -> None:
-        folder = remote.layout.release(version)
-        remote.run(f"umask 077; mkdir -p {quote(folder)}")
-        remote.put(f"{folder}/oakctl-node.pyz", content())
-        remote.run(
-            "set -e; umask 077; "
-            f"folder={quote(folder)}; new=$folder/lib.$$; trap 'rm -rf \"$new\"' EXIT; "
-            f"{quote(remote.facts.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
-            "rm -rf $folder/lib; mv -T $new $folder/lib",
-            stdin=UNPACK.encode(),
-            timeout_s=120,
-        )
-        remote.put(complete(remote), json.dumps({"version": version}).encode())
+        release.install(remote, version, content())
 
-    return Step(f"base: node archive {version}", check, apply)
+    return Step(f"base: node archive {version}", check, apply, name="archive")
 
 
 def switch(version: str) -> Step:
-    def link(remote: Remote) -> str:
-        return str(remote.layout.prefix / "current")
+    """The release before stays there, to go back to; older ones go."""
 
     def check(remote: Remote) -> str:
-        now = remote.run(f"readlink {quote(link(remote))}", check=False).stdout.strip()
-        return "" if now == f"releases/{version}" else (f"{now or 'nothing'} is in force")
+        now = release.in_force(remote)
+        return "" if now == version else f"{now or 'nothing'} is in force"
 
     def apply(remote: Remote) -> None:
-        # The release before is kept, to go back to; what is older goes.
-        remote.run(
-            f"cd {quote(str(remote.layout.prefix))} || exit; old=$(readlink current); "
-            'if [ -n "$old" ]; then '
-            'ln -sfn "$old" previous.new && mv -T previous.new previous || exit; fi; '
-            f"ln -sfn releases/{version} current.new && mv -T current.new current || exit; "
-            'for each in releases/*; do case "$each" in '
-            f'releases/{version}|"$old") ;; *) rm -rf "$each" ;; esac; done'
-        )
+        release.switch(remote, version)
+        release.prune(remote)
 
     return Step("base: switch to it", check, apply)

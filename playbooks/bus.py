@@ -129,7 +129,7 @@ def configuration(cluster: str) -> Step:
         found = re.search(r"\$2b\$\d\d\$[./A-Za-z0-9]{53}", current)
         # A new hash of the same password would look like a change.
         known = found.group() if found and matches(secret, found.group()) else hashed(secret)
-        listen = bus_address(remote) or "0.0.0.0"
+        listen = bus_address(remote) or remote.facts.every_address
         return bus_server.render_config(listen, BUS_PORT, cluster, remote.layout, known).encode()
 
     def check(remote: Remote) -> str:
@@ -147,7 +147,7 @@ def configuration(cluster: str) -> Step:
 def connects(remote: Remote) -> bool:
     address = bus_address(remote) or "127.0.0.1"
     probe = f"import socket; socket.create_connection(({address!r}, {BUS_PORT}), 2).close()"
-    return remote.run(f"{quote(remote.facts.python)} -c {quote(probe)}", check=False).exit_code == 0
+    return remote.run(f"{quote(remote.python)} -c {quote(probe)}", check=False).exit_code == 0
 
 
 def port_free() -> Step:
@@ -199,7 +199,7 @@ def listening() -> Step:
             "        time.sleep(0.05)\n"
         )
         done = remote.run(
-            f"{quote(remote.facts.python)} -",
+            f"{quote(remote.python)} -",
             stdin=wait.encode(),
             timeout_s=LISTENS_WITHIN_S + 10,
             check=False,

@@ -57,7 +57,7 @@ def unit() -> Step:
         config = layout.etc("cluster.json")
         return Unit(
             "orchestrator",
-            (remote.facts.python, layout.archive, "cluster", "--config", config),
+            (remote.python, layout.archive, "cluster", "--config", config),
             environment=changes_with(remote, config, layout.etc("bus/ca.pem")),
         )
 

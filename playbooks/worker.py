@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from oakctl.model import wire
-from oakctl.model.config import BusAccess, Unit, WorkerConfig
+from oakctl.model.config import BusAccess, Unit, WorkerConfig, endpoint
 from oakctl.model.resources import Resources
 from oakctl.remote.bootstrap import WorkerInputs, bus_address
 from oakctl.remote.declared import declared_location, declared_resources
@@ -64,7 +64,7 @@ def config(remote: Remote, inputs: WorkerInputs) -> WorkerConfig:
         cluster=inputs.cluster,
         prefix=str(remote.layout.prefix),
         bus=BusAccess(
-            url=f"tls://{inputs.bus_address}:{inputs.bus_port}",
+            url=f"tls://{endpoint(inputs.bus_address, inputs.bus_port)}",
             tls_hostname=inputs.cluster,
             ca_file=ca_file(remote),
             user=inputs.worker,
@@ -102,7 +102,7 @@ def relay() -> Step:
 
     def wanted(remote: Remote) -> Unit:
         state = str(remote.layout.prefix / "state")
-        argv = (remote.facts.python, remote.layout.archive, "relay",
+        argv = (remote.python, remote.layout.archive, "relay",
                 "--state", state, "--number", str(number(remote)))  # fmt: skip
         return Unit("relay", argv, environment=changes_with(remote))
 
@@ -121,7 +121,7 @@ def agent() -> Step:
         read = (config, ca_file(remote), secret_file(remote))
         return Unit(
             "agent",
-            (remote.facts.python, layout.archive, "worker", "--config", config),
+            (remote.python, layout.archive, "worker", "--config", config),
             environment=changes_with(remote, *read),
         )
 

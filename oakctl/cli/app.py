@@ -13,7 +13,7 @@ from oakctl.cli import (
     diagnostics,
     event,
     fleet,
-    host,
+    host_commands,
     instance,
     lab,
     playbook,
@@ -39,7 +39,18 @@ app = typer.Typer(
 )
 
 top.register(app)
-for noun in (lab, host, fleet, cluster, worker, application, service, instance, event, playbook):
+for noun in (
+    lab,
+    host_commands,
+    fleet,
+    cluster,
+    worker,
+    application,
+    service,
+    instance,
+    event,
+    playbook,
+):
     app.add_typer(noun.app)
 
 

@@ -21,6 +21,7 @@ from oakctl.tui.viewmodels import words
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
+    from oakctl.sla import Checked
 
 app = noun("app", "Applications, and the descriptors they come from.")
 
@@ -88,7 +89,7 @@ def apply_(file: File, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT) ->
 
     async def main() -> None:
         async with session.root() as client:
-            artifacts = await _uploaded(client, checked.artifact_references(), base)
+            artifacts = await _uploaded(client, checked, base)
             result = await client.apply(ApplyRequest(text, artifacts))
             _tell_applied(result)
             if wait:
@@ -178,18 +179,22 @@ def _tell_applied(result: ApplyResult) -> None:
         diagnostics.say(f"{name} {'accepted' if name in result.created else 'is unchanged'}")
 
 
-async def _uploaded(client: RootClient, references: Sequence[str], base: Path) -> dict[str, str]:
+async def _uploaded(client: RootClient, checked: Checked, base: Path) -> dict[str, str]:
     """What each artifact reference of the descriptor became: reference → sha256."""
-    if not references:
+    if not checked.artifact_references():
         return {}
-    from oakctl.client import artifact
+    from oakctl.client import artifact, files
 
     cache = paths.cache_directory() / "artifacts"
     uploaded = {}
-    for reference in references:
-        packed = await asyncio.to_thread(artifact.resolve, reference, base, cache)
-        diagnostics.say(f"{reference}: {words.file_size(packed.size)}")
-        uploaded[reference] = await client.upload_artifact(packed.path)
+    plain = checked.file_references()
+    for reference in checked.artifact_references():
+        if reference in plain:
+            path = await asyncio.to_thread(files.pack, reference, base, cache)
+        else:
+            path = (await asyncio.to_thread(artifact.resolve, reference, base, cache)).path
+        diagnostics.say(f"{reference}: {words.file_size(path.stat().st_size)}")
+        uploaded[reference] = await client.upload_artifact(path)
     return uploaded
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, host_python, session
 from oakctl.cli.carrying_out import Begin, Manner, carry_out
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -67,10 +68,12 @@ def create(
     location: Where = None,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Make a host the orchestrator of a new cluster; carries on what was interrupted."""
+    host_python.given(python_archive)
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         return on, lambda trust: client.create_cluster(

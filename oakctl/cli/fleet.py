@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, host_python, session
 from oakctl.cli import output as stdout
-from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
+from oakctl.cli.grammar import (
+    AcceptNew,
+    AllowReboot,
+    Output,
+    PythonArchives,
+    SudoPasswordFile,
+    Yes,
+    examples,
+    noun,
+)
 from oakctl.cli.output import Format
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.views import HostView
@@ -81,8 +91,10 @@ def init(
 def plan(
     file: File = DEFAULT_FILE,
     prune: Prune = False,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Show how the fleet differs from the file, and what stands in the way on its hosts.
@@ -90,7 +102,7 @@ def plan(
     Nothing is changed. `-o wide` shows each step and every note. Ends with 0 when all of it can be
     applied, also when there is nothing to do.
     """
-    wanted = _read(file)
+    wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
 
     async def main() -> Plan:
         from oakctl.cli import fleet_looking
@@ -121,7 +133,9 @@ def apply(
     file: File = DEFAULT_FILE,
     prune: Prune = False,
     parallel: Parallel = DEFAULT_PARALLEL,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
+    python_archive: PythonArchives = None,
     yes: Yes = False,
     sudo_password_file: SudoPasswordFile = None,
     output: Output = Format.TABLE,
@@ -131,8 +145,8 @@ def apply(
     A host that fails does not stop the others. Newer releases go to one worker of a cluster at a
     time.
     """
-    wanted = _read(file)
-    again = f"oakctl fleet apply -f {file}"
+    wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
+    again = f"oakctl fleet apply -f {file}{' --allow-reboot' if allow_reboot else ''}"
 
     async def main() -> tuple[Plan, Outcome]:
         from oakctl.cli import fleet_looking
@@ -258,6 +272,18 @@ def _read(file: Path) -> Wanted:
     except OSError as error:
         raise OakError(f"{file} cannot be read: {error.strerror}") from error
     return reading.parse(content, file.resolve().parent)
+
+
+def _given(wanted: Wanted, archives: list[Path] | None) -> Wanted:
+    """Keep the Pythons of the file and of the command, for the hosts that need one."""
+    host_python.given([*(Path(file) for file in wanted.python_archives), *(archives or ())])
+    return wanted
+
+
+def _allowing(wanted: Wanted, reboots: bool) -> Wanted:
+    """The same, with every worker's host allowed to restart, or none."""
+    workers = tuple(replace(worker, allow_reboot=reboots) for worker in wanted.workers)
+    return replace(wanted, workers=workers)
 
 
 async def _agreed(

@@ -1,4 +1,4 @@
-"""What a look at a fleet may have to ask a person: keys that are new, passwords for sudo.
+"""What a look at a fleet may have to ask a person: locked and new keys, passwords for sudo.
 
 Belongs here: the questions, each once for all hosts that raise it. Does not belong here: the look
 (`oakctl.fleet.looking`), the commands (`cli.fleet`).
@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, session
+from oakctl.cli.answers import UNKNOWN_KEY, Answers
 from oakctl.model.views import HostView
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ async def look(
     seen = await looking.look(client, wanted, accept_new=trusted)
     if not diagnostics.can_prompt():
         return seen
+    answers = Answers(client)
+    while [fault for fault in _faults(seen) if await answers.settle_way(fault.message)]:
+        seen = await looking.look(client, wanted, accept_new=trusted)
     unknown = _unknown_keys(seen)
     if unknown and await _trusted(unknown):
         trusted = {*trusted, *(fault.host for fault in unknown)}
@@ -50,13 +54,14 @@ async def look(
     return seen
 
 
-def _unknown_keys(seen: Seen) -> list[Fault]:
-    found = {
-        fault.host: fault
-        for each in seen.checks.values()
-        if (fault := each.fault) is not None and waiting.UNKNOWN_KEY in fault.message
-    }
+def _faults(seen: Seen) -> list[Fault]:
+    """Why hosts could not be asked, once for each host."""
+    found = {fault.host: fault for each in seen.checks.values() if (fault := each.fault)}
     return list(found.values())
+
+
+def _unknown_keys(seen: Seen) -> list[Fault]:
+    return [fault for fault in _faults(seen) if UNKNOWN_KEY in fault.message]
 
 
 async def _trusted(unknown: Sequence[Fault]) -> bool:

@@ -42,6 +42,9 @@ def plan_lines(plan: Plan, *, steps: bool) -> Iterator[str]:
         yield f"{host}:"
         for change in changes:
             yield from _change_lines(change, steps)
+    for step in plan.restarts:
+        word = "restarts" if step.state == "planned" else "a restart is needed"
+        yield f"{step.host}: {word}: {step.step}: {step.message}"
     if plan.extras:
         yield "not in the file, and kept (--prune removes it):"
         yield from (f"  {change.kind} {change.name}" for change in plan.extras)

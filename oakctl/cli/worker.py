@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, host_python, session
 from oakctl.cli.carrying_out import Begin, Manner, carry_out
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    AllowReboot,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -24,7 +26,7 @@ from oakctl.cli.grammar import (
 )
 from oakctl.cli.output import Column, Format, listing, record
 from oakctl.errors import NotFound, UsageError
-from oakctl.model.node import NodeFacts
+from oakctl.model.node import ContainerFacts, NodeFacts
 from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Resources
 from oakctl.model.views import WorkerView
@@ -107,8 +109,14 @@ def add(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
     ] = None,
     location: Where = None,
+    docker: Annotated[
+        bool,
+        typer.Option("--docker", help="Install the distribution's Docker where there is none."),
+    ] = False,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -116,6 +124,7 @@ def add(
     contribution = Resources(
         vcpus=vcpus, memory_mb=memory, storage_mb=storage, vgpus=vgpus, vtpus=vtpus
     )
+    host_python.given(python_archive)
     request = WorkerAdd(
         name=name,
         cluster=cluster,
@@ -124,6 +133,8 @@ def add(
         declared=tuple(declared or ()),
         location=location,
         labels=_labels(label or []),
+        docker=docker,
+        allow_reboot=allow_reboot,
     )
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
@@ -239,6 +250,15 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     return labels
 
 
+def _containers(facts: ContainerFacts) -> str:
+    if not facts.engine:
+        return f"none: {facts.reason}" if facts.reason else "none"
+    granted = [name for name, value in vars(facts.grants).items() if value]
+    parts = [facts.engine, facts.platform]
+    parts += [f"GPUs by {facts.gpus}"] if facts.gpus else []
+    return ", ".join((*parts, f"granted: {', '.join(granted) or 'nothing'}"))
+
+
 def _fields(view: WorkerView) -> list[tuple[str, str]]:
     fields = [
         ("name", view.name),
@@ -266,6 +286,7 @@ def _fields(view: WorkerView) -> list[tuple[str, str]]:
             ("system", facts.system),
             ("python", facts.python),
             ("runtimes", ", ".join(facts.runtimes)),
+            ("containers", _containers(facts.containers)),
             ("location", words.place(facts.location)),
             ("address", facts.address or "-"),
             ("overlay", ": ".join(filter(None, (facts.overlay_driver, facts.overlay_reason)))),

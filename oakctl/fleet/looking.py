@@ -95,4 +95,4 @@ def _plans(wanted: Wanted, accept_new: Collection[str]) -> list[tuple[Key, PlanR
 def _checked(plan: HostPlan) -> Checked:
     if plan.fault:
         return Checked(fault=Fault(plan.host, plan.fault, plan.hint, plan.exit_code, plan.details))
-    return Checked(plan.missing)
+    return Checked(plan.missing, restarts=tuple(step for step in plan.steps if step.reboots))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from oakctl.errors import ExitCode
 from oakctl.fleet.state import Fault, Key
-from oakctl.model.views import HostFinding
+from oakctl.model.views import HostFinding, StepEvent
 
 REGISTER = "register"  # a host gets its name
 CREATE = "create"
@@ -52,6 +52,7 @@ class Plan:
     faults: tuple[Fault, ...] = ()  # hosts that could not be looked at
     findings: tuple[HostFinding, ...] = ()  # about all hosts, worst first
     unchanged: int = 0  # hosts, clusters and workers that are as described
+    restarts: tuple[StepEvent, ...] = ()  # of hosts: planned, or skipped as not agreed to
 
     @property
     def is_empty(self) -> bool:

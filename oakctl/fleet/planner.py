@@ -50,6 +50,7 @@ def plan(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
         faults=_faults(seen),
         findings=seen.findings,
         unchanged=len(found) - len(changes),
+        restarts=tuple(step for each in seen.checks.values() for step in each.restarts),
     )
 
 

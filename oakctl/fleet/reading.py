@@ -29,7 +29,7 @@ from oakctl.sla.reading import read
 def parse(text: str | bytes, folder: Path) -> Wanted:
     """What the file asks for; raises UsageError with every fault as a detail.
 
-    A relative `identity_file` is looked for below `folder`, the file's own.
+    A relative `identity_file` or `python_archive` is looked for below `folder`, the file's own.
     """
     file, faults = check(text)
     if file is None or faults:
@@ -66,6 +66,7 @@ def wanted(file: FleetFile, folder: Path) -> Wanted:
             declared=tuple(sorted(worker.declared)),
             location=worker.location.value() if worker.location else None,
             labels=dict(worker.labels),
+            docker=worker.docker,
         )
         for cluster in file.clusters
         for worker in cluster.workers
@@ -80,14 +81,17 @@ def wanted(file: FleetFile, folder: Path) -> Wanted:
         for each in file.clusters
     ]
     hosts = tuple(_host(host, folder) for host in file.hosts)
-    return Wanted(hosts, tuple(clusters), tuple(workers))
+    archives = tuple(_file(path, folder) for path in file.python_archive)
+    return Wanted(hosts, tuple(clusters), tuple(workers), archives)
 
 
 def _host(host: HostSection, folder: Path) -> HostView:
-    key = ""
-    if host.identity_file:
-        key = str((folder / Path(host.identity_file).expanduser()).resolve())
+    key = _file(host.identity_file, folder) if host.identity_file else ""
     return HostView(host.name, host.address, host.port, host.user, key, tuple(host.jump))
+
+
+def _file(name: str, folder: Path) -> str:
+    return str((folder / Path(name).expanduser()).resolve())
 
 
 def _finding(detail: Any) -> Finding:

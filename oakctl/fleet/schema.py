@@ -52,8 +52,14 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _several(value: Any) -> Any:
+    """One file may stand without a list around it."""
+    return [value] if isinstance(value, str) else value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Filled = Annotated[str, Field(min_length=1)]
+Files = Annotated[list[Filled], BeforeValidator(_several)]
 Label = Annotated[str, BeforeValidator(_text)]
 
 
@@ -112,6 +118,7 @@ class WorkerSection(Section):
     contribution: ContributionSection = ContributionSection()
     declared: list[str] = Field(default_factory=list)
     labels: dict[Filled, Label] = Field(default_factory=dict)
+    docker: bool = False
     location: Place = None
 
 
@@ -130,3 +137,4 @@ class FleetFile(Section):
 
     hosts: list[HostSection]
     clusters: list[ClusterSection] = Field(default_factory=list)
+    python_archive: Files = Field(default_factory=list)

@@ -22,6 +22,7 @@ class Wanted:
     hosts: tuple[HostView, ...] = ()
     clusters: tuple[ClusterCreate, ...] = ()
     workers: tuple[WorkerAdd, ...] = ()
+    python_archives: tuple[str, ...] = ()  # files, absolute: for hosts whose own Python is too old
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Checked:
 
     missing: tuple[StepEvent, ...] = ()
     fault: Fault | None = None
+    restarts: tuple[StepEvent, ...] = ()  # of the host, planned or not agreed to
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ EXAMPLE = """\
 #     host: HOST
 #     contribution: {vcpus: 2, memory_mb: 1024}   # absent: what the host has
 #     labels: {room: hall}
+#     docker: true                    # Docker from the distribution, where there is none
+# python_archive: cpython-install_only.tar.gz   # pushed where the host's own Python is too old
 """
 
 
@@ -127,6 +129,7 @@ def _worker(worker: WorkerAdd) -> dict[str, Any]:
         "contribution": _filled(asdict(worker.contribution)),
         "declared": list(worker.declared),
         "labels": dict(worker.labels),
+        "docker": worker.docker,
         "location": _place(worker.location),
     }
     return _filled(plain)

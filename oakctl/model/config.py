@@ -15,6 +15,11 @@ from oakctl.model.resources import Location, Resources
 BUS_PORT = 4222
 
 
+def endpoint(address: str, port: int) -> str:
+    """Address and port as they stand in a URL: "10.0.0.5:4222", "[fd00::5]:4222"."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @dataclass(frozen=True)
 class BusAccess:
     """How to reach a bus and who one is there."""
@@ -44,6 +49,7 @@ class WorkerConfig:
     loopback_number: int | None = None
     cgroup_root: str = ""  # where limits may be set; empty: probe
     heartbeat_s: float = 1.0
+    docker_socket: str = ""  # empty: the usual one, and in a loopback lab none
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class HostLayout:
     releases/<version>/oakctl-node.pyz   one directory per node archive
     current -> releases/<version>        switched atomically
     bin/nats-server                      the bus server
+    python/<start of sha256>/bin/python3 a Python that was pushed, where the host's own is too old
+    python/current -> <start of sha256>  the one in use
     etc/                                 configuration, 0700; secrets 0600
     etc/units/<name>.json                units of the `plain` supervisor
     state/                               durable state of bus, orchestrator and agent
@@ -111,6 +119,10 @@ class HostLayout:
     def nats_server(self) -> str:
         """The bus server's program."""
         return str(self.prefix / "bin" / "nats-server")
+
+    def python(self, name: str) -> str:
+        """The program of a Python that was pushed."""
+        return str(self.prefix / "python" / name / "bin" / "python3")
 
     @property
     def manifest(self) -> str:
@@ -136,6 +148,11 @@ class HostLayout:
     def bus_pid(self) -> str:
         """Where nats-server writes its process id; SIGHUP to it reloads the users."""
         return self.run("bus.pid")
+
+    @property
+    def grants(self) -> str:
+        """What containers may have of this host (`ContainerGrants`); its operator writes it."""
+        return self.etc("grants.json")
 
     @staticmethod
     def version_of(program: str) -> str:

@@ -12,6 +12,33 @@ from oakctl.model.resources import Location, Resources
 
 
 @dataclass(frozen=True)
+class ContainerGrants:
+    """What containers may have of a host. Its operator gives it, in `etc/grants.json` there.
+
+    Without that file they get nothing of this. Where `vgpu_devices` or `vtpu_devices` are given,
+    a vgpu or vtpu of the node is one of these device nodes.
+    """
+
+    privileged: bool = False
+    capabilities: tuple[str, ...] = ()  # without CAP_: "NET_ADMIN"
+    devices: tuple[str, ...] = ()  # "/dev/ttyUSB0"
+    host_paths: tuple[str, ...] = ()  # these and all below; "/srv/models:ro" only to read
+    vgpu_devices: tuple[str, ...] = ()
+    vtpu_devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """What a node can do with containers."""
+
+    engine: str = ""  # "Docker 20.10.24, API 1.41"; empty: no containers here
+    reason: str = ""  # why there are none, in words
+    platform: str = ""  # "linux/amd64": which images run here
+    gpus: str = ""  # how a container gets a GPU: "nvidia", "jetson", "devices"; empty: it doesn't
+    grants: ContainerGrants = ContainerGrants()
+
+
+@dataclass(frozen=True)
 class NodeFacts:
     """What a worker offers. `capacity` is what it contributes, not what the machine has."""
 
@@ -31,6 +58,7 @@ class NodeFacts:
     loopback_number: int | None = None  # even N: services on 127.N.x.y, instances on 127.N+1.x.y
     agent_version: str = ""
     overlay_reason: str = ""  # what the overlay cannot do here, in words
+    containers: ContainerFacts = ContainerFacts()
     release: str = ""  # the version of the node archive that the agent runs from
 
 

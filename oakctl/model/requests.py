@@ -21,10 +21,12 @@ class ApplyRequest:
 
 @dataclass(frozen=True)
 class HostCheckRequest:
-    """Look at these hosts; none named: at all."""
+    """Look at these hosts; none named: at all. With an orchestrator, also whether the others
+    reach the port of a bus on it."""
 
     hosts: tuple[str, ...] = ()
     accept_new: bool = False
+    orchestrator: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class WorkerAdd:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     accept_new: bool = False
+    docker: bool = False  # the host shall have Docker: the distribution's, where it has none
+    allow_reboot: bool = False  # where a change of the host takes effect by that alone
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class PlaybookRun:
     host: str
     settings: dict[str, str] = field(default_factory=dict)
     accept_new: bool = False
+    allow_reboot: bool = False
 
 
 @dataclass(frozen=True)

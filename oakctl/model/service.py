@@ -21,6 +21,28 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """Storage inside a container: a volume with a name on its node, or a path of the host."""
+
+    source: str  # a name; or a path, which begins with "/"
+    target: str  # absolute, inside the container
+    read_only: bool = False
+
+    @property
+    def of_host(self) -> bool:
+        """Whether it is a path of the host, which that host's operator has to allow."""
+        return self.source.startswith("/")
+
+
+@dataclass(frozen=True)
+class AddedFiles:
+    """Files that are put into a container before it starts."""
+
+    artifact: str  # sha256 of a tar.gz
+    target: str  # the folder inside the container, absolute
+
+
+@dataclass(frozen=True)
 class Constraint:
     """A condition of the SLA on where a service may run (Oakestra SLA v2, `constraints`).
 
@@ -129,6 +151,11 @@ class ServiceSpec:
     pull: str = "missing"  # never, missing, always
     restart: RestartPolicy = RestartPolicy()
     autoscale: Autoscale | None = None
+    volumes: tuple[Volume, ...] = ()
+    added_files: tuple[AddedFiles, ...] = ()
+    capabilities: tuple[str, ...] = ()  # of a container, without CAP_: "NET_ADMIN"
+    devices: tuple[str, ...] = ()  # of the host, in a container: "/dev/ttyUSB0"
+    read_only: bool = False  # a container's root file system
     grace_s: float = 5.0  # seconds between the request to stop and the kill
     not_enforced: tuple[str, ...] = ()  # fields accepted but not enforced, in words
     labels: dict[str, str] = field(default_factory=dict)
@@ -137,6 +164,12 @@ class ServiceSpec:
     def name(self) -> str:
         """The service's own name, without application and namespaces."""
         return self.job_name.split(".")[2]
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """The sha256 of every artifact that an instance needs: its program, or added files."""
+        added = tuple(files.artifact for files in self.added_files)
+        return (self.code, *added) if self.virtualization == "process" else added
 
     def all_ports(self) -> tuple[Port, ...]:
         """Every port that a service address of this service leads to."""

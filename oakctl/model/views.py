@@ -73,6 +73,9 @@ class StepEvent:
     state: str  # planned, running, done, skipped, failed
     message: str = ""
     seconds: float = 0.0
+    reboots: bool = False  # of a planned one: the host restarts in it
+    done_bytes: int = 0  # of an upload that goes on
+    total_bytes: int = 0  # 0: it is none
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class HostPlan:
     def missing(self) -> tuple[StepEvent, ...]:
         """The steps that would change something."""
         return tuple(step for step in self.steps if step.state == "planned")
+
+    @property
+    def withheld(self) -> tuple[StepEvent, ...]:
+        """The restarts of the host that are needed, and were not agreed to."""
+        return tuple(step for step in self.steps if step.reboots and step.state == "skipped")
 
 
 @dataclass(frozen=True)

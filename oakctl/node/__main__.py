@@ -53,9 +53,11 @@ def _relay(arguments: argparse.Namespace) -> int:
 
 
 def _clear(arguments: argparse.Namespace) -> int:
-    from oakctl.orchestration.worker.clear import clear
+    from oakctl.orchestration.worker.clear import clear, clear_containers
 
-    sys.stdout.write(f"{clear(arguments.prefix)} processes ended\n")
+    containers = clear_containers(arguments.prefix)
+    words = f"{clear(arguments.prefix)} processes ended"
+    sys.stdout.write(f"{words}, {containers} containers removed\n" if containers else f"{words}\n")
     return 0
 
 

@@ -11,15 +11,23 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from oakctl.errors import OakError, Unreachable
 from oakctl.model.config import BUS_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
-from oakctl.remote import connection, hooks, playbook, residence, runner
+from oakctl.remote import (
+    connection,
+    devices,
+    hooks,
+    interpreter,
+    playbook,
+    residence,
+    runner,
+)
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import host_lock
@@ -69,6 +77,8 @@ class WorkerInputs:
     declared: tuple[str, ...] = ()
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    docker: bool = False  # the host shall have it
+    allow_reboot: bool = False
 
 
 def cluster_plan(inputs: ClusterInputs) -> list[Step]:
@@ -77,13 +87,21 @@ def cluster_plan(inputs: ClusterInputs) -> list[Step]:
         *_steps("base", "cluster"),
         *_steps("bus", inputs),
         *_steps("cluster", inputs),
+        tidy_python(),
     ]
     return hooks.woven(plan)
 
 
-def worker_plan(inputs: WorkerInputs) -> list[Step]:
-    """Every step that makes a worker, to be shown or run."""
-    return hooks.woven([*_steps("base", "worker"), *_steps("worker", inputs)])
+def worker_plan(inputs: WorkerInputs, remote: Remote) -> list[Step]:
+    """Every step that makes a worker of this host, to be shown or run."""
+    found = devices.playbooks_for(remote.facts, remote.residence, docker=inputs.docker)
+    plan = [
+        *(step for name in found for step in playbook.steps(name, {})),
+        *_steps("base", "worker"),
+        *_steps("worker", inputs),
+        tidy_python(),
+    ]
+    return hooks.woven(plan)
 
 
 def removal_plan(role: str) -> list[Step]:
@@ -105,7 +123,7 @@ def bootstrap_cluster(
         address = bus_address(remote)
         certificate = remote.read(remote.layout.etc("bus/ca.pem")) or b""
         return ClusterAccess(
-            bus_address=address or target.address,
+            bus_address=address or remote.address,
             bus_port=BUS_PORT,
             tunnel_host=address or "127.0.0.1",
             tunnel_port=BUS_PORT,
@@ -119,7 +137,8 @@ def bootstrap_worker(
 ) -> HostFacts:
     """Make the host a worker; raises the OakError of the step that failed."""
     with _held(target, report, cancelled) as remote:
-        runner.run(worker_plan(inputs), remote, report, cancelled)
+        plan = worker_plan(inputs, remote)
+        runner.run(plan, remote, report, cancelled, allow_reboot=inputs.allow_reboot)
         return remote.facts
 
 
@@ -131,19 +150,30 @@ def look(target: Target) -> HostFacts:
     with connection.open_fabric(target) as remote:
         if target.sudo_password:
             remote.require_rights()
+        return with_pushed_python(remote)
+
+
+def with_pushed_python(remote: FabricRemote) -> HostFacts:
+    """The facts, and the Python that we pushed earlier where that can be seen."""
+    found = remote.residence
+    hidden = isinstance(found, Homeless) or (
+        found.as_root and remote.facts.privilege == "sudo-password" and not remote.has_password
+    )
+    if remote.facts.python or hidden:
         return remote.facts
+    return replace(remote.facts, python_there=remote.python_there)
 
 
 def remove(target: Target, role: str, report: Report, cancelled: threading.Event) -> None:
     """Take `role` off the host; with its last role goes everything of ours. Twice is fine."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
-        if isinstance(remote.residence, Homeless):
-            report(_event(remote, "host: found", f"nothing of ours: {remote.residence.reason}"))
+        found = residence.where_to_remove(remote.name, remote.facts, remote.residence)
+        if found is None:
+            report(_event(remote, "host: found", "nothing of ours is there"))
             return
-        if remote.residence.as_root:
+        if found.as_root:
             remote.require_rights()
-        # Without Python nothing of ours runs there, and nothing can hold the lock.
-        with host_lock(remote) if remote.facts.python else nullcontext():
+        with host_lock(remote):
             runner.run(removal_plan(role), remote, report, cancelled)
 
 
@@ -157,6 +187,14 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
 
 
 @dataclass(frozen=True)
+class Look:
+    """A plan for a host, made when that is there to be asked."""
+
+    plan: Callable[[Remote], list[Step]]
+    allow_reboot: bool = False
+
+
+@dataclass(frozen=True)
 class Survey:
     """What a host is, and for each plan what running it would do, or why that cannot be said."""
 
@@ -164,21 +202,19 @@ class Survey:
     plans: tuple[tuple[StepEvent, ...] | OakError, ...]
 
 
-def survey(target: Target, plans: Sequence[Callable[[], list[Step]]]) -> Survey:
+def survey(target: Target, looks: Sequence[Look]) -> Survey:
     """Look at a host; nothing is changed there, not even a lock made.
 
     A password that was given for sudo is tried, once: raises WrongPassword.
     """
     with connection.open_fabric(target) as remote:
-        return Survey(remote.facts, tuple(_looked(plan, remote) for plan in plans))
+        return Survey(with_pushed_python(remote), tuple(_looked(each, remote) for each in looks))
 
 
-def _looked(
-    plan: Callable[[], list[Step]], remote: FabricRemote
-) -> tuple[StepEvent, ...] | OakError:
+def _looked(look: Look, remote: FabricRemote) -> tuple[StepEvent, ...] | OakError:
     try:
         _require_usable(remote)
-        return tuple(runner.look(plan(), remote))
+        return tuple(runner.look(look.plan(remote), remote, allow_reboot=look.allow_reboot))
     except (WrongPassword, Unreachable):
         raise
     except OakError as error:
@@ -206,11 +242,13 @@ def run_playbook(
     settings: Mapping[str, str],
     report: Report,
     cancelled: threading.Event,
+    *,
+    allow_reboot: bool = False,
 ) -> None:
     """Run one playbook, ours or the user's; raises the OakError of the step that failed."""
     plan = playbook_plan(name, settings)
     with _held(target, report, cancelled) as remote:
-        runner.run(plan, remote, report, cancelled)
+        runner.run(plan, remote, report, cancelled, allow_reboot=allow_reboot)
 
 
 def admit(remote: FabricRemote, report: Report) -> None:
@@ -221,6 +259,7 @@ def admit(remote: FabricRemote, report: Report) -> None:
     found = _require_usable(remote)
     choice = f"{found.supervisor}, below {found.prefix}: {found.reason}"
     report(_event(remote, "host: found", choice))
+    report(_event(remote, "host: python", remote.interpreter.reason))
 
 
 def _require_usable(remote: FabricRemote) -> Residence:
@@ -228,6 +267,8 @@ def _require_usable(remote: FabricRemote) -> Residence:
     require_clock(remote.name, remote.facts)
     if found.as_root:
         remote.require_rights()
+    place = residence.place_of(remote.facts, found)
+    interpreter.require_room(remote.name, remote.interpreter, place, found.prefix)
     return found
 
 
@@ -253,6 +294,11 @@ def bus_address(remote: Remote) -> str:
     return remote.facts.environment.get("OAKCTL_HOST_ADDRESS", "")
 
 
-def _steps(name: str, argument: object) -> list[Step]:
-    steps: list[Step] = playbook.load(name).steps(argument)
-    return steps
+def tidy_python() -> Step:
+    """What is done when everything of a role runs by the interpreter in use."""
+    step: Step = playbook.load("python").tidy()
+    return step
+
+
+def _steps(name: str, inputs: object) -> list[Step]:
+    return playbook.steps_for(name, inputs)

@@ -12,34 +12,48 @@ import logging
 import secrets
 import shlex
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import fabric
-
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence, uploads
+from oakctl.remote import (
+    facts,
+    interpreter,
+    privilege,
+    python_cache,
+    reboot,
+    residence,
+    shells,
+    uploads,
+)
 from oakctl.remote.channels import (
     LOST,
+    MOST_OUTPUT,
     Channels,
     Ended,
-    NoneFree,
     Progress,
+    Stdin,
     end_command,
     no_progress,
 )
-from oakctl.remote.dialling import dial, hang_up
+from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
-from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
+from oakctl.remote.sessions import NoneFree
+from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
+from oakctl.remote.streaming import Lines, Listener
 from oakctl.remote.target import Target
 
-SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
-TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
+IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
+IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
+SLOWEST_LINK = 50_000  # bytes per second, for those
+TRIAL_DEADLINE_S = 90.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
 
 log = logging.getLogger(__name__)
@@ -51,7 +65,7 @@ def open_fabric(target: Target) -> FabricRemote:
     Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
     us in. Blocks: for threads.
     """
-    remote = FabricRemote(target, dial(target))
+    remote = FabricRemote(Line(target))
     try:
         remote.facts  # noqa: B018 - a host that cannot answer is found out here
     except BaseException:
@@ -66,15 +80,17 @@ class FabricRemote:
     `close` may be called by another thread: what runs is then cut off and raises Cancelled.
     """
 
-    def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
-        self._target = target
-        self._chain = chain
-        self._channels = Channels(chain[-1])
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._target = line.target
+        self._channels = Channels(line.connection, self._target.where)
         self._closed = threading.Event()
         self._trying = threading.Lock()
-        self.sending: Progress = no_progress  # told of every `put` that has no `progress`
         self._believed = False
         self._wrong: OakError | None = None
+        self.after_renewal: list[Callable[[], None]] = []
+        self._listener: Tell | None = None
+        self._running: set[str] = set()  # marks of commands
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -106,6 +122,29 @@ class FabricRemote:
     def residence(self) -> Residence | Homeless:
         """Where we live there, or why we cannot."""
         return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password for sudo was given."""
+        return bool(self._target.sudo_password)
+
+    @cached_property
+    def python_there(self) -> str:
+        """The folder of the Python that was pushed earlier and is in use; empty: none."""
+        link = shlex.quote(str(self.layout.prefix / "python/current"))
+        return self.run(f"readlink {link}", check=False).stdout.strip()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The Python to use there; raises OakError where there is none."""
+        there = "" if self.facts.python else self.python_there
+        chosen = interpreter.choose(self.facts, python_cache.listed(), there)
+        return interpreter.required(self.name, chosen)
+
+    @property
+    def python(self) -> str:
+        """See `Remote`."""
+        return self.interpreter.path(self.layout)
 
     @cached_property
     def layout(self) -> HostLayout:
@@ -147,6 +186,21 @@ class FabricRemote:
         """See `Remote`."""
         return self._execute(command, stdin, timeout_s, root=True, check=check)
 
+    def stream(
+        self, command: str, listener: Listener, *, timeout_s: float, sudo: bool = False
+    ) -> int:
+        """Run `command` as the login user, or the superuser, and tell each line as it comes.
+
+        Returns its exit code. Raises as `run` does, CommandFailed excepted.
+        """
+        done = self._execute(command, b"", timeout_s, root=sudo, check=False, listener=listener)
+        return done.exit_code
+
+    def end_commands(self) -> None:
+        """End on the host what runs there for us; raises nothing."""
+        for mark in tuple(self._running):
+            self._end(mark)
+
     def require_rights(self) -> None:
         """Try the password where one is needed, once for this connection.
 
@@ -167,11 +221,12 @@ class FabricRemote:
         if not self._target.sudo_password:
             raise self._named(privilege.missing(self.facts))
         trial = privilege.trial(self._target.sudo_password)
-        done = self._execute(
-            trial.command, trial.preamble, TRIAL_DEADLINE_S, label="sudo true", check=False
-        )
+        done = self._ended(trial, b"", TRIAL_DEADLINE_S, label="sudo true")
+        if done.late:
+            raise _too_late(self.name, "sudo true", TRIAL_DEADLINE_S)
         if done.exit_code != 0:
-            self._wrong = self._named(privilege.refusal(self.facts, done.stderr))
+            said = done.stderr.replace(trial.asking, "")
+            self._wrong = self._named(privilege.refusal(self.facts, said))
             raise self._wrong
 
     @property
@@ -189,7 +244,7 @@ class FabricRemote:
         return kind(f"{self.name}: {error.message}", hint=error.hint, details=error.details)
 
     def put(
-        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress | None = None
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = no_progress
     ) -> None:
         """See `Remote`. One round trip, and no SFTP server needed, which small systems lack."""
         folder = PurePosixPath(path).parent
@@ -197,12 +252,20 @@ class FabricRemote:
             "set -e; umask 077; "
             f"path={shlex.quote(path)}; part=$path.{secrets.token_hex(4)}.part; "
             f"mkdir -p -- {shlex.quote(str(folder))}; "
-            """trap 'rm -f -- "$part"' EXIT; cat >"$part"; """
+            # What a run left that was cut off; the host's lock says that none is under way.
+            'rm -f -- "$path".????????.part; '
+            """trap 'rm -f -- "$part"' EXIT; trap 'exit 65' HUP INT PIPE TERM; cat >"$part"; """
             f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
-            f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
+            # On the disk before it has its name: after a power cut a file is whole or not there.
+            f'chmod {mode:o} "$part"; sync -- "$part"; mv -f -- "$part" "$path"'
         )
-        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
+        timeout_s = IDLE_S + min(len(content), IN_FLIGHT) / SLOWEST_LINK
+
+        def sent(done: int, total: int) -> None:
+            progress(done, total)
+            self.tell(PurePosixPath(path).name, done, total)
+
         with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
             self._execute(
                 command,
@@ -210,7 +273,7 @@ class FabricRemote:
                 timeout_s,
                 root=self._owner_is_root,
                 label=f"put {path}",
-                progress=progress or self.sending,
+                progress=sent,
             )
 
     def read(self, path: str) -> bytes | None:
@@ -238,17 +301,51 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._channels.open(COMMAND_DEADLINE_S)
-            channel.exec_command(wrapped.command)
-            channel.sendall(wrapped.preamble)
+            return self._channels.attend(wrapped.command, _stdin(wrapped), COMMAND_DEADLINE_S)
+        except NoneFree as error:
+            raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
             raise self._lost(command) from error
-        return channel
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """See `Remote`."""
+        if self._listener is not None:
+            self._listener(message, done, total)
+
+    def listen(self, listener: Tell | None) -> None:
+        """See `Remote`."""
+        self._listener = listener
+
+    def reboot(self) -> None:
+        """See `Remote`."""
+        reboot.carry_out(self)
+
+    def redial(self) -> None:
+        """Give the connection up and open another; raises Unreachable, Cancelled."""
+        self._line.close()
+        self.pause(0)
+        self._line = Line(self._target)
+        self._channels = Channels(self._line.connection, self._target.where)
+        self.pause(0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Cancelled once `close` was called."""
+        if self._closed.wait(seconds):
+            self._line.close()
+            raise Cancelled(f"{self.name}: stopped while it was waited for")
+
+    def renew(self) -> None:
+        """Forget what was found out on an earlier connection, and do what was asked for then."""
+        for name in ("facts", "residence", "interpreter", "python_there"):
+            self.__dict__.pop(name, None)
+        self.facts  # noqa: B018 - who we are there is needed for every command
+        for again in self.after_renewal:
+            again()
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
-        hang_up(self._chain)
+        self._line.close()
 
     def _execute(
         self,
@@ -261,24 +358,39 @@ class FabricRemote:
         encoding: str = "utf-8",
         check: bool = True,
         progress: Progress = no_progress,
+        listener: Listener | None = None,
     ) -> Completed:
         label = label or command
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
-        script = f"echo {mark}; echo {mark} >&2\n{command}"
+        script = f"echo {mark}; echo {mark} >&2; {shells.one_line(command)}"
         wrapped = self._wrapped(script, root)
-        result = self._ended(
-            wrapped.command,
-            wrapped.preamble + stdin,
-            timeout_s,
-            label=label,
-            encoding=encoding,
-            progress=progress,
-        )
+        sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
+        self._running.add(mark)
+        try:
+            result = self._ended(
+                wrapped,
+                stdin,
+                timeout_s,
+                label=label,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
+            )
+        finally:
+            self._running.discard(mark)
+        for sink in sinks or ():
+            sink.close()
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
         if result.late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
+        if result.flooded:
+            self._end(mark)
+            raise OakError(
+                f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
+                hint=f"see what it says: oakctl host ssh {self.name}",
+            )
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
@@ -298,7 +410,7 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.sh(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)
@@ -307,18 +419,24 @@ class FabricRemote:
 
     def _ended(
         self,
-        command: str,
+        wrapped: Wrapped,
         stdin: bytes,
         timeout_s: float,
         *,
         label: str,
         encoding: str = "utf-8",
         progress: Progress = no_progress,
+        sinks: tuple[Lines, Lines] | None = None,
     ) -> Ended:
         """What came of a command, with what may go wrong on the way in words."""
         try:
             return self._channels.run(
-                command, stdin, timeout_s, encoding=encoding, progress=progress
+                wrapped.command,
+                _stdin(wrapped, stdin),
+                timeout_s,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
             )
         except NoneFree as error:
             raise _too_late(self.name, label, timeout_s) from error
@@ -328,7 +446,7 @@ class FabricRemote:
     def _end(self, mark: str) -> None:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
         try:
-            self._ended(end_command(mark), b"", COMMAND_DEADLINE_S, label="kill")
+            self._ended(Wrapped(end_command(mark)), b"", COMMAND_DEADLINE_S, label="kill")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 
@@ -339,6 +457,10 @@ class FabricRemote:
             f"{self.name}: the connection was lost during `{_first_line(label)}`",
             hint="run it again: it carries on where it ended",
         )
+
+
+def _stdin(wrapped: Wrapped, content: bytes = b"") -> Stdin:
+    return Stdin(wrapped.go + content, wrapped.password, wrapped.ready, wrapped.asking)
 
 
 def _too_late(host: str, label: str, timeout_s: float) -> DeadlineExceeded:

@@ -6,16 +6,18 @@ Does not belong here: running steps (`runner`), or what they do (`playbooks/`).
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import inspect
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from oakctl import paths
 from oakctl.errors import NotFound, OakError, UsageError
-from oakctl.remote import resources
+from oakctl.remote import outline, resources
+from oakctl.remote.outline import Outline
 from oakctl.remote.step import Step
 
 # Playbooks that get what the root alone knows (credentials, addresses) → who runs them.
@@ -52,17 +54,31 @@ def steps(name: str, settings: Mapping[str, str]) -> list[Step]:
     Raises NotFound, and UsageError when the settings are not what the playbook takes or the
     playbook is not one.
     """
-    function = load(name).steps
-    _check_settings(name, function, settings)
+    module = load(name)
+    _check_settings(name, module.steps, settings)
+    return _made(name, module, lambda: module.steps(**settings))
+
+
+def steps_for(name: str, inputs: object) -> list[Step]:
+    """As `steps`, for the playbooks of roles, which take what the root knows."""
+    module = load(name)
+    return _made(name, module, lambda: module.steps(inputs))
+
+
+def _made(name: str, module: ModuleType, make: Callable[[], Iterable[Step]]) -> list[Step]:
+    path = module.__file__ or name
     try:
-        found = list(function(**settings))
+        found = list(make())
     except OakError:
         raise
-    except Exception as error:  # what users write may raise anything; it is told as theirs
-        raise UsageError(f"playbook {name}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise _broken(name, path, mistake(error)) from error
     if not all(isinstance(step, Step) for step in found):
-        raise UsageError(f"playbook {name}: `steps` gave something that is not a Step")
-    return found
+        raise _broken(name, path, f"{path}: `steps` gave something that is not a Step")
+    return [
+        replace(step, playbook=step.playbook or name, name=step.name or outline.slug(step.title))
+        for step in found
+    ]
 
 
 def _check_settings(name: str, function: object, settings: Mapping[str, str]) -> None:
@@ -80,20 +96,26 @@ def _check_settings(name: str, function: object, settings: Mapping[str, str]) ->
         raise UsageError(f"playbook {name}: {error}", hint=hint) from error
 
 
-def declared(path: Path) -> tuple[str, str]:
-    """(before, after) as the file says at its top level; read, not run: looking runs nothing."""
-    found = {"before": "", "after": ""}
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as a playbook: {error}") from error
-    for node in tree.body:
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
-            continue
-        for target in node.targets:
-            if isinstance(target, ast.Name) and target.id in found:
-                found[target.id] = str(node.value.value)
-    return found["before"], found["after"]
+def outlines() -> list[Outline]:
+    """Every playbook by name, as its file says; of two with one name the user's is in force."""
+    found = [
+        outline.read(path, own=directory == own_directory())
+        for directory in directories()
+        for path in sorted(directory.glob("*.py"))
+        if not path.name.startswith("_")
+    ]
+    return sorted(found, key=lambda each: (each.name, not each.own))
+
+
+def mistake(error: BaseException) -> str:
+    """`FILE, line 7: ZeroDivisionError: …`: where in a playbook an error comes from."""
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: SyntaxError: {error.msg}"
+    ours = {str(directory) for directory in directories()}
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if str(Path(frame.filename).parent) in ours]
+    return f"{lines[-1].filename}, line {lines[-1].lineno}: {what}" if lines else what
 
 
 def _load_file(name: str, path: Path) -> ModuleType:
@@ -105,10 +127,13 @@ def _load_file(name: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except OakError:
         raise
-    except Exception as error:  # what users write may raise anything; it is told as theirs
-        raise UsageError(
-            f"{path} does not load: {type(error).__name__}: {error}", hint=f"correct {path}"
-        ) from error
+    # What users write may raise anything, and may even want to end the program.
+    except (Exception, SystemExit) as error:
+        raise _broken(name, path, mistake(error)) from error
     if not callable(getattr(module, "steps", None)):
-        raise UsageError(f"{path} has no function `steps`", hint=f"correct {path}")
+        raise _broken(name, path, f"{path}: it has no function `steps`")
     return module
+
+
+def _broken(name: str, path: Path | str, reason: str) -> UsageError:
+    return UsageError(f"the playbook {name} cannot be used: {reason}", hint=f"mend or move {path}")

@@ -22,6 +22,9 @@ from oakctl.remote.systemd import SystemdSupervisor
 
 # Restarting waits 5 s for a process to end before it is killed.
 UNIT_DEADLINE_S = 60.0
+# Variables by which a unit differs when what it was started with does.
+STARTED_WITH = "OAKCTL_STARTED_WITH"
+RELEASE = "OAKCTL_RELEASE"
 
 
 class Supervisor(Protocol):
@@ -45,9 +48,10 @@ class PlainSupervisor:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
+        self._archive = remote.layout.archive
 
     def _unit(self, operation: str, argument: str = "", stdin: bytes = b"") -> dict[str, Any]:
-        words = [self._remote.facts.python, self._remote.layout.archive, "unit", operation]
+        words = [self._remote.python, self._archive, "unit", operation]
         completed = self._remote.run(
             shlex.join(words + [argument] * bool(argument)), stdin=stdin, timeout_s=UNIT_DEADLINE_S
         )
@@ -74,6 +78,9 @@ class PlainSupervisor:
 
     def states(self) -> dict[str, str]:
         """See `Supervisor`."""
+        there = self._remote.run(f"test -f {shlex.quote(self._archive)}", check=False)
+        if there.exit_code != 0:
+            return {}  # nobody there who could have been told of a unit
         return {
             name: str(unit.get("state", "")) if isinstance(unit, dict) else ""
             for name, unit in self._unit("status").items()
@@ -90,6 +97,11 @@ def supervisor_of(remote: Remote) -> Supervisor:
     return SystemdSupervisor(remote, user=found.supervisor == residence.USER)
 
 
+def unit_record(remote: Remote, name: str) -> str:
+    """The file that says how the unit `name` was put last."""
+    return remote.layout.etc(f"{name}.unit.json")
+
+
 def unit_step(title: str, name: str, make: Callable[[Remote], Unit]) -> Step:
     """A step after which the unit `name` runs as `make` says.
 
@@ -97,11 +109,8 @@ def unit_step(title: str, name: str, make: Callable[[Remote], Unit]) -> Step:
     `changes_with` another content) is started anew.
     """
 
-    def record(remote: Remote) -> str:
-        return remote.layout.etc(f"{name}.unit.json")
-
     def check(remote: Remote) -> str:
-        if remote.read(record(remote)) != wire.encode(make(remote)):
+        if remote.read(unit_record(remote, name)) != wire.encode(make(remote)):
             return "not started as it should be"
         state = supervisor_of(remote).states().get(name, "unknown to the supervisor")
         return "" if state == "running" else state
@@ -109,12 +118,12 @@ def unit_step(title: str, name: str, make: Callable[[Remote], Unit]) -> Step:
     def apply(remote: Remote) -> None:
         unit = make(remote)
         supervisor_of(remote).put(unit)
-        remote.put(record(remote), wire.encode(unit))
+        remote.put(unit_record(remote, name), wire.encode(unit))
         state = supervisor_of(remote).states().get(name, "unknown to the supervisor")
         if state != "running":
             raise _does_not_run(remote, name, state)
 
-    return Step(title, check, apply)
+    return Step(title, check, apply, name=name)
 
 
 def _does_not_run(remote: Remote, name: str, state: str) -> OakError:
@@ -134,6 +143,7 @@ def changes_with(remote: Remote, *paths: str, archive: bool = True) -> dict[str,
     """
     files = " ".join(shlex.quote(path) for path in paths)
     current = shlex.quote(str(remote.layout.prefix / "current"))
-    release = f"readlink {current}; " if archive else ""
-    script = f"{{ {release}cat {files} </dev/null; }} | sha256sum"
-    return {"OAKCTL_STARTED_WITH": remote.run(script).stdout.split()[0][:16]}
+    release = f"readlink {current} || echo" if archive else "echo"  # one line in any case
+    said = remote.run(f"{release}; cat {files} </dev/null | sha256sum").stdout.splitlines()
+    made = {STARTED_WITH: said[1].split()[0][:16]}
+    return made | ({RELEASE: said[0].rpartition("/")[2]} if archive else {})

@@ -6,13 +6,30 @@ a host has (`residence`), and what the units are (`playbooks/`).
 
 from __future__ import annotations
 
-from shlex import quote
+from shlex import join, quote
 
 from oakctl.model.config import HostLayout, Unit
 from oakctl.remote.step import Remote
 
 SYSTEM_DIRECTORY = "/etc/systemd/system"
 USER_DIRECTORY = ".config/systemd/user"  # below the home directory
+# What it takes for a unit of a user who never had one; each is noted before it is made.
+USER_DIRECTORIES = (
+    ".config",
+    ".config/systemd",
+    USER_DIRECTORY,
+    f"{USER_DIRECTORY}/default.target.wants",
+)
+MAKE = """
+set -e; umask 077; list=$1; cd "$2"; shift 2
+for folder; do
+  [ -d "$folder" ] || { echo "$PWD/$folder" >>"$list"; mkdir "$folder"; }
+done
+"""
+UNMAKE = """
+[ -e "$1" ] || exit 0
+tac "$1" | while IFS= read -r folder; do rmdir "$folder" 2>/dev/null; done
+"""
 OPEN_FILES = 65536
 STOP_S = 10  # our processes end within 5 s
 # What `systemctl is-active` says, in our words; all else is stopped.
@@ -60,6 +77,10 @@ def _word(text: str) -> str:
     return '"' + escaped.replace("$", "$$") + '"'
 
 
+def _sh(script: str, *arguments: str) -> str:
+    return join(["sh", "-c", script, "sh", *arguments])
+
+
 def _path(text: str) -> str:
     return text.replace("%", "%%")
 
@@ -70,6 +91,7 @@ class SystemdSupervisor:
     def __init__(self, remote: Remote, *, user: bool) -> None:
         self._remote = remote
         self._user = user
+        self._made = remote.layout.etc("directories")  # outside of our folder, by us
         self._directory = f"{remote.facts.home}/{USER_DIRECTORY}" if user else SYSTEM_DIRECTORY
 
     def _file(self, name: str) -> str:
@@ -84,6 +106,8 @@ class SystemdSupervisor:
 
     def put(self, unit: Unit) -> None:
         """See `Supervisor`. Whatever an earlier run came to, it is started anew."""
+        if self._user:
+            self._remote.run(_sh(MAKE, self._made, self._remote.facts.home, *USER_DIRECTORIES))
         text = render(unit, self._remote.layout, user=self._user).encode()
         if self._remote.read(self._file(unit.name)) != text:
             self._remote.put(self._file(unit.name), text, mode=0o644)
@@ -98,9 +122,8 @@ class SystemdSupervisor:
             return
         self._systemctl(f"disable --now {service(name)}")
         self._remote.run(f"rm -f {file}")
-        if self._user:  # directories that may have been made for our unit
-            quoted = quote(self._directory)
-            self._remote.run(f"rmdir -p {quoted} 2>/dev/null", check=False)
+        if self._user:
+            self._remote.run(_sh(UNMAKE, self._made), check=False)
         self._systemctl("daemon-reload")
         self._systemctl(f"reset-failed {service(name)}", check=False)  # where it has not failed
 

@@ -5,16 +5,16 @@ Belongs here: the order of the checks and what they are joined to. Does not belo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from oakctl.errors import OakError
 from oakctl.model.views import Finding
-from oakctl.sla import enforcement, faults, keys, old_shape, rules, section_rules
+from oakctl.sla import enforcement, faults, fields, keys, old_shape, rules, section_rules
 from oakctl.sla.bounds import Unreadable
-from oakctl.sla.fields import SHA256_PREFIX
 from oakctl.sla.paths import below, shown
 from oakctl.sla.reading import read
-from oakctl.sla.schema import Descriptor
+from oakctl.sla.schema import Descriptor, Microservice
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,27 @@ class Checked:
         return tuple(finding for finding in self.findings if finding.severity != "error")
 
     def artifact_references(self) -> tuple[str, ...]:
-        """`code` of process services as written, where it has to be packed and uploaded.
+        """`code` of process services and files for containers, as written, where they have to be
+        packed and uploaded.
 
         `sha256:HEX` names what is uploaded already and is not among them.
         """
-        if self.descriptor is None:
-            return ()
-        references = {
-            service.code: None
-            for application in self.descriptor.applications
-            for service in application.microservices
-            if service.virtualization == "process" and not service.code.startswith(SHA256_PREFIX)
-        }
-        return tuple(references)
+        code = (s.code for s in self._services() if s.virtualization == "process")
+        return _to_upload((*code, *self.file_references()))
+
+    def file_references(self) -> tuple[str, ...]:
+        """Those that are plain files, for containers, and no programs."""
+        return _to_upload(
+            fields.added_files(entry)[0]
+            for service in self._services()
+            if service.virtualization in enforcement.CONTAINERS
+            for entry in service.added_files
+            if not fields.is_url(entry)
+        )
+
+    def _services(self) -> Iterator[Microservice]:
+        for application in self.descriptor.applications if self.descriptor else ():
+            yield from application.microservices
 
     def require(self, name: str = "the descriptor") -> Descriptor:
         """The descriptor; raises OakError with every fault when it is refused."""
@@ -80,6 +88,11 @@ def parse(text: str | bytes) -> Checked:
         return Checked(_in_order(findings))
     findings += _not_enforced(descriptor)
     return Checked(_in_order(findings), descriptor, rules.external_targets(tree))
+
+
+def _to_upload(references: Iterable[str]) -> tuple[str, ...]:
+    new = (ref for ref in references if not ref.startswith(fields.SHA256_PREFIX))
+    return tuple(dict.fromkeys(new))
 
 
 def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:

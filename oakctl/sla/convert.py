@@ -13,6 +13,7 @@ from typing import TypeVar
 from oakctl.errors import OakError
 from oakctl.model.resources import Resources
 from oakctl.model.service import (
+    AddedFiles,
     Autoscale,
     Connectivity,
     Constraint,
@@ -27,6 +28,7 @@ from oakctl.sla.places import ServiceName
 from oakctl.sla.references import resolve
 
 T = TypeVar("T")
+CONTAINERS = enforcement.CONTAINERS
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,11 @@ def _service(
         pull=extension.pull,
         restart=_restart(service),
         autoscale=_autoscale(extension.autoscale),
+        volumes=tuple(fields.volume(entry) for entry in extension.volumes),
+        added_files=_added_files(service, artifacts),
+        capabilities=tuple(fields.capability(name) for name in extension.capabilities),
+        devices=tuple(fields.device(path) for path in extension.devices),
+        read_only=extension.read_only,
         grace_s=extension.grace,
         not_enforced=tuple(sentence for _, sentence in enforcement.gaps(service)),
     )
@@ -114,13 +121,27 @@ def _virtualization(service: schema.Microservice) -> str:
 def _code(service: schema.Microservice, artifacts: Mapping[str, str]) -> str:
     if service.virtualization != "process":
         return service.code
-    if service.code.startswith(fields.SHA256_PREFIX):
-        return service.code.removeprefix(fields.SHA256_PREFIX)
+    return _uploaded(service, service.code, artifacts)
+
+
+def _added_files(
+    service: schema.Microservice, artifacts: Mapping[str, str]
+) -> tuple[AddedFiles, ...]:
+    if service.virtualization not in CONTAINERS:
+        return ()
+    given = (entry for entry in service.added_files if not fields.is_url(entry))
+    found = (fields.added_files(entry) for entry in given)
+    return tuple(AddedFiles(_uploaded(service, ref, artifacts), target) for ref, target in found)
+
+
+def _uploaded(service: schema.Microservice, reference: str, artifacts: Mapping[str, str]) -> str:
+    if reference.startswith(fields.SHA256_PREFIX):
+        return reference.removeprefix(fields.SHA256_PREFIX)
     try:
-        return artifacts[service.code].removeprefix(fields.SHA256_PREFIX)
+        return artifacts[reference].removeprefix(fields.SHA256_PREFIX)
     except KeyError:
         raise OakError(
-            f"the artifact {service.code} of {service.microservice_name} was not uploaded",
+            f"the artifact {reference} of {service.microservice_name} was not uploaded",
             hint="oakctl app apply -f FILE packs and uploads it",
         ) from None
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from oakctl.sla import fields
 from oakctl.sla.paths import below
 from oakctl.sla.schema import ConstraintSection, Microservice
 
+CONTAINERS = ("container", "docker")
 ENFORCED_CONSTRAINTS = ("direct", "geo", "clusters")
 
 
@@ -64,15 +66,23 @@ def _network(service: Microservice) -> Iterator[tuple[str, str]]:
 def _files(service: Microservice) -> Iterator[tuple[str, str]]:
     if service.state:
         yield "state", "state is not fetched yet"
+    if service.virtualization in CONTAINERS:
+        for index, entry in enumerate(service.added_files):
+            if fields.is_url(entry):
+                words = "is a URL, and nothing is fetched from URLs: give ./FILES:/PATH"
+                yield below("added_files", index), f"{entry} {words}"
+        return
+    kind = service.virtualization
     if service.added_files:
-        yield "added_files", "added_files are not fetched yet"
-    if service.volumes:
-        yield "volumes", "volumes are not mounted yet"
+        yield "added_files", f"added_files are for containers; a {kind} gets none"
+    for key in ("volumes", "devices", "capabilities", "read_only"):
+        if getattr(service.oakctl, key):
+            yield below("oakctl", key), f"{key} is for containers; it has no effect on a {kind}"
 
 
 def _rest(service: Microservice) -> Iterator[tuple[str, str]]:
-    if service.privileged:
-        yield "privileged", "privileged has no effect yet"
+    if service.privileged and service.virtualization not in CONTAINERS:
+        yield "privileged", f"privileged is for containers; a {service.virtualization} is not"
     if service.args and service.virtualization != "unikernel":
         yield "args", f"args are for unikernels; a {service.virtualization} gets cmd alone"
     if service.sla_violation_strategy:

@@ -8,10 +8,11 @@ second field (`rules`).
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 
 from oakctl.model.resources import Location
-from oakctl.model.service import Port
+from oakctl.model.service import Port, Volume
 
 NAME_PATTERN = "^[a-zA-Z0-9]{1,30}$"
 SERVICE_NETWORK = ipaddress.IPv4Network("10.30.0.0/16")
@@ -22,6 +23,10 @@ SHA256_PREFIX = "sha256:"
 _NAME = re.compile(r"[a-zA-Z0-9]{1,30}")
 _ENVIRONMENT = re.compile(r"[^=\s]+=.*", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
+_CAPABILITY = re.compile(r"[A-Z][A-Z0-9_]{2,30}")
+_VOLUME_FORM = "NAME:/PATH or /HOST/PATH:/PATH, with :ro behind it to read alone"
+_FILES_FORM = "./FOLDER:/PATH, ./FILE:/PATH, FILES.tar.gz:/PATH or sha256:HEX:/PATH"
 _PORT_FORM = "HOST:CONTAINER, HOST:CONTAINER/udp or PORT, several separated by ;"
 # What Oakestra's files and container images call them → what the kernel does.
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}
@@ -109,6 +114,53 @@ def environment(text: str) -> str:
     if not _ENVIRONMENT.fullmatch(text):
         raise ValueError("is not KEY=VALUE")
     return text
+
+
+def volume(text: str) -> Volume:
+    """One entry of `oakctl.volumes`: NAME:/PATH or /HOST/PATH:/PATH, each also with :ro."""
+    source, colon, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    if not colon or mode not in ("", "ro", "rw") or rest.count(":") > 1:
+        raise ValueError(f"is not {_VOLUME_FORM}")
+    if not source.startswith("/") and not _VOLUME.fullmatch(source):
+        raise ValueError(f"is not {_VOLUME_FORM}: a name is letters, digits, . _ and -")
+    return Volume(_absolute(source) if source.startswith("/") else source, _absolute(target),
+                  read_only=mode == "ro")  # fmt: skip
+
+
+def is_url(text: str) -> bool:
+    """Whether an entry of `added_files` is a URL, as in Oakestra's own files."""
+    return "://" in text
+
+
+def added_files(text: str) -> tuple[str, str]:
+    """(reference, folder in the container) of one entry of `added_files`, ./FILES:/PATH."""
+    reference, _, target = text.rpartition(":")
+    if not reference or is_url(text) or not target.startswith("/"):
+        raise ValueError(f"is not {_FILES_FORM}")
+    return artifact_reference(reference), _absolute(target)
+
+
+def device(text: str) -> str:
+    """A device node of the host."""
+    if not _absolute(text).startswith("/dev/"):
+        raise ValueError("is not the path of a device: /dev/NAME")
+    return _absolute(text)
+
+
+def capability(text: str) -> str:
+    """A capability as Docker calls it, without CAP_."""
+    name_ = text.strip().upper().removeprefix("CAP_")
+    if not _CAPABILITY.fullmatch(name_) or name_ == "ALL":
+        raise ValueError("is not one capability, such as NET_ADMIN")
+    return name_
+
+
+def _absolute(text: str) -> str:
+    path = posixpath.normpath(text)
+    if not text.startswith("/") or ".." in text.split("/") or path == "/":
+        raise ValueError(f"has {text!r} where an absolute path below / belongs")
+    return path
 
 
 def location(text: str) -> Location:

@@ -127,7 +127,7 @@ class ConnectivitySection(Section):
 
 
 class Volume(Section):
-    """A volume by CSI; accepted, not mounted."""
+    """A volume by CSI: read, so that its refusal can say what to use (`section_rules`)."""
 
     volume_id: Given
     csi_driver: Given
@@ -201,6 +201,10 @@ class Extension(Section):
     replicas: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MOST_INSTANCES)] = 1
     autoscale: AutoscaleSection | None = None
     grace: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    volumes: list[Annotated[str, _checked(fields.volume)]] = []
+    devices: list[Annotated[str, _checked(fields.device)]] = []
+    capabilities: list[Annotated[str, _checked(fields.capability)]] = []
+    read_only: bool = False
 
 
 class Microservice(Section):

@@ -6,6 +6,7 @@ Does not belong here: rules between services (`rules`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from oakctl.sla.keys import closest
 from oakctl.sla.paths import below, shown
 from oakctl.sla.places import Place, ServicePlace, elements, objects, section, services, text
 
+CONTAINERS = ("container", "docker")
 RUNTIMES = ("container", "docker", "process", "unikernel", "crosvm")
 # What each type of constraint needs; any one field of each group will do.
 _NEEDS = {
@@ -33,6 +35,7 @@ def check(tree: dict[str, Any]) -> list[Finding]:
     for place in services(tree):
         findings += _runtime(place)
         findings += _environment(place)
+        findings += _storage(place)
         for constraint in objects(place.data.get("constraints"), below(place.path, "constraints")):
             findings += _constraint(constraint)
         findings += _connections(place)
@@ -76,6 +79,52 @@ def _environment(place: ServicePlace) -> Iterator[Finding]:
             message = f"{shown(key)} is set twice; the last value is used"
             yield Finding(below(path, index), message, "warning")
         seen.add(key)
+
+
+def _storage(place: ServicePlace) -> Iterator[Finding]:
+    for volume in objects(place.data.get("volumes"), below(place.path, "volumes")):
+        driver = text(volume.data, "csi_driver")
+        if driver:
+            target = text(volume.data, "mount_path") or "/PATH"
+            yield Finding(
+                below(volume.path, "csi_driver"),
+                f"{shown(driver)} has no driver here: nothing is mounted by CSI",
+                hint=f'oakctl: {{volumes: ["NAME:{target}"]}} is a volume on the node; a path of '
+                f"the host is /HOST/PATH:{target}, where its operator allows it",
+            )
+    if text(place.data, "virtualization") in CONTAINERS:
+        for index, entry in enumerate(elements(place.data, "added_files")):
+            if not isinstance(entry, str) or fields.is_url(entry):
+                continue  # the schema's fault to report, and `enforcement`'s
+            try:
+                fields.added_files(entry)
+            except ValueError as error:
+                path = below(below(place.path, "added_files"), index)
+                yield Finding(path, f"{shown(entry)} {error}")
+    yield from _targets(place)
+
+
+def _targets(place: ServicePlace) -> Iterator[Finding]:
+    """Two things at one place of a container hide each other."""
+    seen: set[str] = set()
+    for path, entry, target in (*_volumes(place), *_added_files(place)):
+        if target in seen:
+            yield Finding(path, f"{shown(entry)} mounts at {target}, where another is already")
+        seen.add(target)
+
+
+def _volumes(place: ServicePlace) -> Iterator[tuple[str, str, str]]:
+    path = below(below(place.path, "oakctl"), "volumes")
+    for index, entry in enumerate(elements(section(place.data, "oakctl"), "volumes")):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            yield below(path, index), entry, fields.volume(entry).target
+
+
+def _added_files(place: ServicePlace) -> Iterator[tuple[str, str, str]]:
+    path = below(place.path, "added_files")
+    for index, entry in enumerate(elements(place.data, "added_files")):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            yield below(path, index), entry, fields.added_files(entry)[1]
 
 
 def _constraint(place: Place) -> Iterator[Finding]:

@@ -107,6 +107,9 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     except OSError: continue
     if int(pid) != os.getpid() and b"oakctl" in words:
         found["process " + words.replace(b"\0", b" ").decode("utf-8", "replace").strip()] = "runs"
+for folder, folders, _ in os.walk("/sys/fs/cgroup"):
+    for name in folders:
+        if "oakctl" in name: found["cgroup " + os.path.join(folder, name)] = "there"
 for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
     for line in said("sysctl", "-n", key): found["sysctl " + key] = line
 print(json.dumps(found))

@@ -74,7 +74,7 @@ def test_a_playbook_with_a_mistake_is_told_like_any_failure(remote: FabricRemote
         raise KeyError("colour")
 
     step = Step("paint", lambda remote: "not yet", mistaken)
-    with pytest.raises(OakError, match="paint: the playbook broke: KeyError: 'colour'") as broken:
+    with pytest.raises(OakError, match="paint: KeyError: 'colour'") as broken:
         run(remote, step)
     assert broken.value.hint
     assert remote.told[-1].state == "failed"  # type: ignore[attr-defined]
@@ -124,3 +124,28 @@ def test_stopped_inside_a_long_command(remote: FabricRemote) -> None:
     )
     with runner.ended_by(cancelled, remote), pytest.raises(Cancelled, match="stopped in `sleep`"):
         run(remote, slow, cancelled=cancelled)
+
+
+def test_an_upload_tells_its_bytes(
+    remote: FabricRemote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(runner, "TELL_EVERY_S", 0.0)
+    content = b"x" * (3 << 20)
+
+    def check(remote: Remote) -> str:
+        size = remote.run("wc -c <a/big || true", check=False).stdout.strip()
+        return "" if size == str(len(content)) else "missing"
+
+    def apply(remote: Remote) -> None:
+        remote.put(f"{remote.facts.home}/a/big", content)
+
+    events = run(remote, Step("upload", check, apply))
+    told = [event for event in events if event.total_bytes]
+    assert {event.state for event in told} == {"running"}
+    assert [event.done_bytes for event in told] == sorted({event.done_bytes for event in told})
+    assert told[-1].done_bytes == told[-1].total_bytes == len(content)
+    assert told[-1].message == "big: 3.0 of 3.0 MiB"
+
+    remote.put(f"{remote.facts.home}/b", content)
+    assert run(remote, Step("another", lambda _: "", apply))[0].state == "skipped"
+    assert not [event for event in events if event.step != "upload"], "nobody listens any more"

@@ -47,7 +47,7 @@ from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.requests import PlaybookRun
 from oakctl.model.resources import Resources
 from oakctl.model.service import ServiceAddresses
-from oakctl.model.views import HostView, StepEvent
+from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration import bus as bus_client
 from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root.installer import Report, Role
@@ -325,6 +325,16 @@ class FakeInstaller:
         if self.fail is not None:
             raise self.fail
         return HostFacts(hostname=host.name, uid=0, privilege="root", init="systemd", home="/root")
+
+    async def reach(
+        self,
+        hosts: Sequence[HostView],
+        orchestrator: HostView,
+        accept_new: bool,
+        facts: HostFacts,
+    ) -> list[HostFinding]:
+        self.calls.append(("reach", orchestrator.name))
+        return [HostFinding(h.name, "block", "reach", f"not {facts.hostname}") for h in hosts]
 
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         self._begin(f"remove {role}", host, report, cancelled)

@@ -41,6 +41,43 @@ def test_a_right_file_has_no_findings() -> None:
         ({"environment": ["=1"]}, "environment[0]: '=1' is not KEY=VALUE"),
         ({"virtualization": "unikernel"}, "arch: is missing: a unikernel is built for one"),
         ({"volumes": [{"volume_id": "v"}]}, "volumes[0].csi_driver: is missing"),
+        (
+            {"volumes": [{"volume_id": "v", "csi_driver": "csi.x/path", "mount_path": "/d"}]},
+            "volumes[0].csi_driver: 'csi.x/path' has no driver here: nothing is mounted by CSI "
+            '(oakctl: {volumes: ["NAME:/d"]} is a volume on the node; a path of the host is '
+            "/HOST/PATH:/d, where its operator allows it)",
+        ),
+        (
+            {"added_files": ["./models"]},
+            "added_files[0]: './models' is not ./FOLDER:/PATH, ./FILE:/PATH, "
+            "FILES.tar.gz:/PATH or sha256:HEX:/PATH",
+        ),
+        (
+            {"oakctl": {"volumes": ["data"]}},
+            "oakctl.volumes[0]: 'data' is not NAME:/PATH or /HOST/PATH:/PATH, with :ro behind it "
+            "to read alone",
+        ),
+        (
+            {"oakctl": {"volumes": ["/srv/../etc:/x"]}},
+            "oakctl.volumes[0]: '/srv/../etc:/x' has '/srv/../etc' where an absolute path below "
+            "/ belongs",
+        ),
+        (
+            {"oakctl": {"volumes": ["a:/x", "b:/x"]}},
+            "oakctl.volumes[1]: 'b:/x' mounts at /x, where another is already",
+        ),
+        (
+            {"oakctl": {"volumes": ["a:/x"]}, "added_files": ["./f:/x"]},
+            "added_files[0]: './f:/x' mounts at /x, where another is already",
+        ),
+        (
+            {"oakctl": {"devices": ["/etc/passwd"]}},
+            "oakctl.devices[0]: '/etc/passwd' is not the path of a device: /dev/NAME",
+        ),
+        (
+            {"oakctl": {"capabilities": ["ALL"]}},
+            "oakctl.capabilities[0]: 'ALL' is not one capability, such as NET_ADMIN",
+        ),
         ({"oakctl": {"vcpus": -0.5}}, "oakctl.vcpus: -0.5 is not ≥ 0"),
         ({"oakctl": {"pull": "often"}}, "oakctl.pull: 'often' is not never, missing or always"),
         ({"oakctl": {"metrics": {}}}, "oakctl.metrics.port: is missing"),
@@ -358,6 +395,11 @@ def test_other_versions_are_named() -> None:
             "environment[0]: 'OAKCTL_BIND' is set by the worker; this value is not used",
         ),
         (
+            {"added_files": ["https://x/y.jpg"]},
+            "added_files[0]: https://x/y.jpg is a URL, and nothing is fetched from URLs: give "
+            "./FILES:/PATH",
+        ),
+        (
             {"constraints": [{"type": "direct", "node": "a", "area": "b"}]},
             "constraints[0].area: is not used by a direct constraint",
         ),
@@ -376,7 +418,6 @@ FULL_OF_GAPS = service(
     privileged=True,
     args=["z"],
     bandwidth_in=5,
-    volumes=[{"volume_id": "v", "csi_driver": "d", "config": {"anything": [1]}}],
     sla_violation_strategy="s",
     target_node="n",
     addresses={"rr_ip_v6": "fdff:2000::1", "instances": [{"from": 0, "to": 1}]},
@@ -394,7 +435,15 @@ FULL_OF_GAPS = service(
             ],
         }
     ],
-    oakctl={"autoscale": {"max": 2, "target": {"cpu": 1}}},
+    oakctl={
+        "autoscale": {"max": 2, "target": {"cpu": 1}},
+        "volumes": ["data:/data"],
+        "devices": ["/dev/video0"],
+        "capabilities": ["NET_ADMIN"],
+        "read_only": True,
+    },
+    virtualization="process",
+    code="./folder",
 )
 
 
@@ -410,7 +459,10 @@ def test_what_is_not_enforced_is_a_warning_and_goes_with_the_service() -> None:
         "addresses.instances",
         "state",
         "added_files",
-        "volumes",
+        "oakctl.volumes",
+        "oakctl.devices",
+        "oakctl.capabilities",
+        "oakctl.read_only",
         "privileged",
         "args",
         "sla_violation_strategy",
@@ -418,5 +470,5 @@ def test_what_is_not_enforced_is_a_warning_and_goes_with_the_service() -> None:
         "oakctl.autoscale",
     ]
     assert found.descriptor is not None
-    (app,) = sla.convert(found.descriptor, {})
+    (app,) = sla.convert(found.descriptor, {"./folder": "a" * 64})
     assert app.services[0].not_enforced == tuple(finding.message for finding in found.warnings)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from oakctl.model.documents import DesiredDocument
 from oakctl.model.instance import DesiredInstance, InstanceState
-from oakctl.model.service import RestartPolicy
+from oakctl.model.service import AddedFiles, RestartPolicy
 from oakctl.orchestration import lifecycle
-from oakctl.orchestration.worker import record
+from oakctl.orchestration.worker import needs, record
+from oakctl.orchestration.worker.needs import ARTIFACT, Need
 from oakctl.orchestration.worker.reconcile import (
     Action,
     Fetch,
@@ -28,6 +29,7 @@ from oakctl.orchestration.worker.record import Phase, Record
 from tests.worker.stage import spec
 
 SHA = "a" * 64
+CODE = Need(ARTIFACT, SHA)
 NOW = 1000.0
 
 
@@ -47,12 +49,12 @@ def only(
     wanted: DesiredDocument | None,
     known: Record | None,
     *,
-    artifacts: frozenset[str] = frozenset({SHA}),
+    present: frozenset[Need] = frozenset({CODE}),
     confirmed: frozenset[tuple[str, int]] = frozenset(),
     now: float = NOW,
 ) -> tuple[Action, ...]:
     records = {known.name: known} if known else {}
-    return decide(wanted, records, artifacts, confirmed, now)
+    return decide(wanted, records, present, confirmed, now)
 
 
 def test_the_way_of_an_instance() -> None:
@@ -60,7 +62,7 @@ def test_the_way_of_an_instance() -> None:
     wanted, none = document(desired), document()
     assert only(wanted, None) == (Prepare(desired),)
     waiting = record.new(desired, NOW)
-    assert only(wanted, waiting, artifacts=frozenset()) == (Fetch(SHA),)
+    assert only(wanted, waiting, present=frozenset()) == (Fetch(CODE),)
     assert only(wanted, waiting) == (Start(desired),)
     running = started(desired)
     assert only(wanted, running) == ()
@@ -140,6 +142,45 @@ def test_a_start_that_was_cut_off_is_no_failure() -> None:
     assert record.never_ran(asked, NOW).gone
 
 
+def test_a_start_that_was_cut_off_is_not_counted() -> None:
+    desired = instance()
+    once = record.never_ran(started(desired), NOW)
+    assert record.starting(once, desired, NOW, limits="", bind="").restarts == 0
+    again = record.ended(started(desired), NOW, 1, "")
+    cut = record.never_ran(record.starting(again, desired, NOW, limits="", bind=""), NOW)
+    assert record.starting(cut, desired, NOW, limits="", bind="").restarts == 1
+
+
+def test_what_does_not_even_start_here_is_told_until_it_runs() -> None:
+    desired = instance()
+
+    def told(known: Record, pid: int = 0) -> tuple[InstanceState, bool, str]:
+        seen = record.observed(known, pid=pid, progress=None, waiting_for="")
+        return seen.state, seen.blocked, seen.reason
+
+    blocked = record.could_not_start(started(desired), NOW, "port 80 is taken")
+    assert told(blocked) == (InstanceState.FAILED, True, "port 80 is taken")
+    again = record.starting(blocked, desired, NOW, limits="", bind="")
+    assert told(again) == (InstanceState.FAILED, True, "port 80 is taken")
+    assert told(again, pid=7) == (InstanceState.RUNNING, False, "")
+    over = record.ended(again, NOW, 1, "ended with exit code 1")
+    assert told(over) == (InstanceState.FAILED, False, "ended with exit code 1")
+    asked = record.stopping(again, NOW)
+    assert record.could_not_start(asked, NOW, "port 80 is taken").gone
+
+
+def test_needs_of_a_container() -> None:
+    def of(**changes: object) -> tuple[Need, ...]:
+        return needs.of(instance(virtualization="container", **changes))
+
+    assert of() == (Need("image", SHA, "missing"),)
+    assert of(added_files=(AddedFiles("b" * 64, "/x"),))[1] == Need(ARTIFACT, "b" * 64)
+    always = of(pull="always")
+    assert always != needs.of(instance(number=1, virtualization="container", pull="always"))
+    assert always == of(pull="always")
+    assert always != needs.of(instance(epoch=2, virtualization="container", pull="always"))
+
+
 def test_next_due() -> None:
     waiting = record.could_not_start(record.new(instance(), NOW), NOW, "disk")
     assert next_due([waiting], NOW) == waiting.retry_at
@@ -170,12 +211,12 @@ class World:
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
-        self.artifacts: set[str] = set()
+        self.present: set[Need] = set()
         self.confirmed: set[tuple[str, int]] = set()
         self.starts: list[tuple[str, int]] = []
 
     def step(self, wanted: DesiredDocument, now: float) -> bool:
-        actions = decide(wanted, self.records, self.artifacts, self.confirmed, now)
+        actions = decide(wanted, self.records, self.present, self.confirmed, now)
         for action in actions:
             self._carry_out(action, now)
         happened = bool(actions)
@@ -195,7 +236,7 @@ class World:
             assert before is None or before.phase is Phase.ENDED
             self.records[action.desired.name] = record.new(action.desired, now)
         elif isinstance(action, Fetch):
-            self.artifacts.add(action.sha256)
+            self.present.add(action.need)
         elif isinstance(action, Start):
             known = self.records[action.desired.name]
             assert known.phase is Phase.WAITING
@@ -238,7 +279,7 @@ def test_decisions_repeat(wanted: DesiredDocument, had: list[tuple[int, int, Pha
     for number, epoch, phase, asked in had:
         known = replace(started(instance(number, epoch)), phase=phase)
         records[known.name] = replace(known, stopping_since=NOW) if asked else known
-    first = decide(wanted, records, {SHA}, set(), NOW)
-    assert first == decide(wanted, records, {SHA}, set(), NOW)
+    first = decide(wanted, records, {CODE}, set(), NOW)
+    assert first == decide(wanted, records, {CODE}, set(), NOW)
     names = [a.name if hasattr(a, "name") else a.desired.name for a in first]  # type: ignore[union-attr]
     assert len(names) == len(set(names)), "two actions on one instance"

@@ -20,6 +20,7 @@ from oakctl.orchestration.cluster.clock import Now
 from oakctl.orchestration.cluster.liveness import NOBODY, Presences, status_of
 from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
 from oakctl.orchestration.scheduling.cluster import Candidate, PlacementDecision, decide
+from oakctl.orchestration.scheduling.filters import claims
 from oakctl.overlay import addressing
 
 LONGEST_REASON = 600
@@ -79,13 +80,10 @@ def candidates(
     )
 
 
-def _published(state: State, worker: str, spec: ServiceSpec) -> list[tuple[str, int]]:
+def _published(state: State, worker: str, spec: ServiceSpec) -> tuple[tuple[str, int], ...]:
     """Ports of the host that an instance of the service takes there: (protocol, port)."""
-    found = [(port.protocol, port.host) for port in spec.ports if port.host]
     facts = state.workers[worker].facts if worker in state.workers else None
-    if facts is not None and facts.overlay_driver == "host":
-        found += [(port.protocol, port.container) for port in spec.all_ports()]
-    return found
+    return claims(spec, facts.overlay_driver if facts else "")
 
 
 def choose(

@@ -134,12 +134,15 @@ def _is_overdue(
     timers: Timers,
     now: Now,
 ) -> bool:
-    if record.state not in (InstanceState.NODE_SCHEDULED, InstanceState.CREATING):
+    stage, seen = record.state, record.observed
+    if stage == InstanceState.FAILED and seen is not None and seen.blocked:
+        stage = InstanceState.CREATING  # it does not even start there: no better than no progress
+    if stage not in (InstanceState.NODE_SCHEDULED, InstanceState.CREATING):
         return False
     if status_of(state, presences, record.worker) != READY:
         return False  # its silence is judged as the worker's, not as the instance's
     extra = delay(known.attempts, SLOWEST_REPLACEMENT_S)
-    return lifecycle.overdue(record.state, known.since + extra, timers, None, now.mono)
+    return lifecycle.overdue(stage, known.since + extra, timers, None, now.mono)
 
 
 def _give_up(

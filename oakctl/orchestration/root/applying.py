@@ -48,12 +48,12 @@ def read(request: ApplyRequest) -> tuple[tuple[Application, ...], tuple[Finding,
 async def check_artifacts(applications: Sequence[Application], artifacts: Artifacts) -> None:
     """Raises NotFound when an artifact that a service needs is not with this root."""
     for spec in (spec for application in applications for spec in application.services):
-        sha256 = needed_by(spec)
-        if sha256 and not await artifacts.has(sha256):
-            raise NotFound(
-                f"service {spec.job_name}: artifact {sha256[:12]} was not uploaded",
-                hint="oakctl app apply -f FILE uploads what FILE refers to",
-            )
+        for sha256 in needed_by(spec):
+            if not await artifacts.has(sha256):
+                raise NotFound(
+                    f"service {spec.job_name}: artifact {sha256[:12]} was not uploaded",
+                    hint="oakctl app apply -f FILE uploads what FILE refers to",
+                )
 
 
 def apply(

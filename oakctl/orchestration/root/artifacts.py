@@ -33,10 +33,9 @@ def is_sha256(text: str) -> bool:
     return len(text) == 64 and HEX.issuperset(text)
 
 
-def needed_by(spec: ServiceSpec) -> str:
-    """The sha256 of the artifact that instances of this service need; empty: none."""
-    needs = spec.virtualization == "process" and is_sha256(spec.code)
-    return spec.code if needs else ""
+def needed_by(spec: ServiceSpec) -> tuple[str, ...]:
+    """The sha256 of each artifact that instances of this service need."""
+    return tuple(sha256 for sha256 in dict.fromkeys(spec.artifacts) if is_sha256(sha256))
 
 
 class Artifacts:

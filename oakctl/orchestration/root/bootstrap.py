@@ -294,6 +294,8 @@ def worker_inputs(request: WorkerAdd, secret: str, access: ClusterAccess) -> Wor
         declared=request.declared,
         location=request.location,
         labels=request.labels,
+        docker=request.docker,
+        allow_reboot=request.allow_reboot,
     )
 
 

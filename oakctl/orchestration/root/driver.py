@@ -201,7 +201,7 @@ class Driver:
         try:
             async with self._slots:
                 link = self._links[effect.cluster]
-                await self._have_artifact(link, spec, key)
+                await self._have_artifacts(link, spec, key)
                 async with self._seats.setdefault(seat, asyncio.Lock()):
                     await self._offer_now(link, effect, row, spec)
         except OakError as error:
@@ -262,10 +262,11 @@ class Driver:
         before = {} if attempt.waiting else dict(attempt.refused)
         self._attempts[key] = Attempt({**before, cluster: why}, rounds=attempt.rounds)
 
-    async def _have_artifact(self, link: Link, spec: ServiceSpec, key: Key) -> None:
-        sha256 = needed_by(spec)
-        if not sha256:
-            return
+    async def _have_artifacts(self, link: Link, spec: ServiceSpec, key: Key) -> None:
+        for sha256 in needed_by(spec):
+            await self._have_artifact(link, sha256, key)
+
+    async def _have_artifact(self, link: Link, sha256: str, key: Key) -> None:
         name = f"artifact {sha256[:12]}"
         quarter = 0
 
@@ -291,7 +292,9 @@ class Driver:
                     return
                 link = self._links[cluster]
                 if share.service is not None and share.instances:
-                    await self._have_artifact(link, share.service, (job_name, min(share.instances)))
+                    await self._have_artifacts(
+                        link, share.service, (job_name, min(share.instances))
+                    )
                 await link.order(subjects.CTL_SHARE, share)
                 await link.refresh()
                 link.confirmed[job_name] = share.revision

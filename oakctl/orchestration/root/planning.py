@@ -18,7 +18,7 @@ from oakctl.model.requests import ClusterCreate, LookRequest, PlanRequest, Worke
 from oakctl.model.views import FleetLook, HostPlan, HostView
 from oakctl.orchestration.root import credentials
 from oakctl.orchestration.root.bootstrap import cluster_inputs, worker_inputs
-from oakctl.orchestration.root.checking import Checking, side_by_side
+from oakctl.orchestration.root.checking import Checking, side_by_side, unheeded
 from oakctl.orchestration.root.installer import Installer, Role
 from oakctl.orchestration.root.means import release_here
 from oakctl.orchestration.root.store import fleet
@@ -56,11 +56,30 @@ async def look(
         for plans, answer in zip(by_host.values(), answers, strict=True)
         for plan, shown in zip(plans, _plans(plans, answer), strict=True)
     }
+    plans = tuple(shown[id(plan)] for plan in request.plans)
+    wanted = _to_reach(request.plans, plans)
+    trusted = any(plan.accept_new for plan in request.plans)
+    tried = await checking.reach(hosts, facts, wanted, trusted)
+    remarks = await asyncio.to_thread(unheeded, hosts)
     return FleetLook(
-        tuple(shown[id(plan)] for plan in request.plans),
-        checking.findings(hosts, facts),
+        plans,
+        checking.findings(hosts, facts, [*tried, *remarks]),
         await asyncio.to_thread(release_here),
     )
+
+
+def _to_reach(
+    asked: Sequence[PlanRequest], plans: Sequence[HostPlan]
+) -> dict[str, tuple[str, ...]]:
+    """Orchestrator's host → hosts that are to become its workers and are none yet."""
+    hubs = {plan.cluster.name: plan.host for plan in asked if plan.cluster is not None}
+    found: dict[str, tuple[str, ...]] = {}
+    for request, plan in zip(asked, plans, strict=True):
+        if request.worker is None or not plan.missing or request.worker.cluster not in hubs:
+            continue
+        hub = hubs[request.worker.cluster]
+        found[hub] = (*found.get(hub, ()), request.host)
+    return found
 
 
 def _plans(plans: Sequence[PlanRequest], answer: Survey | OakError) -> list[HostPlan]:

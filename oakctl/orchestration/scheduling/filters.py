@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from oakctl.model.resources import Location
 from oakctl.model.service import Constraint, ServiceSpec
-from oakctl.orchestration.scheduling import wording
+from oakctl.orchestration.scheduling import grants, wording
 from oakctl.orchestration.scheduling.candidate import READY, Candidate, Surroundings
 
 Filter = Callable[[ServiceSpec, Candidate, Surroundings], str]
@@ -32,7 +32,25 @@ def runtime(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> s
     if spec.virtualization in candidate.facts.runtimes:
         return ""
     offered = wording.listed(candidate.facts.runtimes)
-    return f"virtualization {spec.virtualization} is not among {offered}"
+    why = candidate.facts.containers.reason if spec.virtualization == "container" else ""
+    return f"virtualization {spec.virtualization} is not among {offered}" + (why and f": {why}")
+
+
+def granted(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
+    """What a container asks of the host beyond nothing is given by the host's operator."""
+    if spec.virtualization != "container":
+        return ""
+    return "; ".join(grants.refusals(spec, candidate.facts.containers.grants))
+
+
+def accelerators(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
+    """A GPU that a worker has is of use to a container only if it can be handed in."""
+    facts = candidate.facts
+    if spec.virtualization != "container" or not spec.requests.vgpus:
+        return ""
+    if facts.containers.gpus or "vgpus" in facts.declared or not facts.capacity.vgpus:
+        return ""
+    return "its GPUs cannot be handed to containers: Docker has no NVIDIA runtime there"
 
 
 def architecture(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
@@ -90,24 +108,34 @@ def geo_to_peers(spec: ServiceSpec, candidate: Candidate, around: Surroundings) 
 
 
 def host_ports(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
-    """A port of the host leads to one service; instances of the same service share it."""
-    for port in spec.ports:
-        holder = candidate.host_ports.get((port.protocol, port.host), spec.job_name)
-        if port.host and holder != spec.job_name:
-            return f"port {port.host}/{port.protocol} of the host leads to {holder}"
-    return ""
-
-
-def host_network(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
-    """Without an overlay all instances of a worker listen on one address."""
-    if candidate.facts.overlay_driver != "host":
-        return ""
-    for port in spec.all_ports():
-        holder = candidate.host_ports.get((port.protocol, port.container))
-        if holder:
-            place = f"port {port.container}/{port.protocol} of the host"
+    """A port of the host leads to one service; instances of the same service share it, but not
+    where there is no overlay: there each instance needs the port for itself."""
+    alone = candidate.facts.overlay_driver == "host"
+    for protocol, port in claims(spec, candidate.facts.overlay_driver):
+        holder = candidate.host_ports.get((protocol, port))
+        if holder and alone:
+            place = f"port {port}/{protocol} of the host"
             return f"{place} is taken by {holder}: this worker has no overlay"
+        if holder and holder != spec.job_name:
+            return f"port {port}/{protocol} of the host leads to {holder}"
     return ""
+
+
+def claims(spec: ServiceSpec, overlay_driver: str) -> tuple[tuple[str, int], ...]:
+    """Ports of the host that an instance takes: (protocol, port).
+
+    With an overlay those that are published. Without one an instance is reached at the host's
+    own address: a process listens there itself, on the ports that it knows; a container has a
+    network of its own, and what it publishes decides, so that two may both listen on 80.
+    """
+    if overlay_driver != "host":
+        return tuple((port.protocol, port.host) for port in spec.ports if port.host)
+    if spec.virtualization == "container":
+        published = [(port.protocol, port.host or port.container) for port in spec.ports]
+        return (*published, *((port.protocol, port.container) for port in spec.listen))
+    inside = [(port.protocol, port.container) for port in spec.all_ports()]
+    published = [(port.protocol, port.host) for port in spec.ports if port.host]
+    return tuple(dict.fromkeys((*inside, *published)))
 
 
 def _resource(field: str) -> Filter:
@@ -145,13 +173,14 @@ FILTERS: tuple[Filter, ...] = (
     liveness,
     cordon,
     runtime,
+    granted,
+    accelerators,
     architecture,
     direct,
     clusters,
     geo,
     geo_to_peers,
     host_ports,
-    host_network,
     *(_resource(field) for field in wording.UNITS),
 )
 

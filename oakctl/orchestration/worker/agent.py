@@ -20,29 +20,38 @@ from oakctl.model.documents import (
     StatisticsReport,
     TablesDocument,
 )
-from oakctl.model.instance import DesiredInstance, InstanceState, ObservedInstance
+from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.messages import GreetingAnswer
+from oakctl.model.node import ContainerFacts
+from oakctl.model.service import Probe
 from oakctl.orchestration import waits
 from oakctl.orchestration.worker import (
     cgroup,
     facts,
+    identity,
     launch,
     metrics,
+    needs,
     reconcile,
     shim,
     storage,
 )
 from oakctl.orchestration.worker.artifacts import Artifacts
+from oakctl.orchestration.worker.containers import Containers
 from oakctl.orchestration.worker.documents import Documents
 from oakctl.orchestration.worker.exits import Exits
+from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.instances import Instances
 from oakctl.orchestration.worker.link import Link, Listeners
 from oakctl.orchestration.worker.log_service import LogService
+from oakctl.orchestration.worker.needs import Need
 from oakctl.orchestration.worker.overlay import driver_for
-from oakctl.orchestration.worker.probes import Probes, Surroundings
-from oakctl.orchestration.worker.record import Phase
-from oakctl.orchestration.worker.runtime import ProcessRuntime
+from oakctl.orchestration.worker.probes import Probes, Surroundings, run_here
+from oakctl.orchestration.worker.processes import ProcessRuntime
+from oakctl.orchestration.worker.record import Record
+from oakctl.orchestration.worker.runtime import CONTAINER, PROCESS, Runtimes
 from oakctl.orchestration.worker.statistics import StatisticsMeter
+from oakctl.orchestration.worker.supplies import Supplies
 from oakctl.orchestration.worker.usage import UsageMeter
 from oakctl.overlay.plan import desired_overlay
 
@@ -81,18 +90,34 @@ class Agent:
             config, limits_enforced=limits.enforced, limits_reason=limits.reason
         )
         self._link = Link(config, self._agent_id, self._facts, self._listeners())
-        self._runtime = ProcessRuntime(
-            config.prefix, self._overlay, limits, scripts["launcher"], self._facts.architecture
-        )
+        self._files = InstanceFiles(config.prefix)
         self._artifacts = Artifacts(
             Path(layout.artifact("x")).parent, self._link, scripts["unpack"], self._wake.set
         )
-        self._probes = Probes(self._surroundings, self._wake.set)
-        self._instances = Instances(self._runtime, self._artifacts, self._probes.is_ready)
-        self._log_service = LogService(self._instances.records.get, self._runtime.log)
+        self._processes = ProcessRuntime(
+            self._files,
+            self._artifacts,
+            self._overlay,
+            limits,
+            scripts["launcher"],
+            self._facts.architecture,
+            separate_users=identity.separate_users(config.overlay_driver),
+        )
+        self._containers = Containers(
+            config, self._files, self._artifacts, self._overlay, self._wake.set, self._on_containers
+        )
+        self._runtimes = Runtimes({PROCESS: self._processes, CONTAINER: self._containers.runtime})
+        self._supplies = Supplies(self._artifacts, self._containers.images)
+        self._probes = Probes(self._probe_command, self._address, self._wake.set)
+        self._instances = Instances(
+            self._files, self._runtimes, self._supplies, self._probes.is_ready
+        )
+        self._log_service = LogService(
+            self._instances.records.get, self._files.log, self._containers.freshen_log
+        )
         self._exits = Exits(self._wake.set)
         self._usage = UsageMeter(config.prefix)
-        self._meter = StatisticsMeter(self._runtime)
+        self._meter = StatisticsMeter(self._runtimes)
 
     async def run(self) -> None:
         """Go on until cancelled; raises Refused, or what broke one of the loops."""
@@ -110,6 +135,7 @@ class Agent:
                 self._reports(),
                 self._statistics(),
                 self._tidying(),
+                self._containers.run_until_cancelled(),
             )
         ]
         try:
@@ -122,6 +148,7 @@ class Agent:
             await asyncio.gather(*loops, return_exceptions=True)
             await self._probes.close()
             await self._artifacts.close()
+            await self._containers.close()
             self._exits.close()
             self._instances.sweep()
 
@@ -164,10 +191,25 @@ class Agent:
         except OSError as error:
             log.warning("overlay: %s", storage.in_words(error))
 
-    def _surroundings(self, desired: DesiredInstance, bind: str) -> Surroundings:
-        work = self._runtime.working_directory(desired.name)
+    async def _probe_command(self, known: Record, probe: Probe) -> bool:
+        if known.desired.service.virtualization == CONTAINER:
+            return await self._containers.run(known, probe.command, probe.timeout_s)
+        desired, work = known.desired, self._files.working_directory(known.name)
         local_address = self._overlay.local_service_address
-        return Surroundings(str(work), launch.environment(desired, work, bind, local_address))
+        environment = launch.environment(desired, work, known.bind, local_address)
+        user = self._processes.user(desired)
+        return await run_here(probe, Surroundings(str(work), environment, user))
+
+    def _address(self, known: Record) -> str:
+        return self._instances.address(known)
+
+    def _on_containers(self, found: ContainerFacts) -> None:
+        """Docker came, went, or can do something else than before: the cluster hears of it."""
+        self._runtimes.by_kind[CONTAINER] = self._containers.runtime
+        self._supplies.images = self._containers.images
+        self._facts = facts.with_containers(self._facts, found)
+        self._link.tell(self._facts)
+        self._wake.set()
 
     async def _passes(self) -> None:
         while True:
@@ -187,7 +229,7 @@ class Agent:
             for action in reconcile.decide(
                 self._documents.desired,
                 instances.records,
-                self._artifacts.present,
+                self._supplies.present,
                 self._confirmed,
                 now,
             ):
@@ -198,21 +240,20 @@ class Agent:
             instances.sweep()
         self._probes.follow(instances.running())
         self._exits.watch(instances.shim_pids())
-        self._artifacts.keep_only(self._wanted_artifacts(), now)
+        self._supplies.keep_only(self._wanted(), now)
         observed = instances.observed()
         if observed != self._last:
             self._last = observed
             self._unreported.set()
 
-    def _wanted_artifacts(self) -> set[str]:
+    def _wanted(self) -> set[Need]:
         desired = self._documents.desired.instances if self._documents.desired else ()
-        wanted = {instance.service.code for instance in desired}
-        return wanted | {r.desired.service.code for r in self._instances.records.values()}
+        here = (known.desired for known in self._instances.records.values())
+        return {need for instance in (*desired, *here) for need in needs.of(instance)}
 
     def _until_next(self, now: float) -> float:
         records = self._instances.records.values()
-        running = [r for r in records if r.phase is Phase.RUNNING]
-        if any(r.stopping_since or not self._instances.pid(r.name) for r in running):
+        if self._instances.hasty():
             return SOON_S
         due = reconcile.next_due(records, now)
         longest = BUSY_PASS_S if records else IDLE_PASS_S
@@ -282,7 +323,7 @@ class Agent:
             running = self._instances.running()
             self._instances.rotate_logs()
             if running and self._link.connected:
-                found = await metrics.scrape(running)
+                found = await metrics.scrape(running, self._address)
                 seq += 1
                 now = time.time()
                 statistics = self._meter.look(self._instances.running(), found, now)

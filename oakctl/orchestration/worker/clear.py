@@ -12,9 +12,9 @@ import signal
 import time
 from pathlib import Path
 
-from oakctl.errors import DeadlineExceeded
-from oakctl.model.config import HostLayout
-from oakctl.orchestration.worker import cgroup, procfs
+from oakctl.errors import DeadlineExceeded, OakError
+from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.orchestration.worker import cgroup, containers, procfs, storage
 
 DEADLINE_S = 10.0
 STEP_S = 0.02
@@ -43,6 +43,32 @@ def clear(prefix: str) -> int:
     limits.sweep(set())
     limits.close()
     return len(killed)
+
+
+def clear_containers(prefix: str) -> int:
+    """Take every container of ours away that a worker below `prefix` made; returns how many.
+
+    Named volumes stay: they are data. A Docker that is stopped runs no container, and none of
+    ours is ever started by it. Raises OakError when Docker refuses.
+    """
+    config = storage.read_message(Path(HostLayout(prefix).etc("worker.json")), WorkerConfig)
+    socket = containers.socket_of(config) if config else ""
+    if not socket or not Path(socket).exists():
+        return 0
+    from oakctl.orchestration.worker.docker.engine import Engine
+    from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
+
+    try:
+        engine = Engine(socket)
+        found = engine.containers(prefix)
+        for id_ in found:
+            engine.remove(id_)
+        engine.close()
+    except EngineAway:
+        return 0
+    except EngineRefused as error:
+        raise OakError(f"Docker keeps a container: {error}", hint="docker ps -a") from error
+    return len(found)
 
 
 def _left(instances: str) -> set[int]:

@@ -12,14 +12,15 @@ import shutil
 import socket
 import struct
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import oakctl
 from oakctl.model.config import HostLayout, WorkerConfig
-from oakctl.model.node import NodeFacts
+from oakctl.model.node import ContainerFacts, NodeFacts
 from oakctl.model.resources import Resources
 from oakctl.orchestration.worker.procfs import MIB
+from oakctl.orchestration.worker.runtime import CONTAINER
 from oakctl.overlay import host as overlay_host
 
 # A 64-bit kernel often has a 32-bit userland (Raspberry Pi OS): programs must fit the latter.
@@ -46,6 +47,14 @@ def gather(config: WorkerConfig, *, limits_enforced: bool, limits_reason: str) -
         loopback_number=config.loopback_number,
         agent_version=oakctl.__version__,
         release=HostLayout.version_of(os.path.realpath(sys.argv[0])),
+    )
+
+
+def with_containers(known: NodeFacts, found: ContainerFacts) -> NodeFacts:
+    """The facts with this word on containers."""
+    others = tuple(kind for kind in known.runtimes if kind != CONTAINER)
+    return replace(
+        known, runtimes=(*others, CONTAINER) if found.engine else others, containers=found
     )
 
 

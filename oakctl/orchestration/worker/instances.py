@@ -16,10 +16,12 @@ from pathlib import Path
 from oakctl.model import wire
 from oakctl.model.instance import DesiredInstance, ObservedInstance
 from oakctl.orchestration.worker import reconcile, record, shim, storage
-from oakctl.orchestration.worker.artifacts import Artifacts
+from oakctl.orchestration.worker.attempt import Attempt
+from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.launch import CannotStart
 from oakctl.orchestration.worker.record import Phase, Record
-from oakctl.orchestration.worker.runtime import ProcessRuntime
+from oakctl.orchestration.worker.runtime import PROCESS, Runtimes
+from oakctl.orchestration.worker.supplies import Supplies
 
 log = logging.getLogger("oakctl.worker.instances")
 
@@ -29,21 +31,23 @@ class Instances:
 
     def __init__(
         self,
-        runtime: ProcessRuntime,
-        artifacts: Artifacts,
+        files: InstanceFiles,
+        runtimes: Runtimes,
+        supplies: Supplies,
         is_ready: Callable[[str], bool],
     ) -> None:
-        self._runtime = runtime
-        self._artifacts = artifacts
+        self._files = files
+        self._runtimes = runtimes
+        self._supplies = supplies
         self._is_ready = is_ready
-        self._looks: dict[str, shim.Attempt] = {}
+        self._looks: dict[str, Attempt] = {}
         self._strays: set[str] = set()
         self.records: dict[str, Record] = {}
         self.version = 0  # grows with each change of a record
 
     def load(self) -> None:
         """Find what an earlier agent left: its records, and what still runs of them."""
-        for name in self._runtime.names():
+        for name in self._files.names():
             found = storage.read_message(self._record_path(name), Record)
             if found is None or found.name != name:
                 log.warning("%s: its record is lost; what is left of it is ended", name)
@@ -57,7 +61,7 @@ class Instances:
         """Look at every instance that is started, and take note of what ended."""
         for name, known in list(self.records.items()):
             if known.phase is Phase.RUNNING:
-                look = self._runtime.look(name, known.attempt)
+                look = self._runtimes.of(known.desired).look(known)
                 self._looks[name] = look
                 changed = self._after(known, look, now) if look.over else record.settled(known, now)
                 if changed is not known:
@@ -70,7 +74,7 @@ class Instances:
         if isinstance(action, reconcile.Prepare):
             self._prepare(action.desired, now)
         elif isinstance(action, reconcile.Fetch):
-            self._artifacts.fetch(action.sha256)
+            self._supplies.fetch(action.need)
         elif isinstance(action, reconcile.Start):
             self._start(action.desired, now)
         elif isinstance(action, reconcile.Stop):
@@ -100,31 +104,48 @@ class Instances:
     def shim_pids(self) -> set[int]:
         """The shims at work; the end of one is news."""
         looks = (self._looks.get(name) for name in self.records)
-        return {look.process.shim for look in looks if look and look.process and not look.over}
+        shims = {look.process.shim for look in looks if look and look.process and not look.over}
+        return shims - {0}
+
+    def address(self, known: Record) -> str:
+        """Where the ports of a running instance are reached from here."""
+        return self._runtimes.of(known.desired).address(known)
+
+    def hasty(self) -> bool:
+        """Whether something starts or ends that nobody will tell the agent of."""
+        return any(
+            known.phase is Phase.RUNNING and (known.stopping_since or not self.pid(name))
+            for name, known in self.records.items()
+            if known.desired.service.virtualization == PROCESS
+        )
 
     def sweep(self) -> None:
         """Tidy up behind instances that ended."""
-        running = {n: r.attempt for n, r in self.records.items() if r.phase is Phase.RUNNING}
-        self._runtime.sweep(running)
+        self._runtimes.sweep({n: r for n, r in self.records.items() if r.phase is Phase.RUNNING})
 
     def rotate_logs(self) -> None:
         """Keep every log bounded."""
         for name, known in self.records.items():
             if known.phase is Phase.RUNNING:
                 try:
-                    self._runtime.log(name).rotate()
+                    self._files.log(name).rotate()
                 except OSError as error:
                     log.warning("%s: its log: %s", name, storage.in_words(error))
 
-    def _after(self, known: Record, look: shim.Attempt, now: float) -> Record:
-        name = known.name
-        self._runtime.signal(name, known.attempt, signal.SIGKILL)  # what outlived its leader
+    def _after(self, known: Record, look: Attempt, now: float) -> Record:
+        name, runtime = known.name, self._runtimes.of(known.desired)
+        if look.refused:
+            log.warning("%s: cannot be started: %s", name, look.refused)
+            return record.could_not_start(known, now, look.refused)
+        runtime.signal(known, signal.SIGKILL)  # what outlived its leader
         if look.never_ran:
             log.info("%s: its start was cut off", name)
             return record.never_ran(known, now)
-        starved = look.exit_code != 0 and self._runtime.ran_out_of_memory(name, known.attempt)
+        starved = look.exit_code != 0 and runtime.ran_out_of_memory(known)
         limit = f"its limit is {known.desired.service.requests.memory_mb} MiB"
-        reason = record.exit_in_words(look.exit_code, out_of_memory=starved, limit=limit)
+        reason = look.words or record.exit_in_words(
+            look.exit_code, out_of_memory=starved, limit=limit
+        )
         if shim.failed_to_run(look):
             reason = look.error
         log.info("%s: %s", name, reason)
@@ -133,47 +154,47 @@ class Instances:
     def _prepare(self, desired: DesiredInstance, now: float) -> None:
         name = desired.name
         before = self.records.get(name)
-        if not self._runtime.clear(name):
+        if not self._runtimes.clear(name):
             log.info("%s: an earlier incarnation still ends", name)
             return
         self._strays.discard(name)
-        self._runtime.wipe(name)
+        self._files.wipe(name)
         self._looks.pop(name, None)
         log.info("%s: assigned with epoch %d", name, desired.epoch)
         self._keep(record.new(desired, now, before.attempt if before else 0))
 
     def _start(self, desired: DesiredInstance, now: float) -> None:
         known = self.records[desired.name]
-        artifact = self._artifacts.path(desired.service.code)
+        runtime = self._runtimes.of(desired)
         try:
-            ready = self._runtime.prepare(desired, known.attempt + 1, artifact)
+            ready = runtime.prepare(desired, known.attempt + 1)
             begun = record.starting(known, desired, now, limits=ready.limits, bind=ready.bind)
             self._write(begun)
             self.records[known.name] = known = begun
-            self._runtime.start(ready)
+            runtime.start(ready)
         except (CannotStart, OSError) as error:
             reason = storage.in_words(error) if isinstance(error, OSError) else str(error)
             log.warning("%s: cannot be started: %s", known.name, reason)
             self._keep(record.could_not_start(known, now, reason))
             return
         log.info("%s: started (attempt %d)", known.name, known.attempt)
-        self._looks[known.name] = self._runtime.look(known.name, known.attempt)
+        self._looks[known.name] = runtime.look(known)
 
     def _stop(self, name: str, now: float) -> None:
         known = record.stopping(self.records[name], now)
         log.info("%s: asked to end", name)
         self._keep(known)
         if known.phase is Phase.RUNNING:
-            self._runtime.signal(name, known.attempt, signal.SIGTERM)
+            self._runtimes.of(known.desired).signal(known, signal.SIGTERM)
 
     def _kill(self, name: str) -> None:
         known = self.records[name]
-        if self._runtime.signal(name, known.attempt, signal.SIGKILL):
+        if self._runtimes.of(known.desired).signal(known, signal.SIGKILL):
             log.info("%s: killed, its grace period is over", name)
 
     def _forget(self, name: str) -> None:
         try:
-            self._runtime.remove(name)
+            self._files.remove(name)
         except OSError as error:
             log.warning("%s: cannot be removed yet: %s", name, storage.in_words(error))
             return
@@ -183,20 +204,20 @@ class Instances:
         log.info("%s: forgotten", name)
 
     def _clear_stray(self, name: str) -> None:
-        if self._runtime.clear(name):
+        if self._runtimes.clear(name):
             with contextlib.suppress(OSError):
-                self._runtime.remove(name)
+                self._files.remove(name)
                 self._strays.discard(name)
 
     def _observed(self, known: Record) -> ObservedInstance:
         name = known.name
-        status = self._artifacts.status(known.desired.service.code)
+        status = self._supplies.status(known.desired)
         return record.observed(
             known,
             pid=self.pid(name),
             ready=self._is_ready(name),
             progress=status.progress,
-            waiting_for=status.problem if known.phase is Phase.WAITING else "",
+            waiting_for="" if self.pid(name) else status.problem,
         )
 
     def _keep(self, changed: Record) -> None:
@@ -212,4 +233,4 @@ class Instances:
         storage.replace_file(self._record_path(changed.name), wire.encode(changed))
 
     def _record_path(self, name: str) -> Path:
-        return self._runtime.directory(name) / "record.json"
+        return self._files.directory(name) / "record.json"

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from nats.aio.client import Client
@@ -101,6 +101,11 @@ class Link:
             raise
         finally:
             await self._close()
+
+    def tell(self, facts: NodeFacts) -> None:
+        """The facts changed: greet again with these, at once or when the bus is back."""
+        self._greeting = replace(self._greeting, facts=facts)
+        self._behind.set()
 
     async def chunk(self, sha256: str, offset: int, length: int) -> Chunk:
         """A piece of an artifact; raises NotDelivered."""

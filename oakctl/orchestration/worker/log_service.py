@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from oakctl.model.messages import LogsAnswer, LogsRequest
 from oakctl.orchestration.worker import storage
@@ -19,13 +19,16 @@ LONGEST_WAIT_S = 30.0  # the bus lets us answer for 60 s
 
 
 class LogService:
-    """`record_of` and `log_of` find an instance by its name."""
+    """`record_of` and `log_of` find an instance by its name; `freshen` gets what is not in its
+    file yet, where something else than the instance itself writes that."""
 
     def __init__(
         self,
         record_of: Callable[[str], Record | None],
         log_of: Callable[[str], InstanceLog],
+        freshen: Callable[[Record], Awaitable[None]] | None = None,
     ) -> None:
+        self._freshen = freshen
         self._record_of = record_of
         self._log_of = log_of
 
@@ -37,6 +40,8 @@ class LogService:
             record = self._record_of(request.instance)
             if record is None:
                 return LogsAnswer("", max(0, offset), True, f"{request.instance} is not here")
+            if self._freshen is not None:
+                await self._freshen(record)
             try:
                 over = record.phase is Phase.ENDED
                 piece = self._log_of(request.instance).read(offset, request.limit, final=over)

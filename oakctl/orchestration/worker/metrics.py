@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from oakctl.orchestration.worker import http
 from oakctl.orchestration.worker.record import Record
@@ -32,18 +32,20 @@ def parse(text: str) -> dict[str, float]:
     return found
 
 
-async def scrape(running: Mapping[str, Record]) -> dict[str, dict[str, float]]:
-    """The metrics of every instance that serves some and answers."""
+async def scrape(
+    running: Mapping[str, Record], address: Callable[[Record], str]
+) -> dict[str, dict[str, float]]:
+    """The metrics of every instance that serves some and answers at its `address`."""
     names = [name for name, known in running.items() if known.desired.service.metrics]
-    texts = await asyncio.gather(*(_text(running[name]) for name in names))
+    texts = await asyncio.gather(*(_text(running[name], address(running[name])) for name in names))
     return {name: parse(text) for name, text in zip(names, texts, strict=True) if text}
 
 
-async def _text(known: Record) -> str:
+async def _text(known: Record, address: str) -> str:
     endpoint = known.desired.service.metrics
     assert endpoint is not None
     try:
-        status, body = await http.get(known.bind, endpoint.port, endpoint.path, TIMEOUT_S)
+        status, body = await http.get(address, endpoint.port, endpoint.path, TIMEOUT_S)
     except (OSError, asyncio.TimeoutError, http.BadAnswer):
         return ""
     return body.decode(errors="replace") if status == 200 else ""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from oakctl.model.instance import DesiredInstance
 from oakctl.model.service import Probe
-from oakctl.orchestration.worker import http
+from oakctl.orchestration.worker import http, identity
 from oakctl.orchestration.worker.record import Record
 
 log = logging.getLogger("oakctl.worker.probes")
@@ -29,17 +28,23 @@ class Surroundings:
 
     directory: str
     environment: dict[str, str]
+    user: int | None = None  # None: who the agent is
 
 
 class Probes:
-    """One task per running instance that has a probe; `changed` is called on each turn."""
+    """One task per running instance that has a probe; `changed` is called on each turn.
+
+    `command` runs a probe's command as the instance, `address` says where its ports are.
+    """
 
     def __init__(
         self,
-        surroundings: Callable[[DesiredInstance, str], Surroundings],
+        command: Callable[[Record, Probe], Awaitable[bool]],
+        address: Callable[[Record], str],
         changed: Callable[[], None],
     ) -> None:
-        self._surroundings = surroundings
+        self._address = address
+        self._command = command
         self._changed = changed
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._ready: dict[str, bool] = {}
@@ -88,12 +93,12 @@ class Probes:
     async def _ask(self, probe: Probe, known: Record) -> bool:
         try:
             if probe.kind == "command":
-                surroundings = self._surroundings(known.desired, known.bind)
-                return await asyncio.wait_for(_run(probe, surroundings), probe.timeout_s)
+                return await asyncio.wait_for(self._command(known, probe), probe.timeout_s)
+            address = self._address(known)
             if probe.kind == "http":
-                status, _ = await http.get(known.bind, probe.port, probe.path, probe.timeout_s)
+                status, _ = await http.get(address, probe.port, probe.path, probe.timeout_s)
                 return 200 <= status < 400
-            return await asyncio.wait_for(_connects(known.bind, probe.port), probe.timeout_s)
+            return await asyncio.wait_for(_connects(address, probe.port), probe.timeout_s)
         except (OSError, asyncio.TimeoutError, http.BadAnswer):
             return False
 
@@ -106,9 +111,10 @@ async def _connects(address: str, port: int) -> bool:
     return True
 
 
-async def _run(probe: Probe, surroundings: Surroundings) -> bool:
+async def run_here(probe: Probe, surroundings: Surroundings) -> bool:
+    """Run the command of a probe as a process of this node; raises OSError."""
     child = await asyncio.create_subprocess_exec(
-        *probe.command,
+        *identity.command(surroundings.user, probe.command),
         cwd=surroundings.directory,
         env=surroundings.environment,
         stdin=asyncio.subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from pathlib import Path
 from oakctl.errors import Conflict, ExitCode, UsageError
 from oakctl.model import wire
 from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.orchestration.worker import identity
 from oakctl.orchestration.worker.agent import Agent
 from oakctl.orchestration.worker.link import Refused
 
@@ -62,6 +63,8 @@ def main(config_path: str) -> int:
     config = read_config(config_path)
     for directory in ("state/agent", "run", "instances", "artifacts"):
         Path(config.prefix, directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if identity.separate_users(config.overlay_driver):
+        identity.open_prefix(Path(config.prefix))
     with _only_agent(Path(HostLayout(config.prefix).state("agent/lock"))):
         try:
             asyncio.run(_run(config))

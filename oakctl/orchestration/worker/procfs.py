@@ -87,6 +87,30 @@ def session_members(session: int, start: int, everyone: list[ProcessStat]) -> li
     ]
 
 
+def group_members(pid: int) -> set[int]:
+    """All processes of the control group of `pid`, and of groups below it; empty: not known."""
+    try:
+        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+    except OSError:
+        return set()
+    groups = {controllers: path for _, controllers, path in (x.split(":", 2) for x in lines)}
+    for root, name in (("pids", "pids"), ("memory", "memory"), ("", "")):
+        group = Path("/sys/fs/cgroup", root, groups.get(name, "/").lstrip("/"))
+        if groups.get(name, "/") != "/" and group.is_dir():
+            return _processes_below(group)
+    return set()
+
+
+def _processes_below(group: Path) -> set[int]:
+    found: set[int] = set()
+    for file in (group / "cgroup.procs", *group.glob("*/cgroup.procs")):
+        try:
+            found |= {int(pid) for pid in file.read_text().split()}
+        except OSError:
+            continue
+    return found
+
+
 def has_variable(pid: int, name: str, value: str) -> bool:
     """Whether the process was started with this environment variable (False: or unreadable)."""
     try:

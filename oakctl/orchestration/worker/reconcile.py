@@ -1,4 +1,4 @@
-"""What to do next: desired document, records and present artifacts in, actions out. Pure.
+"""What to do next: desired document, records and what is on the node in, actions out. Pure.
 
 Belongs here: every decision of the agent about instances. Does not belong here: carrying it
 out (`instances`). The same input gives the same actions, and once they are carried out there
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from oakctl.model.documents import DesiredDocument
 from oakctl.model.instance import DesiredInstance
+from oakctl.orchestration.worker import needs
+from oakctl.orchestration.worker.needs import Need
 from oakctl.orchestration.worker.record import Phase, Record
 
 
@@ -24,9 +26,9 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Get an artifact, or go on getting it."""
+    """Get an artifact or an image, or go on getting it."""
 
-    sha256: str
+    need: Need
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ Action = Prepare | Fetch | Start | Stop | Kill | Forget
 def decide(
     document: DesiredDocument | None,
     records: Mapping[str, Record],
-    artifacts: Set[str],
+    present: Set[Need],
     confirmed: Set[tuple[str, int]],
     now: float,
 ) -> tuple[Action, ...]:
     """The actions that bring this node nearer to `document`.
 
-    `artifacts` are the sha256 sums of those that are here; `confirmed` the (name, epoch) whose
+    `present` are the artifacts and images that are here; `confirmed` the (name, epoch) whose
     end the cluster has acknowledged. Without a document nothing is known to be unwanted, so
     nothing is stopped and nothing started.
     """
@@ -85,7 +87,7 @@ def decide(
         elif record is None:
             actions.append(Prepare(desired))
         else:
-            actions += _wanted(desired, record, artifacts, now)
+            actions += _wanted(desired, record, present, now)
     return tuple(actions)
 
 
@@ -111,7 +113,7 @@ def _end(record: Record, now: float) -> list[Action]:
 
 
 def _wanted(
-    desired: DesiredInstance, record: Record, artifacts: Set[str], now: float
+    desired: DesiredInstance, record: Record, present: Set[Need], now: float
 ) -> list[Action]:
     if desired.epoch < record.epoch:
         return []  # late news of an earlier incarnation
@@ -119,8 +121,9 @@ def _wanted(
         return [Prepare(desired)] if record.gone else _end(record, now)
     if record.phase is not Phase.WAITING:
         return []
-    if desired.service.code not in artifacts:
-        return [Fetch(desired.service.code)]
+    missing = [need for need in needs.of(desired) if need not in present]
+    if missing:
+        return [Fetch(need) for need in missing]
     return [Start(desired)] if now >= record.retry_at else []
 
 

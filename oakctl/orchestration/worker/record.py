@@ -42,6 +42,7 @@ class Record:
     reason: str = ""
     limits: str = ""
     bind: str = ""
+    blocked: bool = False  # the last start was not even possible here
 
     @property
     def name(self) -> str:
@@ -78,7 +79,7 @@ def starting(
         started_at=now,
         restarts=record.restarts + (1 if again else 0),
         exit_code=None,
-        reason="",
+        reason=record.reason if record.blocked else "",  # until it runs, that is how it is
         limits=limits,
         bind=bind,
     )
@@ -88,11 +89,20 @@ def never_ran(record: Record, now: float) -> Record:
     """The start was cut off before there was a process: as if it had not been tried."""
     if record.stopping_since:
         return replace(record, phase=Phase.ENDED, since=now)
-    return replace(record, phase=Phase.WAITING, since=now, retry_at=now)
+    return replace(
+        record,
+        phase=Phase.WAITING,
+        since=now,
+        retry_at=now,
+        started_at=record.started_at if record.restarts else 0.0,
+        restarts=max(0, record.restarts - 1),
+    )
 
 
 def could_not_start(record: Record, now: float, reason: str) -> Record:
-    """Something of ours was in the way (a full disk, a bad artifact): always tried again."""
+    """Something here was in the way (a full disk, a bad artifact): always tried again."""
+    if record.stopping_since:
+        return replace(record, phase=Phase.ENDED, since=now, reason=reason)
     failures = record.failures + 1
     delay = lifecycle.restart_delay(record.desired.service.restart, failures)
     return replace(
@@ -103,12 +113,13 @@ def could_not_start(record: Record, now: float, reason: str) -> Record:
         retry_at=now + delay,
         reason=reason,
         exit_code=None,
+        blocked=True,
     )
 
 
 def ended(record: Record, now: float, exit_code: int | None, reason: str) -> Record:
     """The process ended; what comes next is up to the restart policy."""
-    service = record.desired.service
+    service, record = record.desired.service, replace(record, blocked=False)
     if record.stopping_since:
         return replace(record, phase=Phase.ENDED, since=now, exit_code=exit_code)
     if not lifecycle.should_restart(service.restart, exit_code, one_shot=service.one_shot):
@@ -138,7 +149,9 @@ def state_of(record: Record, *, has_process: bool) -> InstanceState:
     if record.stopping_since:
         return InstanceState.UNDEPLOYED if record.gone else InstanceState.STOPPING
     if record.phase is Phase.RUNNING:
-        return InstanceState.RUNNING if has_process else InstanceState.CREATING
+        if has_process:
+            return InstanceState.RUNNING
+        return InstanceState.FAILED if record.blocked else InstanceState.CREATING
     if record.phase is Phase.ENDED:
         return InstanceState.COMPLETED if record.exit_code == 0 else InstanceState.FAILED
     # Waiting for a restart is a failure that shows; waiting for the first start is not.
@@ -151,6 +164,8 @@ def observed(
     """The report's line about this instance; `waiting_for` is why it does not start yet."""
     state = state_of(record, has_process=pid > 0)
     creating = state is InstanceState.CREATING
+    blocked = record.blocked and pid == 0
+    reason = record.reason if blocked or not record.blocked else ""
     return ObservedInstance(
         job_name=record.desired.service.job_name,
         number=record.desired.number,
@@ -162,11 +177,12 @@ def observed(
         exit_code=record.exit_code,
         restarts=record.restarts,
         crash_looping=lifecycle.is_crash_looping(record.failures),
-        reason=record.reason or waiting_for,
+        reason=reason or waiting_for,
         progress=progress if creating else None,
         address=record.desired.address,
         bind=record.bind,
         limits=record.limits,
+        blocked=blocked,
     )
 
 

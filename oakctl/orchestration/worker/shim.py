@@ -24,11 +24,11 @@ import os
 import pkgutil
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oakctl.orchestration.worker import procfs, storage
+from oakctl.orchestration.worker.attempt import Attempt, Identity
 from oakctl.orchestration.worker.launch import LAB_MARKS
 from oakctl.orchestration.worker.launcher import CANNOT_RUN, LOCK_DESCRIPTOR
 
@@ -42,37 +42,6 @@ wait $!
 printf '%-8s' $? 1<>"$1/exit"
 """
 BLANK = b" " * 512
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which process the instance is."""
-
-    pid: int
-    start: int
-    boot: str
-    shim: int
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What is known of one attempt to start."""
-
-    held: bool  # a shim (or launcher) is at work
-    process: Identity | None = None
-    lives: bool = False  # the instance's own process
-    exit_code: int | None = None
-    error: str = ""
-
-    @property
-    def over(self) -> bool:
-        """Nothing of it runs and nothing more will be written."""
-        return not (self.held or self.lives)
-
-    @property
-    def never_ran(self) -> bool:
-        """The agent died before there was a shim, or the shim before there was a process."""
-        return self.over and self.process is None and self.exit_code is None
 
 
 def scripts(directory: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from oakctl.model.instance import InstanceStatistics
 from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.record import Record
-from oakctl.orchestration.worker.runtime import ProcessRuntime
+from oakctl.orchestration.worker.runtime import Runtimes
 
 SCAN_EVERY = 5  # looks: finding an instance's processes costs more than reading them
 
@@ -19,8 +19,8 @@ SCAN_EVERY = 5  # looks: finding an instance's processes costs more than reading
 class StatisticsMeter:
     """Statistics of the running instances."""
 
-    def __init__(self, runtime: ProcessRuntime) -> None:
-        self._runtime = runtime
+    def __init__(self, runtimes: Runtimes) -> None:
+        self._runtimes = runtimes
         self._looks = 0
         self._members: dict[tuple[str, int], set[int]] = {}
         self._cpu: dict[str, tuple[float, dict[int, float]]] = {}
@@ -39,7 +39,10 @@ class StatisticsMeter:
         keys = {(name, known.attempt) for name, known in running.items()}
         if keys - self._members.keys() or (keys and self._looks % SCAN_EVERY == 0):
             everyone = procfs.all_stats()
-            self._members = {key: self._runtime.members(*key, everyone) for key in keys}
+            self._members = {
+                (name, known.attempt): self._runtimes.of(known.desired).members(known, everyone)
+                for name, known in running.items()
+            }
         else:
             self._members = {key: self._members[key] for key in keys}
         self._looks += 1

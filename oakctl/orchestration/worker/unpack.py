@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
+import os
 import sys
 import tarfile
 import zlib
@@ -70,13 +71,15 @@ def check_member(member: tarfile.TarInfo) -> None:
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> None:
     check_member(member)
+    # Whoever may enter the directory of artifacts may read: instances are users of their own.
+    member.mode |= 0o444 | (0o111 if member.mode & 0o100 else 0)
     if hasattr(tarfile, "data_filter"):
         archive.extract(member, directory, filter="data")
         return
     # What the filter does besides: nobody's ownership, no set-uid, writable by the owner alone.
     member.mode = (member.mode & 0o755) | 0o600
     if member.isdir():
-        member.mode |= 0o100
+        member.mode |= 0o111
     member.uid = member.gid = -1
     member.uname = member.gname = ""
     archive.extract(member, directory)
@@ -98,6 +101,7 @@ def main(path: str, sha256: str, directory: str) -> int:
             sys.stderr.write(f"its sha256 is {found[:12]}…, not {sha256[:12]}…\n")
             return DAMAGED
         unpack(Path(path), directory, functools.partial(print_progress, [0.0]))
+        Path(directory).chmod(0o755)
     except (tarfile.TarError, zlib.error, EOFError) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
@@ -109,4 +113,5 @@ def main(path: str, sha256: str, directory: str) -> int:
 
 
 if __name__ == "__main__":
+    os.umask(0o022)
     sys.exit(main(*sys.argv[1:4]))

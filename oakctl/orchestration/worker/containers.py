@@ -1,0 +1,118 @@
+"""Whether this node has containers, and the loading of what runs them.
+
+Belongs here: everything of the runtime `docker` that an agent without Docker carries, which is
+this file. The package `docker` beside it, and the SDK, are imported once a socket is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oakctl.model import wire
+from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.model.node import ContainerFacts, ContainerGrants
+from oakctl.orchestration.worker import storage
+from oakctl.orchestration.worker.artifacts import Artifacts
+from oakctl.orchestration.worker.files import InstanceFiles
+from oakctl.orchestration.worker.overlay import OverlayDriver
+from oakctl.orchestration.worker.record import Record
+from oakctl.orchestration.worker.runtime import NoRuntime, Runtime
+from oakctl.orchestration.worker.supplies import ImageStore, NoImages
+
+if TYPE_CHECKING:
+    from oakctl.orchestration.worker.docker.parts import Parts
+
+log = logging.getLogger("oakctl.worker.containers")
+
+USUAL_SOCKET = "/var/run/docker.sock"
+LOOK_EVERY_S = 5.0
+
+
+class Containers:
+    """The runtime for containers, real or absent; `changed` hears of what a node can do."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        files: InstanceFiles,
+        artifacts: Artifacts,
+        overlay: OverlayDriver,
+        wake: Callable[[], None],
+        changed: Callable[[ContainerFacts], None],
+    ) -> None:
+        self._config = config
+        self._files = files
+        self._artifacts = artifacts
+        self._overlay = overlay
+        self._wake = wake
+        self._changed = changed
+        self._parts: Parts | None = None
+        self._socket = socket_of(config)
+        reason = f"there is no Docker here: no {self._socket}" if self._socket else NOT_IN_A_LAB
+        self.facts = ContainerFacts(reason=reason)
+        self.runtime: Runtime = NoRuntime(reason)
+        self.images: ImageStore = NoImages(reason)
+
+    async def run_until_cancelled(self) -> None:
+        """Wait for Docker's socket, then keep the runtime going; ends only by being cancelled."""
+        self._changed(self.facts)
+        while True:
+            if self._there():
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+        from oakctl.orchestration.worker.docker.parts import Parts
+
+        self._parts = Parts(
+            self._config, self._socket, self._grants(), self._files, self._artifacts,
+            self._overlay, self._wake, self._on_facts,
+        )  # fmt: skip
+        self.runtime, self.images = self._parts.runtime, self._parts.images
+        await self._parts.run()
+
+    def _there(self) -> bool:
+        return bool(self._socket) and Path(self._socket).exists()
+
+    async def freshen_log(self, known: Record) -> None:
+        """Get what the instance has said since; nothing to do where it writes by itself."""
+        if self._parts is not None and known.desired.service.virtualization == "container":
+            await self._parts.outputs.freshen(known)
+
+    async def run(self, known: Record, command: tuple[str, ...], timeout_s: float) -> bool:
+        """Run a command inside an instance's container; whether it ended well."""
+        if self._parts is None:
+            return False
+        return await self._parts.runtime.run(known, command, timeout_s)
+
+    async def close(self) -> None:
+        """End what is under way; containers go on."""
+        if self._parts is not None:
+            await self._parts.close()
+
+    def _on_facts(self, found: ContainerFacts) -> None:
+        self.facts = found
+        self._changed(found)
+
+    def _grants(self) -> ContainerGrants:
+        path = Path(HostLayout(self._config.prefix).grants)
+        try:
+            return wire.decode(path.read_bytes(), ContainerGrants)
+        except FileNotFoundError:
+            return ContainerGrants()
+        except (OSError, wire.Malformed) as error:
+            words = storage.in_words(error) if isinstance(error, OSError) else str(error)
+            log.error("%s: %s: containers are granted nothing", path, words)
+            return ContainerGrants()
+
+
+NOT_IN_A_LAB = "a loopback lab runs no containers"
+
+
+def socket_of(config: WorkerConfig) -> str:
+    """Where Docker listens; empty: none is used. A loopback lab leaves the machine's alone."""
+    if config.docker_socket:
+        return config.docker_socket
+    return "" if config.overlay_driver == "loopback" else USUAL_SOCKET

@@ -1,0 +1,197 @@
+"""Docker's API as we use it: thin, blocking calls of the SDK.
+
+Belongs here: one method per call, and its errors as EngineAway or EngineRefused. Does not belong
+here: deciding anything, or waiting for anything longer than one call (`calls` runs them).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+with warnings.catch_warnings():
+    # The SDK's HTTP library would like to guess encodings; Docker's answers are UTF-8.
+    warnings.simplefilter("ignore")
+    import docker
+    import docker.errors
+    import requests.exceptions
+    import urllib3.exceptions
+
+from oakctl.orchestration.worker.docker import seen, words
+from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
+from oakctl.orchestration.worker.docker.seen import Seen
+
+CALL_S = 25.0  # of one read from the socket
+MOST_LOG_LINES = 20_000  # of one look
+
+_AWAY = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    docker.errors.DockerException,
+    OSError,
+)
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the engine says of itself."""
+
+    version: str
+    api: str
+    platform: str  # linux/amd64
+    architecture: str  # amd64
+    runtimes: tuple[str, ...]
+    root: str  # its data directory
+    cpus: float
+    not_limited: tuple[str, ...]  # what this kernel does not let it limit
+
+
+class Engine:
+    """One engine, by its socket. Raises EngineAway where none that we can use answers."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        with self._told():
+            self._client = docker.APIClient(
+                base_url=f"unix://{socket}", version="auto", timeout=CALL_S
+            )
+            found = self._client.version(api_version=False)
+            old = words.too_old(str(found.get("Version")), str(found.get("ApiVersion")))
+            if old:
+                raise EngineAway(old)
+            self.facts = _facts(found, self._client.info())
+
+    def containers(self, prefix: str) -> dict[str, str]:
+        """Id → state of every container with our label."""
+        with self._told():
+            filters = {"label": f"{seen.PREFIX}={prefix}"}
+            found = self._client.containers(all=True, filters=filters)
+        return {str(one["Id"]): str(one.get("State", "")) for one in found}
+
+    def inspect(self, id_: str) -> Seen | None:
+        """One container; None when it is gone."""
+        try:
+            with self._told():
+                return seen.read(self._client.inspect_container(id_))
+        except EngineRefused as error:
+            if error.missing:
+                return None
+            raise
+
+    def create(self, name: str, body: Mapping[str, Any]) -> str:
+        """Create a container; returns its id."""
+        with self._told():
+            return str(self._client.create_container_from_config(body, name)["Id"])
+
+    def start(self, id_: str) -> None:
+        """Start it."""
+        with self._told():
+            self._client.start(id_)
+
+    def kill(self, id_: str, signal: str) -> None:
+        """Send it a signal; none is sent to one that has ended."""
+        with self._told(), _unless(404, 409):
+            self._client.kill(id_, signal)
+
+    def remove(self, id_: str) -> None:
+        """End it and take it away, with volumes that have no name."""
+        with self._told(), _unless(404, 409):
+            self._client.remove_container(id_, force=True, v=True)
+
+    def execute(self, id_: str, argv: tuple[str, ...]) -> int:
+        """Run a command in it; returns the exit code."""
+        with self._told():
+            made = self._client.exec_create(id_, list(argv), stdout=True, stderr=True)
+            self._client.exec_start(made["Id"])
+            return int(self._client.exec_inspect(made["Id"])["ExitCode"])
+
+    def logs(self, id_: str, since: float) -> list[bytes]:
+        """What it has said since, one entry per line, each with its time before it."""
+        with self._told():
+            stream = self._client.logs(
+                id_, stream=True, follow=False, timestamps=True, tail=MOST_LOG_LINES,
+                since=since if since > 0 else None,
+            )  # fmt: skip
+            return list(stream)
+
+    def image(self, reference: str) -> tuple[str, str] | None:
+        """(id, platform) of an image that is here; None when it is not."""
+        try:
+            with self._told():
+                found = self._client.inspect_image(reference)
+        except EngineRefused as error:
+            if error.missing:
+                return None
+            raise
+        platform = f"{found.get('Os', 'linux')}/{found.get('Architecture', '')}"
+        return str(found["Id"]), platform
+
+    def pull(
+        self, reference: str, platform: str, report: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Pull an image; `report` is told each line. Raises EngineRefused with what is wrong."""
+        with self._told():
+            # The platform is left to the engine where it can only be its own.
+            for line in self._client.pull(reference, stream=True, decode=True, platform=platform):
+                if line.get("error"):
+                    raise EngineRefused(str(line["error"]))
+                report(line)
+
+    def untag(self, reference: str) -> bool:
+        """Take an image away; False when a container uses it or nothing was there."""
+        try:
+            with self._told():
+                self._client.remove_image(reference, force=False, noprune=False)
+        except EngineRefused as error:
+            if error.status in (404, 409):
+                return error.status == 404
+            raise
+        return True
+
+    def events(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """What happens to our containers, as it happens; ends when the engine does."""
+        filters = {"label": f"{seen.PREFIX}={prefix}", "type": "container"}
+        with self._told():
+            yield from self._client.events(decode=True, filters=filters)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except docker.errors.APIError as error:
+            status = error.response.status_code if error.response is not None else 0
+            raise EngineRefused(str(error.explanation or error), status) from error
+        except _AWAY as error:
+            raise EngineAway(words.no_connection(self._socket, error)) from error
+
+
+@contextlib.contextmanager
+def _unless(*statuses: int) -> Iterator[None]:
+    """The same as if it had been done, where Docker says that there is nothing to do it to."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if error.response is None or error.response.status_code not in statuses:
+            raise
+
+
+def _facts(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineFacts:
+    limits = {"MemoryLimit": "memory", "CpuCfsQuota": "cpu", "PidsLimit": "processes"}
+    architecture = str(version.get("Arch", ""))
+    return EngineFacts(
+        version=str(version.get("Version", "")),
+        api=str(version.get("ApiVersion", "")),
+        platform=f"{version.get('Os', 'linux')}/{architecture}",
+        architecture=architecture,
+        runtimes=tuple(sorted(info.get("Runtimes") or {})),
+        root=str(info.get("DockerRootDir", "")),
+        cpus=float(info.get("NCPU") or 1),
+        not_limited=tuple(what for key, what in limits.items() if info.get(key) is False),
+    )

@@ -1,0 +1,230 @@
+"""Images on this node: there, or pulled, and taken away when nobody wants them any more.
+
+Belongs here: the pull policy, retries, progress, the ledger of what we brought. Does not belong
+here: which images go (`housekeeping`), Docker's errors in words (`words`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Coroutine, Mapping, Set
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oakctl.model import wire
+from oakctl.orchestration.worker import storage
+from oakctl.orchestration.worker.artifacts import Status
+from oakctl.orchestration.worker.docker import housekeeping, words
+from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
+from oakctl.orchestration.worker.docker.housekeeping import Ledger, full_reference
+from oakctl.orchestration.worker.docker.progress import PullProgress
+from oakctl.orchestration.worker.needs import Need
+
+log = logging.getLogger("oakctl.worker.docker")
+
+T = TypeVar("T")
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+PULL_S = 3600.0  # a large image over a bad uplink
+SILENT_S = 180.0  # a slow disk verifies and unpacks a layer without a word
+TIDY_EVERY_S = 60.0
+PULLS_AT_ONCE = 2
+
+
+class NotHere(Exception):
+    """An image cannot be had now; the text says why, for people."""
+
+
+class Images:
+    """The images of one node; `changed` is called when a status changes."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        ledger: Path,
+        changed: Callable[[], None],
+        keep_s: float = housekeeping.KEEP_UNUSED_S,
+    ) -> None:
+        self._driver = driver
+        self._changed = changed
+        self._path = ledger
+        self._keep_s = keep_s
+        self._ledger = storage.read_message(ledger, Ledger) or Ledger()
+        self._tasks: dict[Need, asyncio.Task[None]] = {}
+        self._status: dict[Need, Status] = {}
+        self._pulls = asyncio.Semaphore(PULLS_AT_ONCE)
+        self._tidied = 0.0
+        self._tidying: asyncio.Task[None] | None = None
+        self._ids: dict[Need, str] = {}
+
+    @property
+    def present(self) -> Set[Need]:
+        """What is there; nothing while Docker is away, so that nothing is started then."""
+        return frozenset() if self._driver.engine is None else self._ids.keys()
+
+    def id(self, need: Need) -> str:
+        """The image's id; raises KeyError when it is not present."""
+        return self._ids[need]
+
+    def status(self, need: Need) -> Status:
+        """How far it is; while Docker is away, that."""
+        if self._driver.trouble:
+            return Status(self._status.get(need, Status()).progress, self._driver.trouble)
+        return Status(1.0) if need in self._ids else self._status.get(need, Status())
+
+    def fetch(self, need: Need) -> None:
+        """See to it that it comes; does nothing when that is under way."""
+        if need not in self._ids and need not in self._tasks:
+            task = asyncio.get_running_loop().create_task(self._until_present(need))
+            self._tasks[need] = task
+            task.add_done_callback(lambda _: self._tasks.pop(need, None))
+
+    def lost(self, need: Need) -> None:
+        """A start found that it is not there after all."""
+        self._ids.pop(need, None)
+
+    def keep_only(self, wanted: Set[Need], now: float) -> None:
+        """Stop fetching what nobody wants; now and then, remove what has not been wanted long."""
+        for need in self._tasks.keys() - wanted:
+            self._tasks[need].cancel()
+        for need in self._status.keys() - wanted:
+            del self._status[need]
+        for need in self._ids.keys() - wanted:
+            del self._ids[need]
+        if now - self._tidied >= TIDY_EVERY_S and (self._tidying is None or self._tidying.done()):
+            self._tidied = now
+            references = {full_reference(need.name) for need in wanted}
+            self._tidying = asyncio.get_running_loop().create_task(self.tidy(references, now))
+
+    async def tidy(self, wanted: Set[str], now: float) -> None:
+        """Remove images of ours that have gone unwanted, by age and by the disk's pressure."""
+        self._keep(housekeeping.noted(self._ledger, wanted, now))
+        engine = self._driver.engine
+        if engine is None:
+            return
+        free = _free_share(engine.facts.root)
+        for image in housekeeping.removable(self._ledger, now, free, self._keep_s):
+            try:
+                found = await self._call(engine.image, image.reference)
+                # Somebody may have given its name to another image since; that one is not ours.
+                ours = found is not None and found[0] == image.id
+                if not ours or await self._call(engine.untag, image.reference):
+                    self._keep(self._ledger.without(image.reference))
+                    log.info("image %s is not used any more and was removed", image.reference)
+            except (EngineAway, EngineRefused) as error:
+                log.warning("image %s cannot be removed: %s", image.reference, error)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = [*self._tasks.values(), *([self._tidying] if self._tidying else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_present(self, need: Need) -> None:
+        delay = FIRST_RETRY_S
+        while True:
+            try:
+                self._ids[need] = await self._get(need)
+                break
+            except NotHere as error:
+                problem = str(error)
+            except (EngineAway, EngineRefused) as error:
+                problem = words.in_words(str(error))
+            log.warning("image %s: %s", need.name, problem)
+            told = Status(self.status(need).progress, f"image {need.name}: {problem}")
+            if self._status.get(need) != told:
+                self._status[need] = told
+                self._changed()
+            await asyncio.sleep(delay)
+            delay = min(LONGEST_RETRY_S, delay * 2)
+        self._status.pop(need, None)
+        self._changed()
+
+    async def _get(self, need: Need) -> str:
+        engine = self._driver.engine
+        if engine is None:
+            raise EngineAway(self._driver.trouble)
+        reference = full_reference(need.name)
+        found = await self._call(engine.image, reference)
+        if found is None and need.pull == "never":
+            raise NotHere("it is not on this node, and `pull: never` keeps it from being pulled")
+        if found is None or need.pull == "always":
+            was_here = found is not None and not self._ledger.has(reference)
+            found = await self._pull(need, reference)
+            if not was_here:  # what was here before us stays somebody else's, also when it is newer
+                self._keep(self._ledger.with_image(reference, found[0]))
+        id_, platform = found
+        if platform != engine.facts.platform:
+            raise NotHere(f"it is for {platform}, this node is {engine.facts.platform}")
+        return id_
+
+    async def _pull(self, need: Need, reference: str) -> tuple[str, str]:
+        engine = self._driver.engine
+        if engine is None:
+            raise EngineAway(self._driver.trouble)
+        loop, progress = asyncio.get_running_loop(), PullProgress()
+        said = asyncio.Event()
+
+        def report(line: Mapping[str, Any]) -> None:
+            share = progress.take(line)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._on_progress, need, share)
+                loop.call_soon_threadsafe(said.set)
+
+        async with self._pulls:
+            log.info("image %s: pulling", reference)
+            call = self._driver.calls.run(
+                engine.pull, reference, engine.facts.platform, report,
+                what=f"pulling {reference}", deadline_s=PULL_S,
+            )  # fmt: skip
+            await _unless_silent(call, said, reference)
+        found = await self._call(engine.image, reference)
+        if found is None:
+            raise NotHere("it was pulled and is not there")
+        return found
+
+    def _on_progress(self, need: Need, share: float) -> None:
+        before = self._status.get(need, Status())
+        if need in self._tasks and (before.problem or int(share * 20) > int(before.progress * 20)):
+            self._status[need] = Status(share)
+            self._changed()
+
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await self._driver.calls.run(function, *arguments, what=f"image {arguments[0]}")
+
+    def _keep(self, ledger: Ledger) -> None:
+        if ledger == self._ledger:
+            return
+        self._ledger = ledger
+        try:
+            storage.replace_file(self._path, wire.encode(ledger))
+        except OSError as error:
+            log.warning("%s: %s", self._path.name, storage.in_words(error))
+
+
+async def _unless_silent(
+    call: Coroutine[Any, Any, None], said: asyncio.Event, reference: str
+) -> None:
+    """Wait for a pull as long as it says something; raises EngineAway when it is silent."""
+    work = asyncio.ensure_future(call)
+    try:
+        while not (await asyncio.wait({work}, timeout=SILENT_S))[0]:
+            if not said.is_set():
+                raise EngineAway(f"nothing was heard of it for {SILENT_S:.0f} s: {reference}")
+            said.clear()
+        await work
+    finally:
+        work.cancel()
+
+
+def _free_share(root: str) -> float:
+    try:
+        usage = shutil.disk_usage(root)
+    except OSError:
+        return 1.0  # not to be seen by this user: no pressure that we know of
+    return usage.free / usage.total if usage.total else 1.0

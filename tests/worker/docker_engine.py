@@ -1,0 +1,220 @@
+"""A real Docker Engine for tests, with a socket, a data directory and a bridge of its own.
+
+Belongs here: starting it, breaking it, and taking all of it away. It changes nothing of the
+machine's firewall: ports are published by Docker's own proxy. Without the distribution's package
+`docker.io` (installed here, as root) or without root there is none, and tests say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import pytest
+
+START_S = 60.0
+PACKAGES = ("docker.io", "busybox-static")
+IMAGE = "oakctl-test:busybox"
+
+
+def installed() -> str:
+    """Why there can be no engine here; empty: there can be one."""
+    if os.geteuid() != 0:
+        return "a Docker Engine of its own needs root"
+    if shutil.which("dockerd") and busybox().exists():
+        return ""
+    if not shutil.which("apt-get"):
+        return "dockerd and a static busybox are not installed"
+    apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (("update",), ("install", "--yes", "--no-install-recommends", *PACKAGES)):
+        done = subprocess.run((*apt, *words), env=environment, capture_output=True, check=False)
+        if done.returncode != 0:
+            return f"{' and '.join(PACKAGES)} cannot be installed: {done.stderr[-200:]!r}"
+    return ""
+
+
+def busybox() -> Path:
+    """A busybox that needs no libraries."""
+    return Path("/bin/busybox")
+
+
+@dataclass
+class DockerEngine:
+    """One dockerd."""
+
+    folder: Path
+    number: int
+    process: subprocess.Popen[bytes] | None = None
+    containerd: subprocess.Popen[bytes] | None = None
+    clients: list[docker.APIClient] = field(default_factory=list)
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.folder / "docker.sock"
+
+    @property
+    def bridge(self) -> str:
+        """The name of its bridge."""
+        return f"oakt{self.number}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers. containerd is apart, as the distribution has it."""
+        address = str(self.folder / "containerd.sock")
+        if self.containerd is None:
+            self.containerd = self._spawn(
+                "containerd",
+                *("--config", "/dev/null", "--root", str(self.folder / "images")),
+                *("--state", str(self.folder / "state"), "--address", address),
+            )
+        self.process = self._spawn(
+            "dockerd",
+            *("--containerd", address, "--data-root", str(self.folder / "data")),
+            *("--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid")),
+            *("-H", f"unix://{self.socket}", "--bridge", self.bridge),
+            *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
+        )
+        end = time.monotonic() + START_S
+        while not self.answers():
+            assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            assert time.monotonic() < end, "waited in vain for dockerd to answer"
+            time.sleep(0.1)
+
+    def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as output:
+            return subprocess.Popen(words, stdout=output, stderr=output, start_new_session=True)
+
+    def answers(self) -> bool:
+        """Whether it does."""
+        try:
+            client = docker.APIClient(base_url=f"unix://{self.socket}", timeout=10)
+        except docker.errors.DockerException:
+            return False
+        with contextlib.closing(client):
+            return bool(client.ping())
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End dockerd; containers end with it when it is asked politely."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        self.process = None
+
+    @property
+    def client(self) -> docker.APIClient:
+        """A client of its own for assertions."""
+        made = docker.APIClient(base_url=f"unix://{self.socket}", timeout=30)
+        self.clients.append(made)
+        return made
+
+    def import_image(self, name: str = IMAGE, files: dict[str, str] | None = None) -> None:
+        """An image without a registry: busybox, its links, and these scripts."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.add(busybox(), "bin/busybox")
+            for tool in ("sh", "sleep", "cat", "id", "echo", "ls", "touch", "httpd", "nc", "kill"):
+                link = tarfile.TarInfo(f"bin/{tool}")
+                link.type, link.linkname = tarfile.SYMTYPE, "/bin/busybox"
+                archive.addfile(link)
+            for path in ("tmp", "data", "www"):
+                folder = tarfile.TarInfo(path)
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o777
+                archive.addfile(folder)
+            for path, text in (files or {}).items():
+                member = tarfile.TarInfo(path)
+                member.size, member.mode = len(text), 0o755
+                archive.addfile(member, io.BytesIO(text.encode()))
+        repository, _, tag = name.rpartition(":")
+        self.client.import_image_from_data(buffer.getvalue(), repository=repository, tag=tag)
+
+    def load_image(self, name: str, architecture: str) -> None:
+        """An image with nothing in it, for this kind of processor, as `docker save` writes it."""
+        empty = io.BytesIO()
+        with tarfile.open(fileobj=empty, mode="w"):
+            pass
+        layer = empty.getvalue()
+        config = {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"],
+            },
+        }
+        manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for path, content in (
+                ("layer.tar", layer),
+                ("config.json", json.dumps(config).encode()),
+                ("manifest.json", json.dumps(manifest).encode()),
+            ):
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        for line in self.client.load_image(buffer.getvalue()):
+            assert "error" not in line, line
+
+    def clean(self) -> None:
+        """Away with every container."""
+        client = self.client
+        for one in client.containers(all=True):
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_container(one["Id"], force=True, v=True)
+        for made in self.clients:
+            made.close()
+        self.clients.clear()
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[DockerEngine]:
+    """A running engine with one image; nothing is left of it afterwards."""
+    missing = installed()
+    if missing:
+        pytest.skip(missing)
+    number = os.getpid() % 200 + 10
+    folder = Path(tempfile.mkdtemp(prefix="oakctl-docker-", dir="/var/tmp"))
+    made = DockerEngine(folder, number)
+    _ip("link", "add", made.bridge, "type", "bridge")
+    try:
+        _ip("addr", "add", f"172.29.{number}.1/24", "dev", made.bridge)
+        _ip("link", "set", made.bridge, "up")
+        made.start()
+        made.import_image()
+        yield made
+    finally:
+        if made.process is not None:
+            with contextlib.suppress(docker.errors.DockerException):
+                made.clean()
+            made.stop()
+        if made.containerd is not None:
+            made.containerd.terminate()
+            made.containerd.wait(timeout=60)
+        _ip("link", "del", made.bridge)
+        _unmount(folder)
+        shutil.rmtree(folder)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(("ip", *words), check=True, capture_output=True)
+
+
+def _unmount(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(str(folder))), reverse=True):
+        subprocess.run(("umount", "-l", mount), check=False, capture_output=True)

@@ -1,0 +1,166 @@
+"""Images: pulled from a real registry protocol by a real engine, kept and taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from oakctl.model import wire
+from oakctl.orchestration.worker import storage
+from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.housekeeping import Ledger
+from oakctl.orchestration.worker.docker.images import Images
+from oakctl.orchestration.worker.needs import IMAGE, Need
+from tests.worker.docker_engine import IMAGE as BUSYBOX
+from tests.worker.docker_engine import DockerEngine, engine
+from tests.worker.image_registry import ImageRegistry, registry
+from tests.worker.stage import until
+
+pytestmark = [pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Iterator[DockerEngine]:
+    with engine() as made:
+        yield made
+
+
+@pytest.fixture
+def images_of() -> Iterator[ImageRegistry]:
+    with registry() as made:
+        yield made
+
+
+@pytest.fixture
+async def driver(docker_engine: DockerEngine) -> AsyncIterator[Driver]:
+    made = Driver(str(docker_engine.socket), "/test", lambda: None)
+    task = asyncio.ensure_future(made.run())
+    await until(lambda: made.known, "Docker to answer")
+    yield made
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def images(driver: Driver, tmp_path: Path) -> AsyncIterator[Images]:
+    made = Images(driver, tmp_path / "images.json", lambda: None, keep_s=100.0)
+    yield made
+    await made.close()
+
+
+def here(docker_engine: DockerEngine, reference: str) -> Callable[[], bool]:
+    client = docker_engine.client
+    return lambda: bool(client.images(name=reference))
+
+
+async def test_missing_is_pulled_once_with_progress(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine
+) -> None:
+    need = Need(IMAGE, images_of.put("web", "1", {"a": "b"}, layers=3))
+    images_of.go.clear()
+    images.fetch(need)
+    images.fetch(need)
+    await until(lambda: 0.0 < images.status(need).progress < 1.0, "progress to be seen")
+    assert need not in images.present
+    images_of.go.set()
+    await until(lambda: need in images.present, "the image to come")
+    assert images.status(need).progress == 1.0
+    assert images.id(need).startswith("sha256:")
+    pulls = len(images_of.served)
+    again = Need(IMAGE, need.name, whose="another")
+    images.fetch(again)
+    await until(lambda: again in images.present, "it to be found")
+    assert len(images_of.served) == pulls
+
+
+async def test_always_asks_the_registry_each_time(images: Images, images_of: ImageRegistry) -> None:
+    reference = images_of.put("web", "always", {"a": "1"})
+    first = Need(IMAGE, reference, "always", "one")
+    images.fetch(first)
+    await until(lambda: first in images.present, "the image to come")
+    images_of.put("web", "always", {"a": "2"})
+    second = Need(IMAGE, reference, "always", "two")
+    images.fetch(second)
+    await until(lambda: second in images.present, "the newer image to come")
+    assert images.id(first) != images.id(second)
+
+
+async def test_never_finds_and_does_not_pull(images: Images, images_of: ImageRegistry) -> None:
+    found, absent = Need(IMAGE, BUSYBOX, "never"), Need(IMAGE, images_of.put("n", "1", {}), "never")
+    images.fetch(found)
+    images.fetch(absent)
+    await until(lambda: found in images.present, "the image to be found")
+    await until(lambda: images.status(absent).problem, "the reason")
+    assert "`pull: never`" in images.status(absent).problem
+    assert images_of.served == []
+
+
+async def test_what_the_registry_has_not_comes_when_it_has(
+    images: Images, images_of: ImageRegistry
+) -> None:
+    need = Need(IMAGE, f"{images_of.address}/late:1")
+    images.fetch(need)
+    await until(lambda: images.status(need).problem, "the reason")
+    assert "the registry has no such image" in images.status(need).problem
+    images_of.put("late", "1", {"a": "b"})
+    await until(lambda: need in images.present, "it to be tried again")
+
+
+async def test_only_what_we_brought_goes_and_by_age(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    need = Need(IMAGE, images_of.put("old", "1", {"a": "b"}))
+    images.fetch(need)
+    found = Need(IMAGE, BUSYBOX, "missing")
+    images.fetch(found)
+    await until(lambda: {need, found} <= images.present, "both to be there")
+    now = time.time()
+    await images.tidy({need.name, BUSYBOX}, now)
+    await images.tidy(set(), now + 50)
+    assert here(docker_engine, need.name)()
+    await images.tidy(set(), now + 151)
+    assert not here(docker_engine, need.name)()
+    assert here(docker_engine, BUSYBOX)()
+    assert storage.read_message(tmp_path / "images.json", Ledger) == Ledger()
+
+
+async def test_what_a_container_uses_or_somebody_renamed_stays(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    client = docker_engine.client
+    used = Need(IMAGE, images_of.put("used", "1", {"a": "b"}))
+    renamed = Need(IMAGE, images_of.put("renamed", "1", {"a": "c"}))
+    for need in (used, renamed):
+        images.fetch(need)
+    await until(lambda: {used, renamed} <= images.present, "both to be there")
+    made = client.create_container(used.name, ["x"])
+    repository, _, tag = renamed.name.rpartition(":")
+    client.tag(BUSYBOX, repository, tag, force=True)
+    now = time.time()
+    await images.tidy(set(), now)
+    await images.tidy(set(), now + 200)
+    assert here(docker_engine, used.name)()
+    assert client.inspect_image(renamed.name)["Id"] == client.inspect_image(BUSYBOX)["Id"]
+    ledger = wire.decode((tmp_path / "images.json").read_bytes(), Ledger)
+    assert [image.reference for image in ledger.images] == [used.name]
+    client.remove_container(made["Id"])
+    await images.tidy(set(), now + 300)
+    assert not here(docker_engine, used.name)()
+
+
+async def test_a_name_that_was_there_before_us_is_never_ours(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    reference = images_of.put("theirs", "1", {"a": "b"})
+    docker_engine.client.pull(reference)
+    images_of.put("theirs", "1", {"a": "newer"})
+    need = Need(IMAGE, reference, "always", "x")
+    images.fetch(need)
+    await until(lambda: need in images.present, "the newer image")
+    await images.tidy(set(), 1e9)
+    await images.tidy(set(), 2e9)
+    assert here(docker_engine, reference)()
