@@ -53,7 +53,22 @@ def _reported(arguments: list[str]) -> int:
     except OSError as error:  # this machine says no: a full disk, a file that is not ours
         diagnostics.report(_of_this_machine(error))
         return int(ExitCode.FAILED)
+    except Exception as error:  # noqa: BLE001  # the outermost boundary: no traceback reaches a user
+        diagnostics.report(_of_ours(error))
+        return int(ExitCode.FAILED)
     return code
+
+
+def _of_ours(error: Exception) -> OakError:
+    """A fault of the program, with its traceback in a file that can be attached to a report."""
+    from oakctl import crashes
+
+    sentence = f"oakctl is at fault: {type(error).__name__}: {error}"
+    try:
+        file = crashes.keep(error)
+    except (OakError, OSError) as unkept:
+        return OakError(f"{sentence} (its details could not be kept: {unkept})")
+    return OakError(sentence, hint=f"please report it with {file}")
 
 
 def _of_this_machine(error: OSError) -> OakError:

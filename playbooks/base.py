@@ -1,43 +1,34 @@
-"""Base: the directories, the record of what is ours, and the node archive.
+"""Base: the record of what is ours, the directories, Python, and the node archive.
 
-Runs first on every host. The archive is uploaded once per version and unpacked beside itself,
+Runs first on every host. The record comes before all else, so that a removal knows what to take
+away, however far a run came. The archive is uploaded once per version and unpacked beside itself,
 and `current` is switched to it in one atomic move.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import bundle
+from oakctl.remote import bundle, playbook, release
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.residence import USER, Homeless
 from oakctl.remote.step import Remote, Step
 
 DIRECTORIES = ("releases", "bin", "etc/units", "etc/bus", "state", "run", "log")
 
-UNPACK = """
-import compileall, sys, zipfile
-archive, lib = sys.argv[1:]
-try:
-    zipfile.ZipFile(archive).extractall(lib)
-except OSError as error:
-    sys.exit("%s: %s" % (error.filename or lib, error.strerror or error))
-compileall.compile_dir(lib, quiet=2)
-"""
-
 
 def steps(role: str) -> list[Step]:
     """Steps for a host that gets `role` (worker, cluster)."""
-    archive = bundle.build()
-    version = bundle.version(archive.read_bytes())
+    built = bundle.build()
+    version = bundle.version(built.read_bytes())
     return [
+        record(role),
         directories(),
         lingering(),
-        record(role),
-        release(version, archive.read_bytes),
+        *playbook.steps("python", {}),
+        archive(version, built.read_bytes),
         switch(version),
     ]
 
@@ -90,42 +81,28 @@ def record(role: str) -> Step:
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.manifest, text(read(remote) | {role: ROLES[role]}))
 
-    return Step(f"base: record the role {role}", check, apply)
+    return Step(f"base: record the role {role}", check, apply, name="record")
 
 
-def release(version: str, content: Callable[[], bytes]) -> Step:
-    def complete(remote: Remote) -> str:
-        return f"{remote.layout.release(version)}/complete"
-
+def archive(version: str, content: Callable[[], bytes]) -> Step:
     def check(remote: Remote) -> str:
-        found = remote.run(f"test -f {quote(complete(remote))}", check=False)
-        return "" if found.exit_code == 0 else "missing"
+        return "" if release.is_there(remote, version) else "missing"
 
     def apply(remote: Remote) -> None:
-        folder = remote.layout.release(version)
-        remote.run(f"umask 077; mkdir -p {quote(folder)}")
-        remote.put(f"{folder}/oakctl-node.pyz", content())
-        remote.run(
-            f"umask 077; rm -rf {quote(folder)}/lib && "
-            f"{quote(remote.facts.python)} - {quote(folder)}/oakctl-node.pyz {quote(folder)}/lib",
-            stdin=UNPACK.encode(),
-            timeout_s=120,
-        )
-        remote.put(complete(remote), json.dumps({"version": version}).encode())
+        release.install(remote, version, content())
 
-    return Step(f"base: node archive {version}", check, apply)
+    return Step(f"base: node archive {version}", check, apply, name="archive")
 
 
 def switch(version: str) -> Step:
-    def link(remote: Remote) -> str:
-        return str(remote.layout.prefix / "current")
+    """The release before stays there, to go back to; older ones go."""
 
     def check(remote: Remote) -> str:
-        now = remote.run(f"readlink {quote(link(remote))}", check=False).stdout.strip()
-        return "" if now == f"releases/{version}" else (f"{now or 'nothing'} is in force")
+        now = release.in_force(remote)
+        return "" if now == version else f"{now or 'nothing'} is in force"
 
     def apply(remote: Remote) -> None:
-        current = quote(link(remote))
-        remote.run(f"ln -sfn releases/{version} {current}.new && mv -T {current}.new {current}")
+        release.switch(remote, version)
+        release.prune(remote)
 
     return Step("base: switch to it", check, apply)

@@ -20,7 +20,7 @@ from oakctl.orchestration.cluster import bus_server
 from oakctl.remote import authority, natsbin
 from oakctl.remote.bootstrap import ClusterInputs, bus_address
 from oakctl.remote.step import Remote, Step
-from oakctl.remote.supervisor import supervisor_of
+from oakctl.remote.supervisor import changes_with, supervisor_of, unit_step
 
 OWN_USERS = (subjects.USER_ORCHESTRATOR, subjects.USER_WATCHER)
 LISTENS_WITHIN_S = 20
@@ -30,12 +30,12 @@ COLLECT_EARLY = {"GOGC": "50"}
 
 def steps(inputs: ClusterInputs) -> list[Step]:
     return [
+        port_free(),
         program(),
         certificate(inputs.cluster),
         passwords(),
         users(inputs.root_secret),
         configuration(inputs.cluster),
-        port_free(),
         unit(),
         listening(),
     ]
@@ -43,9 +43,9 @@ def steps(inputs: ClusterInputs) -> list[Step]:
 
 def program() -> Step:
     def check(remote: Remote) -> str:
-        path = natsbin.locate(remote.facts.architecture)
-        size = remote.run(f"stat -c %s {quote(remote.layout.nats_server)}", check=False)
-        return "" if size.stdout.strip() == str(path.stat().st_size) else "missing"
+        wanted = natsbin.sha256(natsbin.locate(remote.facts.architecture))
+        found = remote.run(f"sha256sum < {quote(remote.layout.nats_server)}", check=False)
+        return "" if found.stdout.split()[:1] == [wanted] else "missing"
 
     def apply(remote: Remote) -> None:
         content = natsbin.locate(remote.facts.architecture).read_bytes()
@@ -129,7 +129,7 @@ def configuration(cluster: str) -> Step:
         found = re.search(r"\$2b\$\d\d\$[./A-Za-z0-9]{53}", current)
         # A new hash of the same password would look like a change.
         known = found.group() if found and matches(secret, found.group()) else hashed(secret)
-        listen = bus_address(remote) or "0.0.0.0"
+        listen = bus_address(remote) or remote.facts.every_address
         return bus_server.render_config(listen, BUS_PORT, cluster, remote.layout, known).encode()
 
     def check(remote: Remote) -> str:
@@ -147,12 +147,13 @@ def configuration(cluster: str) -> Step:
 def connects(remote: Remote) -> bool:
     address = bus_address(remote) or "127.0.0.1"
     probe = f"import socket; socket.create_connection(({address!r}, {BUS_PORT}), 2).close()"
-    return remote.run(f"{quote(remote.facts.python)} -c {quote(probe)}", check=False).exit_code == 0
+    return remote.run(f"{quote(remote.python)} -c {quote(probe)}", check=False).exit_code == 0
 
 
 def port_free() -> Step:
     def check(remote: Remote) -> str:
-        if supervisor_of(remote).running("bus") or not connects(remote):
+        ours = supervisor_of(remote).states().get("bus") == "running"
+        if ours or not connects(remote):
             return ""
         return f"port {BUS_PORT} is in use"
 
@@ -169,15 +170,16 @@ def port_free() -> Step:
 
 
 def unit() -> Step:
-    def check(remote: Remote) -> str:
-        return "" if supervisor_of(remote).running("bus") else "not running"
-
-    def apply(remote: Remote) -> None:
+    def wanted(remote: Remote) -> Unit:
         layout = remote.layout
-        argv = (layout.nats_server, "-c", layout.bus_config)
-        supervisor_of(remote).put(Unit("bus", argv, environment=COLLECT_EARLY))
+        read = (layout.nats_server, layout.bus_config, layout.etc("bus/server.pem"))
+        return Unit(
+            "bus",
+            (layout.nats_server, "-c", layout.bus_config),
+            environment=COLLECT_EARLY | changes_with(remote, *read, archive=False),
+        )
 
-    return Step("bus: start", check, apply)
+    return unit_step("bus: start", "bus", wanted)
 
 
 def listening() -> Step:
@@ -197,7 +199,7 @@ def listening() -> Step:
             "        time.sleep(0.05)\n"
         )
         done = remote.run(
-            f"{quote(remote.facts.python)} -",
+            f"{quote(remote.python)} -",
             stdin=wait.encode(),
             timeout_s=LISTENS_WITHIN_S + 10,
             check=False,

@@ -7,7 +7,7 @@ from oakctl.model.config import BUS_PORT, BusAccess, ClusterConfig, Unit
 from oakctl.remote.bootstrap import ClusterInputs, bus_address
 from oakctl.remote.declared import declared_location
 from oakctl.remote.step import Remote, Step
-from oakctl.remote.supervisor import supervisor_of
+from oakctl.remote.supervisor import changes_with, unit_step
 
 
 def steps(inputs: ClusterInputs) -> list[Step]:
@@ -36,8 +36,6 @@ def configuration(inputs: ClusterInputs) -> Step:
 
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.etc("cluster.json"), wanted(remote))
-        if supervisor_of(remote).running("orchestrator"):
-            supervisor_of(remote).restart("orchestrator")
 
     return Step("cluster: configuration", check, apply)
 
@@ -54,18 +52,13 @@ def access(remote: Remote, cluster: str, user: str) -> BusAccess:
 
 
 def unit() -> Step:
-    def check(remote: Remote) -> str:
-        return "" if supervisor_of(remote).running("orchestrator") else "not running"
-
-    def apply(remote: Remote) -> None:
+    def wanted(remote: Remote) -> Unit:
         layout = remote.layout
-        argv = (
-            remote.facts.python,
-            layout.archive,
-            "cluster",
-            "--config",
-            layout.etc("cluster.json"),
+        config = layout.etc("cluster.json")
+        return Unit(
+            "orchestrator",
+            (remote.python, layout.archive, "cluster", "--config", config),
+            environment=changes_with(remote, config, layout.etc("bus/ca.pem")),
         )
-        supervisor_of(remote).put(Unit("orchestrator", argv))
 
-    return Step("cluster: start the orchestrator", check, apply)
+    return unit_step("cluster: start the orchestrator", "orchestrator", wanted)

@@ -1,7 +1,8 @@
 """Raspberry Pi: the memory control group, without which memory limits are not enforced.
 
 Raspberry Pi OS boots without it. It is turned on in the kernel's command line, which is one line
-in one file; it counts from the next boot on. The file as it was is kept beside it.
+in one file (/boot/firmware/cmdline.txt, before Debian 12 /boot/cmdline.txt), and counts from the
+next boot on. The file as it was is kept beside it; a removal takes away what was put there.
 """
 
 from __future__ import annotations
@@ -9,42 +10,112 @@ from __future__ import annotations
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import raspberry_pi
+from oakctl.remote import changes, raspberry_pi
+from oakctl.remote.raspberry_pi import State
 from oakctl.remote.step import Remote, Step
 
+NAME = "raspberry_pi"
 KEPT = ".before-oakctl"
 
 
-def steps(_: object = None) -> list[Step]:
-    return [command_line()]
+def steps() -> list[Step]:
+    return [command_line(), restart()]
+
+
+def undo() -> list[Step]:
+    return [put_back()]
 
 
 def command_line() -> Step:
-    def text(remote: Remote) -> str:
-        file = remote.facts.command_line.file
-        return remote.root(f"cat {quote(file)}").stdout if file else ""
-
     def check(remote: Remote) -> str:
-        facts = remote.facts
-        if facts.control.memory or not facts.command_line.file:
-            return ""
-        if not raspberry_pi.enables_memory(text(remote).partition("\n")[0]):
-            return "the memory control group is off"
-        if raspberry_pi.enables_memory(facts.command_line.text):
-            raise OakError(
-                f"the memory control group is off although {facts.command_line.file} turns it on",
-                hint=f"on {remote.name}: boot it; if that does not help, its firmware is old: "
-                "sudo rpi-eeprom-update -a && sudo apt full-upgrade && sudo reboot",
-            )
-        return ""
+        return "the memory control group is off" if state(remote) is State.OFF else ""
 
     def apply(remote: Remote) -> None:
-        file = quote(remote.facts.command_line.file)
-        # No modes are set: the boot partition has none.
-        remote.root(
-            f"set -e; [ -e {file}{KEPT} ] || cp {file} {file}{KEPT}; "
-            f"cat >{file}.new; sync; mv -f {file}.new {file}; sync",
-            stdin=raspberry_pi.with_memory(text(remote)).encode(),
-        )
+        file = remote.facts.command_line.file
+        before = text(remote, file)
+        after = raspberry_pi.with_memory(before)
+        # A run that was cut off between the two has noted it already.
+        if NAME not in changes.read(remote):
+            changes.record(
+                remote,
+                NAME,
+                {
+                    "file": file,
+                    "added": raspberry_pi.added(before, after),
+                    "removed": raspberry_pi.added(after, before),
+                    "before": before,
+                    "after": after,
+                },
+            )
+        remote.root(f"[ -e {quote(file + KEPT)} ] || cp {quote(file)} {quote(file + KEPT)}")
+        write(remote, file, after)
 
-    return Step("raspberry_pi: memory control group, from the next boot on", check, apply)
+    return Step(
+        "raspberry_pi: memory control group, from the next boot on",
+        check,
+        apply,
+        name="command-line",
+        note=lambda remote: "" if remote.facts.command_line.file else "not a Raspberry Pi",
+    )
+
+
+def restart() -> Step:
+    def check(remote: Remote) -> str:
+        now = state(remote)
+        if now is State.IGNORED:
+            raise OakError(
+                f"{remote.name}: the memory control group is off although "
+                f"{remote.facts.command_line.file} turns it on: its firmware is old",
+                hint=f"on {remote.name}: {raspberry_pi.FIRMWARE}",
+            )
+        needed = now in (State.OFF, State.NEXT_BOOT)
+        return "the host restarts, and is waited for (5 min at most)" if needed else ""
+
+    return Step(
+        "raspberry_pi: restart into it",
+        check,
+        lambda remote: remote.reboot(),
+        name="restart",
+        reboots=True,
+    )
+
+
+def put_back() -> Step:
+    def check(remote: Remote) -> str:
+        return "the kernel's command line has words of ours" if NAME in changes.read(remote) else ""
+
+    def apply(remote: Remote) -> str:
+        made = changes.read(remote)[NAME]
+        file, now = made["file"], text(remote, made["file"])
+        # Edited by somebody since: only our words go.
+        as_we_left_it = now == made["after"]
+        was = raspberry_pi.without(now, made["added"], made["removed"])
+        write(remote, file, made["before"] if as_we_left_it else was)
+        remote.root(f"rm -f {quote(file + KEPT)}")
+        changes.forget(remote, NAME)
+        return "counts from the next boot on"
+
+    return Step("raspberry_pi: command line as it was", check, apply)
+
+
+def state(remote: Remote) -> State:
+    file = remote.facts.command_line.file
+    if not file:
+        return State.ON  # nothing is ours to change
+    return raspberry_pi.state(
+        works=remote.facts.control.memory,
+        file_text=text(remote, file),
+        booted_with=remote.facts.command_line.booted_with,
+    )
+
+
+def text(remote: Remote, file: str) -> str:
+    return remote.run(f"cat {quote(file)}").stdout
+
+
+def write(remote: Remote, file: str, content: str) -> None:
+    # No modes are set: the boot partition has none.
+    new = quote(f"{file}.new")
+    remote.root(
+        f"set -e; cat >{new}; sync; mv -f {new} {quote(file)}; sync", stdin=content.encode()
+    )

@@ -1,37 +1,55 @@
-"""Uninstall: takes one role off a host, by the manifest; with the last role goes everything."""
+"""Uninstall: takes one role off a host, by its record; with the last role goes everything.
+
+Without a role it puts back what playbooks changed on a host that has none.
+"""
 
 from __future__ import annotations
 
 from shlex import join, quote
 
+from oakctl.orchestration.worker.cgroup import node_group
+from oakctl.remote import changes, detached, playbook
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import supervisor_of
 
+JOBS_S = 1800.0
 
-def steps(role: str) -> list[Step]:
+
+def steps(role: str = "") -> list[Step]:
+    if not role:
+        return [jobs(), put_back(), rest()]
     ending = [end_instances()] if role == "worker" else []
-    return [stop(role), *ending, files(role), rest()]
+    return [jobs(), stop(role), *ending, files(role), put_back(), rest()]
 
 
-def installed(remote: Remote) -> bool:
-    current = quote(remote.layout.archive)
-    return remote.run(f"test -f {current}", check=False).exit_code == 0
+def jobs() -> Step:
+    """An installation that outlived its run is not cut off in the middle."""
+
+    def check(remote: Remote) -> str:
+        working = detached.names(remote)
+        return f"{', '.join(working)} at work" if working else ""
+
+    def apply(remote: Remote) -> None:
+        for name in detached.names(remote):
+            detached.wait(remote, name, JOBS_S)
+
+    return Step("uninstall: what is still at work", check, apply)
 
 
 def stop(role: str) -> Step:
     def check(remote: Remote) -> str:
-        # Without an archive there never was a unit.
-        if not installed(remote):
+        if role not in read(remote):
             return ""
-        running = [name for name in ROLES[role]["units"] if supervisor_of(remote).running(name)]
-        return f"{', '.join(running)} running" if running else ""
+        present = supervisor_of(remote).states()
+        left = [name for name in ROLES[role]["units"] if name in present]
+        return f"{', '.join(left)} there" if left else ""
 
     def apply(remote: Remote) -> None:
         for name in ROLES[role]["units"]:
             supervisor_of(remote).remove(name)
 
-    return Step(f"uninstall: stop the {role}", check, apply)
+    return Step(f"uninstall: stop the {role}", check, apply, name="stop")
 
 
 def end_instances() -> Step:
@@ -41,13 +59,17 @@ def end_instances() -> Step:
         return str(remote.layout.prefix / "instances")
 
     def check(remote: Remote) -> str:
-        listed = remote.run(f"ls {quote(folder(remote))}", check=False).stdout.split()
+        # An agent that was killed leaves its control groups, even without instances.
+        group = quote(node_group(str(remote.layout.prefix)))
+        groups = f"find /sys/fs/cgroup -type d -name {group} 2>/dev/null"
+        found = remote.run(f"ls {quote(folder(remote))}; {groups}", check=False)
+        listed = found.stdout.split()
         return f"{len(listed)} left" if listed else ""
 
     def apply(remote: Remote) -> None:
         prefix = str(remote.layout.prefix)
         remote.run(
-            join([remote.facts.python, remote.layout.archive, "clear", "--prefix", prefix]),
+            join([remote.python, remote.layout.archive, "clear", "--prefix", prefix]),
             timeout_s=60,
         )
         remote.run(f"rm -rf {quote(folder(remote))}")
@@ -60,27 +82,64 @@ def files(role: str) -> Step:
         return "still there" if role in read(remote) else ""
 
     def apply(remote: Remote) -> None:
-        if installed(remote):
-            for name in ROLES[role]["units"]:
-                supervisor_of(remote).remove(name)
         paths = " ".join(quote(str(remote.layout.prefix / p)) for p in ROLES[role]["paths"])
-        remote.run(f"rm -rf {paths}")
+        remote.run(f"rm -rf {paths}", timeout_s=60)
         remaining = {name: made for name, made in read(remote).items() if name != role}
         remote.put(remote.layout.manifest, text(remaining))
 
-    return Step(f"uninstall: files of the {role}", check, apply)
+    return Step(f"uninstall: files of the {role}", check, apply, name="files")
+
+
+def put_back() -> Step:
+    """What playbooks changed outside of our folder, by the record that is kept of it."""
+
+    def check(remote: Remote) -> str:
+        changed = ", ".join(sorted(changes.read(remote)))
+        return f"changed by {changed}" if changed and not read(remote) else ""
+
+    def apply(remote: Remote) -> str:
+        return "; ".join(undo(remote, name) for name in sorted(changes.read(remote)))
+
+    def note(remote: Remote) -> str:
+        roles, changed = read(remote), changes.read(remote)
+        return f"kept for the {' and the '.join(sorted(roles))}" if roles and changed else ""
+
+    return Step("uninstall: the host as it was", check, apply, name="put-back", note=note)
+
+
+def undo(remote: Remote, name: str) -> str:
+    module = playbook.load(name)
+    if not hasattr(module, "undo"):
+        changes.forget(remote, name)
+        return f"{name}: kept, as that playbook has no function `undo`"
+    told = [step.apply(remote) or "" for step in module.undo() if step.check(remote)]
+    return f"{name}: {'; '.join(filter(None, told)) or 'done'}"
 
 
 def rest() -> Step:
-    """The archive and the prefix stay while another role needs them."""
+    """The archive and the prefix stay while another role needs them.
+
+    The record goes last, so that a removal that was cut off is carried on. Without a record the
+    folder is not ours: whatever is in it stays, but for the lock and jobs of this run.
+    """
 
     def check(remote: Remote) -> str:
-        there = remote.run(f"test -e {quote(str(remote.layout.prefix))}", check=False)
-        return "no role left" if there.exit_code == 0 and not read(remote) else ""
+        if read(remote):
+            return ""
+        recorded, lock = quote(remote.layout.manifest), quote(remote.layout.run("host.lock"))
+        there = remote.run(f"test -e {recorded} || test -e {lock}", check=False)
+        return "no role left" if there.exit_code == 0 else ""
 
     def apply(remote: Remote) -> None:
+        prefix, manifest = quote(str(remote.layout.prefix)), quote(remote.layout.manifest)
         mark = quote(lingering_mark(remote))
-        remote.run(f"if [ -e {mark} ]; then loginctl disable-linger; fi")
-        remote.run(f"rm -rf {quote(str(remote.layout.prefix))}")
+        remote.run(
+            f"cd {prefix} || exit; "
+            f"if [ -e {manifest} ]; then if [ -e {mark} ]; then loginctl disable-linger; fi; "
+            "find . -mindepth 1 -maxdepth 1 ! -name manifest.json "
+            f"-exec rm -rf {{}} + && rm -f {manifest} || exit; fi; "
+            f"rm -rf run/host.lock run/jobs; cd /; rmdir {prefix}/run {prefix} 2>/dev/null || true",
+            timeout_s=60,
+        )
 
     return Step("uninstall: all that is left", check, apply)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from oakctl.model import wire
-from oakctl.model.config import BusAccess, Unit, WorkerConfig
+from oakctl.model.config import BusAccess, Unit, WorkerConfig, endpoint
 from oakctl.model.resources import Resources
 from oakctl.remote.bootstrap import WorkerInputs, bus_address
 from oakctl.remote.declared import declared_location, declared_resources
 from oakctl.remote.step import Remote, Step
-from oakctl.remote.supervisor import supervisor_of
+from oakctl.remote.supervisor import changes_with, unit_step
 
 
 def steps(inputs: WorkerInputs) -> list[Step]:
@@ -52,8 +52,6 @@ def configuration(inputs: WorkerInputs) -> Step:
 
     def apply(remote: Remote) -> None:
         remote.put(remote.layout.etc("worker.json"), wire.encode(config(remote, inputs)))
-        if supervisor_of(remote).running("agent"):
-            supervisor_of(remote).restart("agent")
 
     return Step("worker: configuration", check, apply)
 
@@ -66,7 +64,7 @@ def config(remote: Remote, inputs: WorkerInputs) -> WorkerConfig:
         cluster=inputs.cluster,
         prefix=str(remote.layout.prefix),
         bus=BusAccess(
-            url=f"tls://{inputs.bus_address}:{inputs.bus_port}",
+            url=f"tls://{endpoint(inputs.bus_address, inputs.bus_port)}",
             tls_hostname=inputs.cluster,
             ca_file=ca_file(remote),
             user=inputs.worker,
@@ -100,30 +98,31 @@ def number(remote: Remote) -> int | None:
 
 
 def relay() -> Step:
-    def argv(remote: Remote) -> tuple[str, ...]:
+    """Only the loopback overlay has one."""
+
+    def wanted(remote: Remote) -> Unit:
         state = str(remote.layout.prefix / "state")
-        return (remote.facts.python, remote.layout.archive, "relay",
+        argv = (remote.python, remote.layout.archive, "relay",
                 "--state", state, "--number", str(number(remote)))  # fmt: skip
+        return Unit("relay", argv, environment=changes_with(remote))
+
+    step = unit_step("worker: start the relay", "relay", wanted)
 
     def check(remote: Remote) -> str:
-        if number(remote) is None or supervisor_of(remote).running("relay"):
-            return ""
-        return "not running"
+        return "" if number(remote) is None else step.check(remote)
 
-    def apply(remote: Remote) -> None:
-        supervisor_of(remote).put(Unit("relay", argv(remote)))
-
-    return Step("worker: start the relay", check, apply)
+    return replace(step, check=check)
 
 
 def agent() -> Step:
-    def check(remote: Remote) -> str:
-        return "" if supervisor_of(remote).running("agent") else "not running"
-
-    def apply(remote: Remote) -> None:
+    def wanted(remote: Remote) -> Unit:
         layout = remote.layout
-        argv = (remote.facts.python, layout.archive, "worker",
-                "--config", layout.etc("worker.json"))  # fmt: skip
-        supervisor_of(remote).put(Unit("agent", argv))
+        config = layout.etc("worker.json")
+        read = (config, ca_file(remote), secret_file(remote))
+        return Unit(
+            "agent",
+            (remote.python, layout.archive, "worker", "--config", config),
+            environment=changes_with(remote, *read),
+        )
 
-    return Step("worker: start the agent", check, apply)
+    return unit_step("worker: start the agent", "agent", wanted)

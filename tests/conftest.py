@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast inputs are made depends on what else the machine does; nothing here is judged by time.
+settings.register_profile("oakctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("oakctl")
 
 
 @pytest.fixture(autouse=True)

@@ -59,21 +59,25 @@ async def following_events(root: Root, after: int) -> AsyncIterator[Line]:
         newest = await root.store.run(events.newest_id)
         after = max(0, newest + after)
     yield {"after": after}
+    told = time.monotonic()
     while not root.closing and time.monotonic() < deadline:
         seen = root.bell.count
         found = await root.store.run(partial(events.after, id=after, limit=BATCH))
         for event in found:
             yield wire.to_plain(event)
         if found:
-            after = found[-1].id
+            after, told = found[-1].id, time.monotonic()
             continue
-        if await root.bell.wait(seen, SILENCE_S) == seen:
+        await root.bell.wait(seen, SILENCE_S)
+        if time.monotonic() - told >= SILENCE_S:  # however often the bell rang for other things
+            told = time.monotonic()
             yield {}
 
 
 async def operation_steps(root: Root, id: int, after: int) -> AsyncIterator[Line]:
     """The steps of an operation from number `after`; `{"ended": true}` when it has ended."""
-    deadline = time.monotonic() + STREAM_S
+    told = time.monotonic()
+    deadline = told + STREAM_S
     while not root.closing and time.monotonic() < deadline:
         seen = root.bell.count
         state = (await root.operation(id)).state
@@ -84,7 +88,12 @@ async def operation_steps(root: Root, id: int, after: int) -> AsyncIterator[Line
         if state != "running":
             yield {"ended": True}
             return
-        if not found and await root.bell.wait(seen, SILENCE_S) == seen:
+        if found:
+            told = time.monotonic()
+            continue
+        await root.bell.wait(seen, SILENCE_S)
+        if time.monotonic() - told >= SILENCE_S:
+            told = time.monotonic()
             yield {}
 
 

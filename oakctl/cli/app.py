@@ -12,7 +12,8 @@ from oakctl.cli import (
     cluster,
     diagnostics,
     event,
-    host,
+    fleet,
+    host_commands,
     instance,
     lab,
     playbook,
@@ -38,7 +39,18 @@ app = typer.Typer(
 )
 
 top.register(app)
-for noun in (lab, host, cluster, worker, application, service, instance, event, playbook):
+for noun in (
+    lab,
+    host_commands,
+    fleet,
+    cluster,
+    worker,
+    application,
+    service,
+    instance,
+    event,
+    playbook,
+):
     app.add_typer(noun.app)
 
 

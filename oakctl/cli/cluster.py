@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, host_python, session
+from oakctl.cli.carrying_out import Begin, Manner, carry_out
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -25,6 +27,9 @@ from oakctl.model.requests import ClusterChange, ClusterCreate
 from oakctl.model.resources import Resources
 from oakctl.model.views import ClusterView
 from oakctl.tui.viewmodels import words
+
+if TYPE_CHECKING:
+    from oakctl.client.root import RootClient
 
 app = noun("cluster", "Clusters: an orchestrator and its workers.")
 
@@ -63,27 +68,20 @@ def create(
     location: Where = None,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Make a host the orchestrator of a new cluster; carries on what was interrupted."""
+    host_python.given(python_archive)
 
-    async def main() -> None:
-        async with session.root() as client:
-            await session.give_password(client, [on], sudo_password_file)
-            await waiting.operation(
-                client,
-                lambda trust: client.create_cluster(
-                    ClusterCreate(name, on, policy, location, accept_new=trust)
-                ),
-                accept_new=accept_new,
-                wait=wait,
-                timeout_s=timeout,
-            )
+    async def prepare(client: RootClient) -> tuple[str, Begin]:
+        return on, lambda trust: client.create_cluster(
+            ClusterCreate(name, on, policy, location, accept_new=trust)
+        )
 
-    session.run(main())
-    if wait:
-        diagnostics.say(f"cluster {name} is ready")
+    manner = Manner(sudo_password_file, wait, timeout, accept_new)
+    carry_out(prepare, manner, f"cluster {name} is ready")
 
 
 @app.command("ls", epilog=examples("oakctl cluster ls", "oakctl cluster ls -o json"))
@@ -163,18 +161,8 @@ def remove(
         command=f"oakctl cluster remove {name}{' --force' * force} --yes",
     )
 
-    async def main() -> None:
-        async with session.root() as client:
-            host = (await client.cluster(name)).host
-            await session.give_password(client, [host], sudo_password_file)
-            await waiting.operation(
-                client,
-                lambda trust: client.remove_cluster(name, force=force),
-                accept_new=True,
-                wait=wait,
-                timeout_s=timeout,
-            )
+    async def prepare(client: RootClient) -> tuple[str, Begin]:
+        host = (await client.cluster(name)).host
+        return host, lambda trust: client.remove_cluster(name, force=force)
 
-    session.run(main())
-    if wait:
-        diagnostics.say(f"cluster {name} is removed")
+    carry_out(prepare, Manner(sudo_password_file, wait, timeout), f"cluster {name} is removed")

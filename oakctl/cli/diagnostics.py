@@ -84,6 +84,21 @@ def ask_password(host: str) -> str:
     return password
 
 
+def ask_passphrase(file: str) -> str:
+    """The passphrase of a private key, typed unseen; raises OakError when nothing is typed."""
+    passphrase = getpass.getpass(f"Passphrase of the key {clean(file)}: ", sys.stderr)
+    if not passphrase:
+        raise OakError(f"{file}: no passphrase given, nothing was done")
+    return passphrase
+
+
+def ask_name(question: str, name: str) -> bool:
+    """Whether the name is typed: for what a quick `y` should not do."""
+    sys.stderr.write(clean(question))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == name
+
+
 def _is_tty(stream: object) -> bool:
     # A stream is None when the program was started with that descriptor closed.
     return bool(getattr(stream, "isatty", lambda: False)())

@@ -103,12 +103,26 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is s
 AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Trust a host key that is not known yet.")
 ]
+AllowReboot = Annotated[
+    bool,
+    typer.Option(
+        "--allow-reboot", help="A host may restart where a change takes effect by that alone."
+    ),
+]
 SudoPasswordFile = Annotated[
     Path | None,
     typer.Option(
         "--sudo-password-file",
         metavar="FILE",
-        help="Where the password for sudo stands; without it, it is asked for when needed.",
+        help="Where the password for sudo stands (-: standard input); else it is asked for.",
+    ),
+]
+PythonArchives = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--python-archive",
+        metavar="FILE",
+        help="A standalone Python (tar.gz), pushed where the host's own will not do; repeatable.",
     ),
 ]
 Timeout = Annotated[

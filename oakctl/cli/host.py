@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, ssh
+from oakctl.cli import diagnostics, findings, host_python, session
+from oakctl.cli.answers import LOCKED_KEY, SUDO_ASKS, Answers
 from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
-from oakctl.cli.output import Column, Format, listing
+from oakctl.cli.output import Column, Format, line, listing, record
 from oakctl.errors import ExitCode, NotFound
+from oakctl.model.hosts import HostReach, Machine
 from oakctl.model.requests import HostCheckRequest
 from oakctl.model.views import HostCheck, HostFinding, HostView
 
+if TYPE_CHECKING:
+    from oakctl.client.root import RootClient
+
 app = noun("host", "Machines that answer SSH, by name.")
+app.add_typer(host_python.app)
 
 # Neither user nor address begins with a dash: `ssh` and others would take it for an option.
 _DESTINATION = re.compile(
@@ -28,7 +33,7 @@ _DESTINATION = re.compile(
 
 COLUMNS = (
     Column[HostView]("Name", lambda host, now: host.name),
-    Column[HostView]("Address", lambda host, now: f"{host.address}:{host.port}"),
+    Column[HostView]("Address", lambda host, now: _where(host.address, host.port)),
     Column[HostView]("User", lambda host, now: host.user or "-"),
     Column[HostView]("Role", lambda host, now: host.role or "-"),
     Column[HostView]("Lab", lambda host, now: host.lab or "-"),
@@ -37,18 +42,31 @@ COLUMNS = (
 )
 
 
-def destination(text: str) -> tuple[str, str, int]:
-    """(user, address, port) of `user@address:port`; an IPv6 address stands in brackets."""
+def _where(address: str, port: int) -> str:
+    shown = f"[{address}]" if ":" in address else address
+    return f"{shown}:{port}" if port else shown
+
+
+def destination(text: str, unsaid: int = 22) -> tuple[str, str, int]:
+    """(user, address, port) of `user@address:port`; an IPv6 address stands in brackets.
+
+    `unsaid` is the port where none is written.
+    """
     match = _DESTINATION.fullmatch(text)
     port = int((match and match["port"]) or 22)
     if match is None or not 0 < port < 65536:
         raise typer.BadParameter(f"{text!r} is not USER@ADDRESS[:PORT]")
-    return match["user"] or "", match["six"] or match["address"], port
+    return (
+        match["user"] or "",
+        match["six"] or match["address"],
+        port if match["port"] else unsaid,
+    )
 
 
 @app.command(
     epilog=examples(
         "oakctl host add pi-1 pi@192.168.1.20",
+        "oakctl host add garden garden-pi   # an alias in ~/.ssh/config",
         "oakctl host add cam admin@10.0.0.7:2222 -i ~/.ssh/id_ed25519 --jump me@gate.example.org",
     )
 )
@@ -63,8 +81,11 @@ def add(
         typer.Option("--jump", metavar="USER@ADDRESS[:PORT]", help="Hop on the way; repeatable."),
     ] = None,
 ) -> None:
-    """Give a machine a name, or change how it is reached. Nothing is done to it yet."""
-    user, where, port = destination(address)
+    """Give a machine a name, or change how it is reached. Nothing is done to it yet.
+
+    What is not given here is as ~/.ssh/config says when the machine is reached.
+    """
+    user, where, port = destination(address, unsaid=0)
     for hop in jump or []:
         destination(hop)
     if identity is not None and not identity.expanduser().is_file():
@@ -95,58 +116,98 @@ FINDINGS = (
 )
 
 
-@app.command(epilog=examples("oakctl host check", "oakctl host check pi-1 pi-2 -o json"))
+@app.command(
+    epilog=examples(
+        "oakctl host check",
+        "oakctl host check pi-1 pi-2 -o json",
+        "oakctl host check --orchestrator hub pi-1 pi-2",
+    )
+)
 def check(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="HOST…", help="Which; without any, all.")
     ] = None,
+    orchestrator: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST",
+            help="Also try whether the others reach the port of a bus on this one. "
+            "It listens there for some seconds.",
+        ),
+    ] = "",
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Look at machines and tell all that stands in the way; nothing is changed on them.
 
-    Ends with 1 when there is something that blocks one of them.
+    Findings are told host by host, worst first, each with what to type: "block" - it cannot be
+    used as it is; "fixable" - something will not work until that is done; "note" - worth knowing.
+    Ends with 0 when all of them can be used, with 1 when something blocks one.
     """
-    request = HostCheckRequest(tuple(names or ()), accept_new)
+    request = HostCheckRequest(tuple(names or ()), accept_new, orchestrator)
 
     async def main() -> HostCheck:
         async with session.root() as client:
             hosts = request.hosts or [host.name for host in await client.hosts()]
-            await session.give_password(client, hosts, sudo_password_file)
+            asked = dict.fromkeys([*hosts, *([orchestrator] if orchestrator else [])])
+            await session.give_password(client, list(asked), sudo_password_file)
             found = await client.check_hosts(request)
-            if found.asks_password and diagnostics.can_prompt():
-                # One for all of them: a fleet's hosts are usually set up alike.
-                first = found.asks_password[0]
-                password = await asyncio.to_thread(diagnostics.ask_password, first)
-                for host in found.asks_password:
-                    await client.give_password(host, password)
+            if await _settled(client, found):
                 found = await client.check_hosts(request)
             return found
 
     found = session.run(main())
-    listing(found.findings, output, FINDINGS, lambda each: each.host)
-    if any(each.severity == "block" for each in found.findings):
+    if output is Format.TABLE:
+        for each in findings.lines(found):
+            line(each)
+    else:
+        listing(found.findings, output, FINDINGS, lambda each: each.host)
+    if findings.blocks(found):
         raise typer.Exit(int(ExitCode.FAILED))
 
 
-@app.command("ssh", epilog=examples("oakctl host ssh pi-1"))
-def open_shell(name: Annotated[str, typer.Argument(help="The host.")]) -> None:
-    """Open a shell on a machine with the system's `ssh`."""
-    ssh.become(session.run(_host(name)), ())
+async def _settled(client: RootClient, found: HostCheck) -> bool:
+    """Ask for what hosts were not looked at without; whether they are worth another look."""
+    answers = Answers(client)
+    locked = [each.host for each in found.findings if LOCKED_KEY in each.message]
+    asked = [await answers.settle(host, LOCKED_KEY) for host in locked]
+    # One for all of them: a fleet's hosts are usually set up alike.
+    asked += [await answers.settle(host, SUDO_ASKS) for host in found.asks_password]
+    return any(asked)
 
 
-@app.command(
-    "run",
-    context_settings={"ignore_unknown_options": True},
-    epilog=examples("oakctl host run pi-1 -- uname -a"),
-)
-def run(
-    name: Annotated[str, typer.Argument(help="The host.")],
-    command: Annotated[list[str], typer.Argument(help="Command and arguments, after --.")],
+@app.command(epilog=examples("oakctl host show pi-1", "oakctl host show pi-1 -o json"))
+def show(
+    name: Annotated[str, typer.Argument(help="The host.")], output: Output = Format.TABLE
 ) -> None:
-    """Run a command on a machine; its output and exit code become ours."""
-    ssh.become(session.run(_host(name)), tuple(command))
+    """Show how a machine is reached, and where each part of that was said."""
+
+    async def main() -> HostReach:
+        async with session.root() as client:
+            return await client.access.reach(name)
+
+    reach = session.run(main())
+    record(reach, output, [field for each in reach.machines for field in _fields(each)], name)
+
+
+def _fields(machine: Machine) -> list[tuple[str, str]]:
+    said = machine.origins
+
+    def told(what: str, text: str) -> str:
+        return f"{text} ({said[what]})" if said.get(what) else text
+
+    keys = ", ".join(machine.keys) or "the agent's, and ~/.ssh/id_*"
+    return [
+        ("Machine", machine.name),
+        ("  Address", told("address", machine.address)),
+        ("  Port", told("port", str(machine.port))),
+        ("  User", told("user", machine.user)),
+        ("  Keys", told("keys", keys)),
+        *([("  Through", told("jump", machine.proxy_command))] if machine.proxy_command else []),
+        *(("  Locked", f"{file}: its passphrase is asked for") for file in machine.locked),
+        *(("  Not honoured", remark) for remark in machine.remarks),
+    ]
 
 
 @app.command("forget", epilog=examples("oakctl host forget pi-1"))
@@ -165,10 +226,3 @@ def forget(name: Annotated[str, typer.Argument(help="The host.")], yes: Yes = Fa
 async def _hosts() -> tuple[HostView, ...]:
     async with session.root() as client:
         return await client.hosts()
-
-
-async def _host(name: str) -> HostView:
-    for host in await _hosts():
-        if host.name == name:
-            return host
-    raise NotFound(f"there is no host {name}", hint="oakctl host ls")

@@ -90,6 +90,13 @@ def up(
         Path | None,
         typer.Option("-f", "--file", help="Which machines, behind which routers: a lab.yaml."),
     ] = None,
+    install: Annotated[
+        bool,
+        typer.Option(
+            "--install/--no-install",
+            help="Whether Debian packages that machines need may be installed here.",
+        ),
+    ] = True,
 ) -> None:
     """Make hosts that answer SSH, and tell the root of them. Brings back what is missing."""
     if file is not None and (hosts or kind is not Kind.MACHINES):
@@ -100,7 +107,7 @@ def up(
     plan = _machines(name, hosts, file) if kind is Kind.MACHINES else None
 
     async def main() -> Lab:
-        lab = await _made(name, hosts, plan)
+        lab = await _made(name, hosts, plan, install=install)
         async with session.root() as client:
             for host in lab.hosts:
                 await _register(client, host)
@@ -122,12 +129,12 @@ def _machines(name: str, hosts: int, file: Path | None) -> LabPlan:
     return lab_file.equal_hosts(name, hosts) if hosts else lab_file.DEFAULT
 
 
-async def _made(name: str, hosts: int, plan: LabPlan | None) -> Lab:
+async def _made(name: str, hosts: int, plan: LabPlan | None, *, install: bool) -> Lab:
     from oakctl.lab import loopback
     from oakctl.lab.machines import lab as machines
 
     if plan is not None:
-        return await machines.up(name, plan, diagnostics.say)
+        return await machines.up(name, plan, diagnostics.say, install=install)
     layout = loopback.DEMO_HOSTS
     if hosts:
         layout = tuple(loopback.LabHost(f"{name}-{i + 1}") for i in range(hosts))
@@ -237,7 +244,7 @@ def reflash(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
     diagnostics.confirm(
         f"Erase {host} and install it anew?", yes=yes, command=f"oakctl lab reflash {host} --yes"
     )
-    _on_machine(name, lambda lab: lab.reflash_host(host))
+    _on_machine(name, lambda lab: lab.reflash_hosts([host]))
     diagnostics.say(f"host {host} is new; `oakctl lab up` makes its new key known")
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from oakctl.cli.diagnostics import Terminated
-from oakctl.errors import NotFound, UsageError
+import oakctl
+from oakctl.cli.diagnostics import Terminated, say
+from oakctl.errors import Conflict, DeadlineExceeded, NotFound, UsageError
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROOT_START_S = 20.0
+ROOT_POLL_S = 0.1
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -50,14 +53,15 @@ async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def give_password(client: RootClient, hosts: Sequence[str], file: Path | None) -> None:
-    """Let the root use the password in `file` for sudo on `hosts`; no file: nothing.
+    """Let the root use the password in `file` (-: standard input) for sudo on `hosts`.
 
-    Raises NotFound when it cannot be read, UsageError when it is empty.
+    No file: nothing. Raises NotFound when it cannot be read, UsageError when it is empty.
     """
     if file is None:
         return
     try:
-        password = file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+        given = Path("/dev/stdin") if str(file) == "-" else file.expanduser()
+        password = given.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise NotFound(
             f"the password file {file} cannot be read: {error.strerror}", hint=f"ls -l {file}"
@@ -66,6 +70,36 @@ async def give_password(client: RootClient, hosts: Sequence[str], file: Path | N
         raise UsageError(f"the password file {file} is empty")
     for host in hosts:
         await client.give_password(host, password)
+
+
+async def renew_root() -> None:
+    """End a root of another version of this program, so that the next call starts one of this.
+
+    Raises Conflict while that one works on something, DeadlineExceeded when it does not leave.
+    """
+    from oakctl.client.process import running_root
+    from oakctl.client.root import RootClient
+
+    status = await running_root()
+    if status is None or status.version == oakctl.__version__:
+        return
+    async with RootClient() as client:
+        busy = [view.subject for view in await client.operations() if view.state == "running"]
+        if busy:
+            raise Conflict(
+                f"the root process is of version {status.version} and works on {busy[0]}",
+                hint="wait for it: oakctl event ls -f",
+            )
+        say(f"the root process is of version {status.version}: it is started anew")
+        await client.shutdown()
+    deadline = time.monotonic() + ROOT_START_S
+    while await running_root() is not None:
+        if time.monotonic() >= deadline:
+            raise DeadlineExceeded(
+                f"the root process {status.pid} has not left within {ROOT_START_S:.0f} s",
+                hint="oakctl status",
+            )
+        await asyncio.sleep(ROOT_POLL_S)
 
 
 @contextlib.asynccontextmanager

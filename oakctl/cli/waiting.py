@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from oakctl.cli.answers import SUDO_ASKS, UNKNOWN_KEY, Answers
 from oakctl.cli.diagnostics import ask, ask_password, can_prompt, say
 from oakctl.errors import DeadlineExceeded, NotFound, OakError, Unreachable
 from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 POLL_S = 0.3
 LONG_STEP_S = 2.0
-UNKNOWN_KEY = "is not known"  # how `remote.hostkeys` says it
-SUDO_ASKS = "sudo asks for a password"  # how `remote.privilege` says it
 
 
 async def operation(
@@ -40,6 +39,7 @@ async def operation(
     needed; then the work begins once more.
     Raises what the operation failed with.
     """
+    answers = Answers(client)
     asked = False
     while True:
         try:
@@ -49,6 +49,8 @@ async def operation(
                 return view
             return await _followed(client, view, timeout_s)
         except Unreachable as error:
+            if await answers.settle_way(error.message):
+                continue
             # A key that has changed is refused whatever is answered.
             if accept_new or UNKNOWN_KEY not in error.message or not can_prompt():
                 raise
@@ -94,22 +96,31 @@ class _Steps:
 
     def __init__(self) -> None:
         self.last = "nothing yet"
+        self._running = ("", "")
         self._pending: asyncio.TimerHandle | None = None
 
     def tell(self, step: StepEvent) -> None:
         """Take in the next event."""
-        self.close()
         self.last = step_line(step)
-        if step.state == "running":
-            loop = asyncio.get_running_loop()
-            self._pending = loop.call_later(LONG_STEP_S, say, self.last)
-        else:
+        going_on = (step.host, step.step) if step.state == "running" else ("", "")
+        if not going_on[1] or going_on != self._running:
+            self.close()
+        self._running = going_on
+        if not going_on[1]:
             say(self.last)
+        elif self._pending is None:
+            loop = asyncio.get_running_loop()
+            self._pending = loop.call_later(LONG_STEP_S, self._say)
+
+    def _say(self) -> None:
+        self._pending = None
+        say(self.last)
 
     def close(self) -> None:
         """Nothing more is told."""
         if self._pending is not None:
             self._pending.cancel()
+            self._pending = None
 
 
 def step_line(step: StepEvent) -> str:

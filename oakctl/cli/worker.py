@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, host_python, session
+from oakctl.cli.carrying_out import Begin, Manner, carry_out
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
     AcceptNew,
+    AllowReboot,
     Force,
     Output,
+    PythonArchives,
     SudoPasswordFile,
     Timeout,
     Wait,
@@ -105,8 +109,14 @@ def add(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
     ] = None,
     location: Where = None,
+    docker: Annotated[
+        bool,
+        typer.Option("--docker", help="Install the distribution's Docker where there is none."),
+    ] = False,
+    allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
+    python_archive: PythonArchives = None,
     wait: Wait = True,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
@@ -114,33 +124,24 @@ def add(
     contribution = Resources(
         vcpus=vcpus, memory_mb=memory, storage_mb=storage, vgpus=vgpus, vtpus=vtpus
     )
-    labels = _labels(label or [])
+    host_python.given(python_archive)
+    request = WorkerAdd(
+        name=name,
+        cluster=cluster,
+        host=on,
+        contribution=contribution,
+        declared=tuple(declared or ()),
+        location=location,
+        labels=_labels(label or []),
+        docker=docker,
+        allow_reboot=allow_reboot,
+    )
 
-    async def main() -> None:
-        async with session.root() as client:
-            await session.give_password(client, [on], sudo_password_file)
-            await waiting.operation(
-                client,
-                lambda trust: client.add_worker(
-                    WorkerAdd(
-                        name=name,
-                        cluster=cluster,
-                        host=on,
-                        contribution=contribution,
-                        declared=tuple(declared or ()),
-                        location=location,
-                        labels=labels,
-                        accept_new=trust,
-                    )
-                ),
-                accept_new=accept_new,
-                wait=wait,
-                timeout_s=timeout,
-            )
+    async def prepare(client: RootClient) -> tuple[str, Begin]:
+        return on, lambda trust: client.add_worker(replace(request, accept_new=trust))
 
-    session.run(main())
-    if wait:
-        diagnostics.say(f"worker {cluster}/{name} is ready")
+    manner = Manner(sudo_password_file, wait, timeout, accept_new)
+    carry_out(prepare, manner, f"worker {cluster}/{name} is ready")
 
 
 @app.command("ls", epilog=examples("oakctl worker ls", "oakctl worker ls --cluster edge -o wide"))
@@ -205,22 +206,12 @@ def remove(
         command=f"oakctl worker remove {name}{' --force' * force} --yes",
     )
 
-    async def main() -> None:
-        async with session.root() as client:
-            where = await _resolved(client, name, cluster)
-            host = (await client.worker(*where)).host
-            await session.give_password(client, [host], sudo_password_file)
-            await waiting.operation(
-                client,
-                lambda trust: client.remove_worker(*where, force=force),
-                accept_new=True,
-                wait=wait,
-                timeout_s=timeout,
-            )
+    async def prepare(client: RootClient) -> tuple[str, Begin]:
+        where = await _resolved(client, name, cluster)
+        host = (await client.worker(*where)).host
+        return host, lambda trust: client.remove_worker(*where, force=force)
 
-    session.run(main())
-    if wait:
-        diagnostics.say(f"worker {name} is removed")
+    carry_out(prepare, Manner(sudo_password_file, wait, timeout), f"worker {name} is removed")
 
 
 def _set_cordon(name: str, cluster: str | None, *, cordoned: bool) -> str:

@@ -10,10 +10,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
-from oakctl.errors import ExitCode, OakError, Unreachable, error_for
+from oakctl.errors import ExitCode, OakError, Unreachable, UsageError, error_for
 from oakctl.model import wire
 
 # The root answers from its own database; what takes long is an operation or a stream.
@@ -21,6 +22,16 @@ CALL_TIMEOUT_S = 30.0
 # A stream sends a line at least every five seconds, an empty one when there is no news.
 STREAM_SILENCE_S = 20.0
 CHUNK = 1 << 20
+
+
+def part(name: str) -> str:
+    """One part of a path; raises UsageError for what no name looks like.
+
+    Servers decode `%2F` before they split, so a slash would ask for something else.
+    """
+    if not name or "/" in name:
+        raise UsageError(f"{name!r} is not a name", hint="use 1 to 30 of a-z, 0-9 and -")
+    return quote(name, safe="")
 
 
 class Connection:
@@ -48,8 +59,7 @@ class Connection:
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> bytes:
         """The answer's body; raises the OakError that the root answered, or Unreachable."""
-        content = None if body is None else wire.encode(body)
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        content, headers = _encoded(body)
         try:
             answer = await self._http.request(
                 method,
@@ -73,12 +83,20 @@ class Connection:
         _raise_for(answer.status_code, answer.content)
 
     async def lines(
-        self, path: str, query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: Any = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The objects of a stream until the root ends it; an `error` in it is raised."""
         timeout = httpx.Timeout(CALL_TIMEOUT_S, read=STREAM_SILENCE_S)
+        content, headers = _encoded(body)
         try:
-            async with self._http.stream("GET", path, params=query, timeout=timeout) as answer:
+            async with self._http.stream(
+                method, path, params=query, timeout=timeout, content=content, headers=headers
+            ) as answer:
                 if answer.status_code >= 400:
                     _raise_for(answer.status_code, await answer.aread())
                 async for line in answer.aiter_lines():
@@ -98,6 +116,12 @@ class Connection:
         return Unreachable(
             f"the root at {self.socket} broke off ({cause})", hint="oakctl status, then try again"
         )
+
+
+def _encoded(body: Any) -> tuple[bytes | None, dict[str, str]]:
+    if body is None:
+        return None, {}
+    return wire.encode(body), {"Content-Type": "application/json"}
 
 
 def _chunks(file: Path) -> AsyncIterator[bytes]:

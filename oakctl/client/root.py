@@ -15,11 +15,11 @@ from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from oakctl import paths
-from oakctl.client.connection import Connection
-from oakctl.errors import DeadlineExceeded, UsageError, error_for
+from oakctl.client.access import HostAccess
+from oakctl.client.connection import Connection, part
+from oakctl.errors import DeadlineExceeded, error_for
 from oakctl.model import wire
 from oakctl.model.events import Event
 from oakctl.model.requests import (
@@ -27,6 +27,8 @@ from oakctl.model.requests import (
     ClusterChange,
     ClusterCreate,
     HostCheckRequest,
+    LookRequest,
+    PlaybookRun,
     ServiceChange,
     SudoPassword,
     WorkerAdd,
@@ -37,6 +39,7 @@ from oakctl.model.views import (
     ApplyResult,
     ClusterView,
     Explanation,
+    FleetLook,
     HostCheck,
     HostView,
     InstanceView,
@@ -55,16 +58,6 @@ OPERATION_TIMEOUT_S = 600.0
 FOLLOW_PAUSE_S = 0.2
 
 
-def _part(name: str) -> str:
-    """One part of a path; raises UsageError for what no name looks like.
-
-    Servers decode `%2F` before they split, so a slash would ask for something else.
-    """
-    if not name or "/" in name:
-        raise UsageError(f"{name!r} is not a name", hint="use 1 to 30 of a-z, 0-9 and -")
-    return quote(name, safe="")
-
-
 class RootClient:
     """`async with RootClient() as root:`; every method raises the OakError the root answered.
 
@@ -73,6 +66,7 @@ class RootClient:
 
     def __init__(self, socket: Path | None = None) -> None:
         self._connection = Connection(socket or paths.root_socket())
+        self.access = HostAccess(self._connection)
 
     async def __aenter__(self) -> RootClient:
         return self
@@ -111,15 +105,15 @@ class RootClient:
 
     async def put_host(self, host: HostView) -> HostView:
         """Register a host, or change how it is reached; Conflict while it is in use."""
-        return await self._one("PUT", f"/v1/hosts/{_part(host.name)}", HostView, host)
+        return await self._one("PUT", f"/v1/hosts/{part(host.name)}", HostView, host)
 
     async def forget_host(self, name: str) -> None:
         """Forget a host; Conflict while it has a role."""
-        await self._connection.call("DELETE", f"/v1/hosts/{_part(name)}")
+        await self._connection.call("DELETE", f"/v1/hosts/{part(name)}")
 
     async def give_password(self, host: str, password: str) -> None:
         """Let the root use sudo on a host; kept in its memory alone, for a while."""
-        path = f"/v1/hosts/{_part(host)}/sudo"
+        path = f"/v1/hosts/{part(host)}/sudo"
         await self._connection.call("PUT", path, SudoPassword(password))
 
     async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
@@ -129,6 +123,15 @@ class RootClient:
         )
         return wire.decode(body, HostCheck)
 
+    async def look(self, request: LookRequest) -> FleetLook:
+        """What hosts are, and what would be done there, over SSH; nothing is changed."""
+        body = await self._connection.call("POST", "/v1/looks", request, timeout_s=CHECK_TIMEOUT_S)
+        return wire.decode(body, FleetLook)
+
+    async def run_playbook(self, request: PlaybookRun) -> OperationView:
+        """Begin to run a playbook, ours or the user's own, on a host."""
+        return await self._one("POST", "/v1/playbooks/runs", OperationView, request)
+
     # --- clusters and workers ---
 
     async def clusters(self) -> tuple[ClusterView, ...]:
@@ -137,22 +140,39 @@ class RootClient:
 
     async def cluster(self, name: str) -> ClusterView:
         """One cluster."""
-        return await self._one("GET", f"/v1/clusters/{_part(name)}", ClusterView)
+        return await self._one("GET", f"/v1/clusters/{part(name)}", ClusterView)
 
     async def create_cluster(self, request: ClusterCreate) -> OperationView:
         """Begin to make a host a cluster's orchestrator; carries on what was interrupted."""
         return await self._one("POST", "/v1/clusters", OperationView, request)
 
+    async def put_cluster(self, request: ClusterCreate) -> OperationView:
+        """As `create_cluster`; a cluster on that host is changed to what is asked for."""
+        path = f"/v1/clusters/{part(request.name)}"
+        return await self._one("PUT", path, OperationView, request)
+
     async def change_cluster(self, name: str, change: ClusterChange) -> ClusterView:
         """Set a cluster's policy."""
-        return await self._one("PATCH", f"/v1/clusters/{_part(name)}", ClusterView, change)
+        return await self._one("PATCH", f"/v1/clusters/{part(name)}", ClusterView, change)
 
-    async def remove_cluster(self, name: str, *, force: bool = False) -> OperationView:
+    async def remove_cluster(
+        self, name: str, *, force: bool = False, clean: bool = False
+    ) -> OperationView:
         """Begin to take a cluster apart; Conflict while it has workers.
 
-        `force`: forget it and its workers, for hosts that are gone for good.
+        `force`: forget it and its workers, for hosts that are gone for good. With `clean` only
+        one without workers, and its host is cleaned if that answers.
         """
-        return await self._removal(f"/v1/clusters/{_part(name)}", force)
+        return await self._removal(f"/v1/clusters/{part(name)}", force, clean)
+
+    async def upgrade_cluster(self, name: str) -> OperationView:
+        """Begin to bring the root's release to an orchestrator, or back when that fails."""
+        return await self._one("POST", f"/v1/clusters/{part(name)}/upgrade", OperationView)
+
+    async def upgrade_worker(self, cluster: str, name: str) -> OperationView:
+        """Begin to bring the root's release to a worker, or back when that fails."""
+        path = f"{self._worker_path(cluster, name)}/upgrade"
+        return await self._one("POST", path, OperationView)
 
     async def workers(self, cluster: str | None = None) -> tuple[WorkerView, ...]:
         """The workers, of one cluster or of all."""
@@ -166,25 +186,34 @@ class RootClient:
         """Begin to make a host a worker; carries on what was interrupted."""
         return await self._one("POST", "/v1/workers", OperationView, request)
 
+    async def put_worker(self, request: WorkerAdd) -> OperationView:
+        """As `add_worker`; a worker on that host is changed to what is asked for."""
+        path = self._worker_path(request.cluster, request.name)
+        return await self._one("PUT", path, OperationView, request)
+
     async def cordon(self, cluster: str, name: str, cordoned: bool) -> WorkerView:
         """Whether a worker takes new instances."""
         path = self._worker_path(cluster, name)
         return await self._one("PATCH", path, WorkerView, WorkerCordon(cordoned))
 
-    async def remove_worker(self, cluster: str, name: str, *, force: bool = False) -> OperationView:
+    async def remove_worker(
+        self, cluster: str, name: str, *, force: bool = False, clean: bool = False
+    ) -> OperationView:
         """Begin to drain a worker and take everything of ours from its host.
 
-        `force`: forget it, for a host that is gone for good.
+        `force`: forget it, for a host that is gone for good. With `clean` its host is cleaned if
+        that answers.
         """
-        return await self._removal(self._worker_path(cluster, name), force)
+        return await self._removal(self._worker_path(cluster, name), force, clean)
 
-    async def _removal(self, path: str, force: bool) -> OperationView:
-        body = await self._connection.call("DELETE", path, query={"force": str(force).lower()})
+    async def _removal(self, path: str, force: bool, clean: bool) -> OperationView:
+        query = {"force": str(force).lower(), "clean": str(clean).lower()}
+        body = await self._connection.call("DELETE", path, query=query)
         return wire.decode(body, OperationView)
 
     @staticmethod
     def _worker_path(cluster: str, name: str) -> str:
-        return f"/v1/clusters/{_part(cluster)}/workers/{_part(name)}"
+        return f"/v1/clusters/{part(cluster)}/workers/{part(name)}"
 
     # --- operations ---
 
@@ -260,11 +289,11 @@ class RootClient:
 
     async def application(self, name: str) -> ApplicationView:
         """One application."""
-        return await self._one("GET", f"/v1/applications/{_part(name)}", ApplicationView)
+        return await self._one("GET", f"/v1/applications/{part(name)}", ApplicationView)
 
     async def delete_application(self, name: str) -> ApplicationView:
         """Begin to delete; the application is gone when `application` raises NotFound."""
-        return await self._one("DELETE", f"/v1/applications/{_part(name)}", ApplicationView)
+        return await self._one("DELETE", f"/v1/applications/{part(name)}", ApplicationView)
 
     async def services(self, application: str | None = None) -> tuple[ServiceView, ...]:
         """The services, of one application or of all."""
@@ -272,16 +301,16 @@ class RootClient:
 
     async def service(self, name: str) -> ServiceView:
         """One service."""
-        return await self._one("GET", f"/v1/services/{_part(name)}", ServiceView)
+        return await self._one("GET", f"/v1/services/{part(name)}", ServiceView)
 
     async def scale(self, name: str, replicas: int) -> ServiceView:
         """Set how many instances are wanted."""
         body = ServiceChange(replicas)
-        return await self._one("PATCH", f"/v1/services/{_part(name)}", ServiceView, body)
+        return await self._one("PATCH", f"/v1/services/{part(name)}", ServiceView, body)
 
     async def explain(self, name: str) -> Explanation:
         """Why the instances of a service are where they are."""
-        return await self._one("GET", f"/v1/services/{_part(name)}/explain", Explanation)
+        return await self._one("GET", f"/v1/services/{part(name)}/explain", Explanation)
 
     async def instances(self, service: str | None = None) -> tuple[InstanceView, ...]:
         """The instances, of one service or of all."""
@@ -289,7 +318,7 @@ class RootClient:
 
     async def instance(self, name: str) -> InstanceView:
         """One instance."""
-        return await self._one("GET", f"/v1/instances/{_part(name)}", InstanceView)
+        return await self._one("GET", f"/v1/instances/{part(name)}", InstanceView)
 
     async def logs(
         self, name: str, tail_bytes: int = 65536, follow: bool = False
@@ -299,7 +328,7 @@ class RootClient:
         while True:
             ended = False
             query = {"offset": str(offset), "follow": str(follow).lower()}
-            path = f"/v1/instances/{_part(name)}/logs"
+            path = f"/v1/instances/{part(name)}/logs"
             async with aclosing(self._connection.lines(path, query)) as lines:
                 async for line in lines:
                     offset = int(line.get("next_offset", offset))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import json
 import logging
 import statistics
@@ -23,6 +22,7 @@ from oakctl.demo.observer import Box, DemoObserver, DemoSample, Picture
 from oakctl.demo.report import Measured
 from oakctl.errors import DeadlineExceeded
 from oakctl.model.views import InstanceView
+from oakctl.orchestration import waits
 
 log = logging.getLogger("oakctl.demo")
 
@@ -128,8 +128,7 @@ async def watch(
         end = time.monotonic() + seconds
         while time.monotonic() < end and not enough.is_set():
             pause = min(FIGURES_EVERY_S, max(0.0, end - time.monotonic()))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(enough.wait(), pause)
+            await waits.set_within(enough, pause)
             _tell(figures, await _clients(root, application), observer)
         return figures.total()
     finally:

@@ -15,6 +15,11 @@ from oakctl.model.resources import Location, Resources
 BUS_PORT = 4222
 
 
+def endpoint(address: str, port: int) -> str:
+    """Address and port as they stand in a URL: "10.0.0.5:4222", "[fd00::5]:4222"."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @dataclass(frozen=True)
 class BusAccess:
     """How to reach a bus and who one is there."""
@@ -90,6 +95,8 @@ class HostLayout:
     releases/<version>/oakctl-node.pyz   one directory per node archive
     current -> releases/<version>        switched atomically
     bin/nats-server                      the bus server
+    python/<start of sha256>/bin/python3 a Python that was pushed, where the host's own is too old
+    python/current -> <start of sha256>  the one in use
     etc/                                 configuration, 0700; secrets 0600
     etc/units/<name>.json                units of the `plain` supervisor
     state/                               durable state of bus, orchestrator and agent
@@ -112,6 +119,10 @@ class HostLayout:
     def nats_server(self) -> str:
         """The bus server's program."""
         return str(self.prefix / "bin" / "nats-server")
+
+    def python(self, name: str) -> str:
+        """The program of a Python that was pushed."""
+        return str(self.prefix / "python" / name / "bin" / "python3")
 
     @property
     def manifest(self) -> str:
@@ -142,6 +153,12 @@ class HostLayout:
     def grants(self) -> str:
         """What containers may have of this host (`ContainerGrants`); its operator writes it."""
         return self.etc("grants.json")
+
+    @staticmethod
+    def version_of(program: str) -> str:
+        """The version of the release that a program (its path, links resolved) is part of."""
+        folder = PurePosixPath(program).parent
+        return folder.name if folder.parent.name == "releases" else ""
 
     def release(self, version: str) -> str:
         """The directory of one node archive."""

@@ -279,6 +279,7 @@ class ClusterState:
     shares: dict[str, int] = field(default_factory=dict)  # job name → revision in force
     tables: tuple[ServiceTable, ...] = ()
     processes: dict[str, ProcessUse] = field(default_factory=dict)  # "bus", "orchestrator"
+    release: str = ""  # the version of the node archive that the orchestrator runs from
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ class ApplyRequest:
 
 @dataclass(frozen=True)
 class HostCheckRequest:
-    """Look at these hosts; none named: at all."""
+    """Look at these hosts; none named: at all. With an orchestrator, also whether the others
+    reach the port of a bus on it."""
 
     hosts: tuple[str, ...] = ()
     accept_new: bool = False
+    orchestrator: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,46 @@ class WorkerAdd:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     accept_new: bool = False
+    docker: bool = False  # the host shall have Docker: the distribution's, where it has none
+    allow_reboot: bool = False  # where a change of the host takes effect by that alone
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """Run a playbook on a host; `settings` are the keywords of its function `steps`."""
+
+    name: str
+    host: str
+    settings: dict[str, str] = field(default_factory=dict)
+    accept_new: bool = False
+    allow_reboot: bool = False
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """Look, and change nothing: what would be done to a host to make it one of these.
+
+    At most one of `cluster`, `worker` and `playbook` is given. `address` and what follows say how
+    the host is reached where it is not registered, or not like that yet; empty: as it is.
+    """
+
+    host: str
+    cluster: ClusterCreate | None = None
+    worker: WorkerAdd | None = None
+    playbook: PlaybookRun | None = None
+    address: str = ""
+    port: int = 22
+    user: str = ""
+    identity_file: str = ""
+    jump: tuple[str, ...] = ()
+    accept_new: bool = False
+
+
+@dataclass(frozen=True)
+class LookRequest:
+    """Several of these at a time; a host is asked once, whatever is planned for it."""
+
+    plans: tuple[PlanRequest, ...]
 
 
 @dataclass(frozen=True)

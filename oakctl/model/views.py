@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Aggregate, ProcessUse, Verdict, WorkerSummary
+from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Location, Resources
 from oakctl.model.service import Port, ServiceSpec
 
@@ -72,6 +73,9 @@ class StepEvent:
     state: str  # planned, running, done, skipped, failed
     message: str = ""
     seconds: float = 0.0
+    reboots: bool = False  # of a planned one: the host restarts in it
+    done_bytes: int = 0  # of an upload that goes on
+    total_bytes: int = 0  # 0: it is none
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,40 @@ class OperationView:
 
 
 @dataclass(frozen=True)
+class HostPlan:
+    """What would be done to a host: each step `planned`, with why, or `skipped`: it holds.
+
+    `fault` and what follows are of a host that could not be asked.
+    """
+
+    host: str
+    steps: tuple[StepEvent, ...] = ()
+    fault: str = ""
+    hint: str = ""
+    exit_code: int = 0
+    details: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[StepEvent, ...]:
+        """The steps that would change something."""
+        return tuple(step for step in self.steps if step.state == "planned")
+
+    @property
+    def withheld(self) -> tuple[StepEvent, ...]:
+        """The restarts of the host that are needed, and were not agreed to."""
+        return tuple(step for step in self.steps if step.reboots and step.state == "skipped")
+
+
+@dataclass(frozen=True)
+class FleetLook:
+    """What looking at hosts has shown, and what would be done there; nothing was changed."""
+
+    plans: tuple[HostPlan, ...]  # in the order of what was asked
+    check: HostCheck
+    release: str  # the node archive that hosts would get
+
+
+@dataclass(frozen=True)
 class ClusterView:
     """A cluster as the root sees it."""
 
@@ -108,6 +146,7 @@ class ClusterView:
     node_subnets: str = ""
     aggregate: Aggregate | None = None
     processes: dict[str, ProcessUse] = field(default_factory=dict)
+    release: str = ""  # the node archive that its orchestrator runs from
 
 
 @dataclass(frozen=True)
@@ -120,6 +159,7 @@ class WorkerView:
     status: str  # joining, ready, suspect, dead, removing
     instances: int
     summary: WorkerSummary | None = None
+    asked: WorkerAdd | None = None  # as it was asked for last
 
 
 @dataclass(frozen=True)

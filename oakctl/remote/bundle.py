@@ -36,6 +36,7 @@ OUR_PARTS = (
     "orchestration/bus.py",
     "orchestration/lifecycle.py",
     "orchestration/scheduling",
+    "orchestration/waits.py",
     "orchestration/cluster",
     "orchestration/worker",
 )

@@ -1,7 +1,8 @@
 """A host for playbooks, by fabric: commands and files over one connection, for threads.
 
-Belongs here: connecting strictly, running, putting, reading, and what went wrong in words. Does
-not belong here: which commands (the playbooks), tunnels (`tunnel`), who is let in (`target`).
+Belongs here: running, putting, reading, with the rights that takes, and what went wrong in words.
+Does not belong here: which commands (the playbooks), channels (`channels`), connecting
+(`dialling`).
 """
 
 from __future__ import annotations
@@ -11,52 +12,51 @@ import logging
 import secrets
 import shlex
 import threading
-import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-import asyncssh
-import fabric
-import fabric.runners
-import invoke.exceptions
-import paramiko
-
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.config import HostLayout
-from oakctl.remote import facts, privilege, residence
+from oakctl.remote import (
+    facts,
+    interpreter,
+    privilege,
+    python_cache,
+    reboot,
+    residence,
+    shells,
+    uploads,
+)
+from oakctl.remote.channels import (
+    LOST,
+    MOST_OUTPUT,
+    Channels,
+    Ended,
+    Progress,
+    Stdin,
+    end_command,
+    no_progress,
+)
+from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
-from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed
-from oakctl.remote.target import CONNECT_DEADLINE_S, KEEPALIVE_S, LOGIN_DEADLINE_S, Target
+from oakctl.remote.sessions import NoneFree
+from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
+from oakctl.remote.streaming import Lines, Listener
+from oakctl.remote.target import Target
 
-SESSIONS = 8  # at a time; sshd grants 10 by default, and some grant fewer
-SESSION_RETRY_S = 0.2
-SLOWEST_LINK = 50_000  # bytes per second: what an upload's deadline counts on
-CHUNK = 32768  # bytes
-TRIAL_DEADLINE_S = 30.0  # PAM waits some seconds after a wrong password
+IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
+IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
+SLOWEST_LINK = 50_000  # bytes per second, for those
+TRIAL_DEADLINE_S = 90.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
 
-# Ends the sessions of the commands that carry a mark, where the server gave them their own.
-END_SESSION = """
-ids() { sed 's/.*) //' "$1/stat" 2>/dev/null | cut -d' ' -f3,4; }
-own=$(ids /proc/$$)
-for found in $(grep -lsF -- "$1" /proc/[0-9]*/cmdline); do
-  set -- $(ids "${found%/cmdline}") $own
-  [ $# = 4 ] && [ "$1" = "$2" ] && [ "$2" != "$4" ] || continue
-  kill -TERM "-$1" && sleep 1 && kill -KILL "-$1"
-done 2>/dev/null
-"""
-
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
-
-log = logging.getLogger("oakctl.remote.connection")
-# paramiko reports every refused connection here too; without a handler that goes to stderr,
-# into whatever screen is there. What a user has to know is raised.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+log = logging.getLogger(__name__)
 
 
 def open_fabric(target: Target) -> FabricRemote:
@@ -65,121 +65,13 @@ def open_fabric(target: Target) -> FabricRemote:
     Raises Unreachable, in words, when a host cannot be reached, is not believed or does not let
     us in. Blocks: for threads.
     """
-    chain: list[fabric.Connection] = []
+    remote = FabricRemote(Line(target))
     try:
-        for hop in (*target.hops(), target):
-            connection = _connection(hop, chain[-1] if chain else None)
-            chain.append(connection)
-            _open(hop, connection)
-        remote = FabricRemote(target, chain)
         remote.facts  # noqa: B018 - a host that cannot answer is found out here
     except BaseException:
-        _close(chain)
+        remote.close()
         raise
     return remote
-
-
-class _Policy:
-    """What paramiko asks about every host key, as it is given none to compare with itself."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def missing_host_key(self, client: object, hostname: str, key: Any) -> None:
-        """Raises Unreachable, which ends the connection before anything was sent."""
-        text = f"{key.get_name()} {key.get_base64()}"
-        self._target.admit(asyncssh.import_public_key(text))
-
-
-def _connection(target: Target, gateway: fabric.Connection | None) -> fabric.Connection:
-    algorithms = target.host_key_algorithms()
-
-    def transport(sock: Any, **options: Any) -> Any:
-        made = paramiko.Transport(sock, **options)
-        possible = made.get_security_options()
-        possible.key_types = tuple(name for name in algorithms if name in possible.key_types)
-        return made
-
-    connection = fabric.Connection(
-        host=target.address,
-        user=target.login,
-        port=target.port,
-        # Neither ~/.ssh/config nor fabric's own files: both libraries go the same way.
-        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
-        gateway=gateway,
-        forward_agent=False,
-        connect_timeout=int(CONNECT_DEADLINE_S),
-        connect_kwargs=target.fabric_options() | {"transport_factory": transport},
-    )
-    # Without this line fabric takes every key, even a changed one.
-    connection.client.set_missing_host_key_policy(_Policy(target))
-    return connection
-
-
-def _open(target: Target, connection: fabric.Connection) -> None:
-    try:
-        connection.open()
-        connection.transport.set_keepalive(int(KEEPALIVE_S))
-    except OakError:
-        raise
-    except paramiko.AuthenticationException as error:
-        raise target.refused(str(error)) from error
-    except paramiko.ChannelException as error:
-        raise Unreachable(
-            f"{target.name}: {target.where} is not reached from the jump host: {error.text}"
-        ) from error
-    except paramiko.ssh_exception.NoValidConnectionsError as error:
-        raise target.no_answer(next(iter(error.errors.values()))) from error
-    except paramiko.SSHException as error:
-        if "No authentication methods" in str(error):
-            raise target.refused("there is no key to offer") from error
-        raise target.no_answer(error) from error
-    except (OSError, EOFError) as error:
-        raise target.no_answer(error) from error
-
-
-def _close(chain: list[fabric.Connection]) -> None:
-    for connection in reversed(chain):
-        connection.close()
-        connection.client.close()  # what failed before it was open
-
-
-class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
-    """One command; its standard input is bytes and ends, and it never opens the connection anew."""
-
-    def __init__(
-        self, connection: fabric.Connection, channel: Any, stdin: bytes, progress: Progress
-    ) -> None:
-        super().__init__(context=connection)
-        self.channel = channel
-        self._stdin = stdin
-        self._progress = progress
-        self._feeder = threading.Thread(target=self._feed, name="ssh stdin", daemon=True)
-        self.is_late = False
-
-    def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
-        """Called by `run`."""
-        self.channel.exec_command(command)
-        self._feeder.start()
-
-    def kill(self) -> None:
-        """Called when its time is over. What invoke itself says of that depends on which thread
-        is faster."""
-        self.is_late = True
-        super().kill()
-
-    def _feed(self) -> None:
-        try:
-            for at in range(0, len(self._stdin), CHUNK):
-                self.channel.sendall(self._stdin[at : at + CHUNK])
-                self._progress(min(at + CHUNK, len(self._stdin)), len(self._stdin))
-            self.channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException):
-            return  # it ended without reading all; its exit code says how
-
-
-def _no_progress(done: int, total: int) -> None:
-    return
 
 
 class FabricRemote:
@@ -188,17 +80,17 @@ class FabricRemote:
     `close` may be called by another thread: what runs is then cut off and raises Cancelled.
     """
 
-    def __init__(self, target: Target, chain: list[fabric.Connection]) -> None:
-        self._target = target
-        self._chain = chain
-        self._connection = chain[-1]
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
-        self._opening = threading.Lock()
-        self._ended = threading.Condition()
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._target = line.target
+        self._channels = Channels(line.connection, self._target.where)
         self._closed = threading.Event()
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
+        self.after_renewal: list[Callable[[], None]] = []
+        self._listener: Tell | None = None
+        self._running: set[str] = set()  # marks of commands
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -230,6 +122,29 @@ class FabricRemote:
     def residence(self) -> Residence | Homeless:
         """Where we live there, or why we cannot."""
         return residence.choose(self.facts, password_given=bool(self._target.sudo_password))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password for sudo was given."""
+        return bool(self._target.sudo_password)
+
+    @cached_property
+    def python_there(self) -> str:
+        """The folder of the Python that was pushed earlier and is in use; empty: none."""
+        link = shlex.quote(str(self.layout.prefix / "python/current"))
+        return self.run(f"readlink {link}", check=False).stdout.strip()
+
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """The Python to use there; raises OakError where there is none."""
+        there = "" if self.facts.python else self.python_there
+        chosen = interpreter.choose(self.facts, python_cache.listed(), there)
+        return interpreter.required(self.name, chosen)
+
+    @property
+    def python(self) -> str:
+        """See `Remote`."""
+        return self.interpreter.path(self.layout)
 
     @cached_property
     def layout(self) -> HostLayout:
@@ -271,6 +186,21 @@ class FabricRemote:
         """See `Remote`."""
         return self._execute(command, stdin, timeout_s, root=True, check=check)
 
+    def stream(
+        self, command: str, listener: Listener, *, timeout_s: float, sudo: bool = False
+    ) -> int:
+        """Run `command` as the login user, or the superuser, and tell each line as it comes.
+
+        Returns its exit code. Raises as `run` does, CommandFailed excepted.
+        """
+        done = self._execute(command, b"", timeout_s, root=sudo, check=False, listener=listener)
+        return done.exit_code
+
+    def end_commands(self) -> None:
+        """End on the host what runs there for us; raises nothing."""
+        for mark in tuple(self._running):
+            self._end(mark)
+
     def require_rights(self) -> None:
         """Try the password where one is needed, once for this connection.
 
@@ -291,11 +221,12 @@ class FabricRemote:
         if not self._target.sudo_password:
             raise self._named(privilege.missing(self.facts))
         trial = privilege.trial(self._target.sudo_password)
-        done = self._execute(
-            trial.command, trial.preamble, TRIAL_DEADLINE_S, label="sudo true", check=False
-        )
+        done = self._ended(trial, b"", TRIAL_DEADLINE_S, label="sudo true")
+        if done.late:
+            raise _too_late(self.name, "sudo true", TRIAL_DEADLINE_S)
         if done.exit_code != 0:
-            self._wrong = self._named(privilege.refusal(self.facts, done.stderr))
+            said = done.stderr.replace(trial.asking, "")
+            self._wrong = self._named(privilege.refusal(self.facts, said))
             raise self._wrong
 
     @property
@@ -313,7 +244,7 @@ class FabricRemote:
         return kind(f"{self.name}: {error.message}", hint=error.hint, details=error.details)
 
     def put(
-        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = _no_progress
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = no_progress
     ) -> None:
         """See `Remote`. One round trip, and no SFTP server needed, which small systems lack."""
         folder = PurePosixPath(path).parent
@@ -321,20 +252,29 @@ class FabricRemote:
             "set -e; umask 077; "
             f"path={shlex.quote(path)}; part=$path.{secrets.token_hex(4)}.part; "
             f"mkdir -p -- {shlex.quote(str(folder))}; "
-            """trap 'rm -f -- "$part"' EXIT; cat >"$part"; """
+            # What a run left that was cut off; the host's lock says that none is under way.
+            'rm -f -- "$path".????????.part; '
+            """trap 'rm -f -- "$part"' EXIT; trap 'exit 65' HUP INT PIPE TERM; cat >"$part"; """
             f'[ "$(sha256sum <"$part" | cut -d" " -f1)" = {hashlib.sha256(content).hexdigest()} ] '
             '|| { echo "$path arrived damaged" >&2; exit 65; }; '
-            f'chmod {mode:o} "$part"; mv -f -- "$part" "$path"'
+            # On the disk before it has its name: after a power cut a file is whole or not there.
+            f'chmod {mode:o} "$part"; sync -- "$part"; mv -f -- "$part" "$path"'
         )
-        timeout_s = COMMAND_DEADLINE_S + len(content) / SLOWEST_LINK
-        self._execute(
-            command,
-            content,
-            timeout_s,
-            root=self._owner_is_root,
-            label=f"put {path}",
-            progress=progress,
-        )
+        timeout_s = IDLE_S + min(len(content), IN_FLIGHT) / SLOWEST_LINK
+
+        def sent(done: int, total: int) -> None:
+            progress(done, total)
+            self.tell(PurePosixPath(path).name, done, total)
+
+        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
+            self._execute(
+                command,
+                content,
+                timeout_s,
+                root=self._owner_is_root,
+                label=f"put {path}",
+                progress=sent,
+            )
 
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
@@ -361,17 +301,51 @@ class FabricRemote:
         """
         wrapped = self._wrapped(command, self._owner_is_root)
         try:
-            channel = self._session(COMMAND_DEADLINE_S)
-            channel.exec_command(wrapped.command)
-            channel.sendall(wrapped.preamble)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+            return self._channels.attend(wrapped.command, _stdin(wrapped), COMMAND_DEADLINE_S)
+        except NoneFree as error:
+            raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
+        except LOST as error:
             raise self._lost(command) from error
-        return channel
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """See `Remote`."""
+        if self._listener is not None:
+            self._listener(message, done, total)
+
+    def listen(self, listener: Tell | None) -> None:
+        """See `Remote`."""
+        self._listener = listener
+
+    def reboot(self) -> None:
+        """See `Remote`."""
+        reboot.carry_out(self)
+
+    def redial(self) -> None:
+        """Give the connection up and open another; raises Unreachable, Cancelled."""
+        self._line.close()
+        self.pause(0)
+        self._line = Line(self._target)
+        self._channels = Channels(self._line.connection, self._target.where)
+        self.pause(0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Cancelled once `close` was called."""
+        if self._closed.wait(seconds):
+            self._line.close()
+            raise Cancelled(f"{self.name}: stopped while it was waited for")
+
+    def renew(self) -> None:
+        """Forget what was found out on an earlier connection, and do what was asked for then."""
+        for name in ("facts", "residence", "interpreter", "python_there"):
+            self.__dict__.pop(name, None)
+        self.facts  # noqa: B018 - who we are there is needed for every command
+        for again in self.after_renewal:
+            again()
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
         self._closed.set()
-        _close(self._chain)
+        self._line.close()
 
     def _execute(
         self,
@@ -383,23 +357,44 @@ class FabricRemote:
         label: str = "",
         encoding: str = "utf-8",
         check: bool = True,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
+        listener: Listener | None = None,
     ) -> Completed:
         label = label or command
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
-        script = f"echo {mark}; echo {mark} >&2\n{command}"
+        script = f"echo {mark}; echo {mark} >&2; {shells.one_line(command)}"
         wrapped = self._wrapped(script, root)
-        given = wrapped.preamble + stdin
-        result, late = self._result(wrapped.command, given, progress, label, timeout_s, encoding)
+        sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
+        self._running.add(mark)
+        try:
+            result = self._ended(
+                wrapped,
+                stdin,
+                timeout_s,
+                label=label,
+                encoding=encoding,
+                progress=progress,
+                sinks=sinks,
+            )
+        finally:
+            self._running.discard(mark)
+        for sink in sinks or ():
+            sink.close()
         _, reached, stdout = result.stdout.partition(f"{mark}\n")
-        if late:
+        if result.late:
             self._end(mark)
             raise _too_late(self.name, label, timeout_s)
+        if result.flooded:
+            self._end(mark)
+            raise OakError(
+                f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
+                hint=f"see what it says: oakctl host ssh {self.name}",
+            )
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
-        done = Completed(label, result.exited, stdout if reached else result.stdout, stderr)
+        done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
-        if cut_off and (self._closed.is_set() or not self._connection.transport.is_active()):
+        if cut_off and (self._closed.is_set() or not self._channels.alive):
             raise self._lost(label)
         if not reached and root and self.facts.privilege != "root":
             raise self._named(privilege.refusal(self.facts, result.stderr))
@@ -415,64 +410,43 @@ class FabricRemote:
 
     def _wrapped(self, script: str, root: bool) -> Wrapped:
         if not root:
-            return Wrapped(f"sh -c {shlex.quote(script)}")
+            return Wrapped(shells.sh(script))
         try:
             self.require_rights()
             return privilege.wrap(self.facts, script, self._target.sudo_password)
         except OakError as error:
             raise error if error.message.startswith(self.name) else self._named(error) from error
 
-    def _session(self, timeout_s: float) -> Any:
-        """A channel; where the server grants fewer than we use, once another has ended."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                with self._opening:  # paramiko has one place for all refusals
-                    return self._connection.transport.open_session(timeout=LOGIN_DEADLINE_S)
-            except paramiko.ChannelException:
-                if time.monotonic() >= deadline:
-                    raise
-                with self._ended:
-                    self._ended.wait(SESSION_RETRY_S)
-
-    def _result(
+    def _ended(
         self,
-        command: str,
+        wrapped: Wrapped,
         stdin: bytes,
-        progress: Progress,
-        label: str,
         timeout_s: float,
-        encoding: str,
-    ) -> tuple[Any, bool]:
-        """What came of a command, and whether it was too late."""
-        if not self._sessions.acquire(timeout=timeout_s):
-            raise _too_late(self.name, label, timeout_s)
+        *,
+        label: str,
+        encoding: str = "utf-8",
+        progress: Progress = no_progress,
+        sinks: tuple[Lines, Lines] | None = None,
+    ) -> Ended:
+        """What came of a command, with what may go wrong on the way in words."""
         try:
-            channel = self._session(timeout_s)
-            runner = _Runner(self._connection, channel, stdin, progress)
-            result = runner.run(
-                command,
-                hide=True,
-                warn=True,
-                in_stream=False,  # never our own standard input
-                timeout=timeout_s,
+            return self._channels.run(
+                wrapped.command,
+                _stdin(wrapped, stdin),
+                timeout_s,
                 encoding=encoding,
+                progress=progress,
+                sinks=sinks,
             )
-            return result, runner.is_late
-        except invoke.exceptions.CommandTimedOut as error:
-            return error.result, True
-        except (OSError, EOFError, paramiko.SSHException, invoke.exceptions.ThreadException) as e:
-            raise self._lost(label) from e
-        finally:
-            self._sessions.release()
-            with self._ended:
-                self._ended.notify_all()
+        except NoneFree as error:
+            raise _too_late(self.name, label, timeout_s) from error
+        except LOST as error:
+            raise self._lost(label) from error
 
     def _end(self, mark: str) -> None:
         """End what nobody waits for any more: an SSH server leaves it to itself."""
-        command = f"sh -c {shlex.quote(END_SESSION)} sh {mark}"
         try:
-            self._result(command, b"", _no_progress, "kill", COMMAND_DEADLINE_S, "utf-8")
+            self._ended(Wrapped(end_command(mark)), b"", COMMAND_DEADLINE_S, label="kill")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 
@@ -483,6 +457,10 @@ class FabricRemote:
             f"{self.name}: the connection was lost during `{_first_line(label)}`",
             hint="run it again: it carries on where it ended",
         )
+
+
+def _stdin(wrapped: Wrapped, content: bytes = b"") -> Stdin:
+    return Stdin(wrapped.go + content, wrapped.password, wrapped.ready, wrapped.asking)
 
 
 def _too_late(host: str, label: str, timeout_s: float) -> DeadlineExceeded:

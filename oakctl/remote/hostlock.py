@@ -25,39 +25,48 @@ LEASE_S = 60  # seconds of silence after which a link is taken for dead, on the 
 SAY_EVERY_S = 15.0
 ANSWER_S = 30.0
 
+# Without Python: it is held while one is being pushed. $1 file, $2 who, $3 lease, $4 mark.
 HOLD = """
-import fcntl, os, select, sys
-path, who, lease, mark = sys.argv[1:]
-try:
-    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-except OSError as error:
-    print(mark, "broken", error, flush=True)
-    sys.exit(1)
-try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except OSError:
-    print(mark, "taken", os.pread(file, 200, 0).decode(errors="replace").strip(), flush=True)
-    sys.exit(1)
-try:
-    os.ftruncate(file, 0)
-    os.pwrite(file, who.encode(), 0)
-except OSError:
-    pass  # a full disk: held all the same, by somebody unnamed
-print(mark, "held", flush=True)
-while select.select([0], [], [], float(lease))[0] and os.read(0, 64):
-    pass
+umask 077
+command -v flock >/dev/null || { echo "$4 broken flock is missing (util-linux)"; exit 1; }
+fault=$({ mkdir -p -- "${1%/*}" && : >>"$1"; } 2>&1) ||
+    { printf '%s broken %s\\n' "$4" "$(echo "$fault" | tr '\\n' ' ')"; exit 1; }
+exec 9>>"$1"
+flock -n 9 || { echo "$4 taken $(head -c 200 "$1" | tr '\\n' ' ')"; exit 1; }
+# On a full disk it is held all the same, by somebody unnamed.
+printf %s "$2" 2>/dev/null >"$1"
+echo "$4 held"
+while [ "$(timeout "$3" dd bs=64 count=1 2>/dev/null 9>&-)" ]; do :; done
 """
 
 
 @contextmanager
 def host_lock(remote: FabricRemote) -> Iterator[None]:
-    """Hold the host; raises Conflict naming the holder when another run has it."""
+    """Hold the host; raises Conflict naming the holder when another run has it.
+
+    It is taken again when the connection is made anew: with a restart of the host it is gone.
+    """
+    with contextlib.ExitStack() as held:
+
+        def take() -> None:
+            held.close()
+            held.enter_context(_taken(remote))
+
+        take()
+        remote.after_renewal.append(take)
+        try:
+            yield
+        finally:
+            remote.after_renewal.remove(take)
+
+
+@contextmanager
+def _taken(remote: FabricRemote) -> Iterator[None]:
     who = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
     # A login shell may greet first, with any words: the answer is the line with this mark.
     mark = secrets.token_hex(8)
     path = remote.layout.run("host.lock")
-    words = [remote.facts.python, "-c", HOLD, path, who, str(LEASE_S), mark]
+    words = ["sh", "-c", HOLD, "oakctl-lock", path, who, str(LEASE_S), mark]
     channel = remote.attend(shlex.join(words))
     over = threading.Event()
     saying = threading.Thread(

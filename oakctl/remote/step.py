@@ -13,10 +13,18 @@ from typing import Protocol
 from oakctl.errors import ExitCode, OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.interpreter import Interpreter
 from oakctl.remote.residence import Homeless, Residence
 
 COMMAND_DEADLINE_S = 30.0
 LAST_LINES = 20
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Tell = Callable[[str, int, int], None]  # a message, bytes done, bytes in all (0: not known)
+
+
+def no_progress(done: int, total: int) -> None:
+    """For whom progress is nothing to be told of."""
 
 
 class Cancelled(OakError):
@@ -75,6 +83,17 @@ class Remote(Protocol):
         """Where the host is reached from here."""
 
     @property
+    def interpreter(self) -> Interpreter:
+        """The Python that everything of ours runs by there: its own, or one that is pushed.
+
+        Raises OakError where there is none.
+        """
+
+    @property
+    def python(self) -> str:
+        """The path of that Python; it is there once the steps of `base` hold."""
+
+    @property
     def layout(self) -> HostLayout:
         """Where everything of ours lies there."""
 
@@ -114,11 +133,33 @@ class Remote(Protocol):
     ) -> Completed:
         """As `run`, always as the login user."""
 
-    def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Write a file atomically (missing directories 0700), and check that all of it arrived."""
+    def put(
+        self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = no_progress
+    ) -> None:
+        """Write a file atomically (missing directories 0700), and check that all of it arrived.
+
+        `progress` is told the bytes that were sent and that there are, as they go.
+        """
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None when there is none."""
+
+    def tell(self, message: str, done: int = 0, total: int = 0) -> None:
+        """Say how a step goes on that takes long; `done` of `total` bytes where that is known."""
+
+    def listen(self, listener: Tell | None) -> None:
+        """Have `tell` and uploads reach `listener`, until another or none is named."""
+
+    def reboot(self) -> None:
+        """Restart the host and return when it answers again, with `facts` asked anew.
+
+        Raises DeadlineExceeded when it does not. For a step that says so: see `Step.reboots`.
+        """
+
+
+def nothing_to_add(_: Remote) -> str:
+    """What most steps have to say beside what they do."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -126,9 +167,18 @@ class Step:
     """One thing to be true of a host. `check` says whether it is; `apply` makes it so.
 
     `check` returns a word of why not ("missing", "differs") or an empty string when nothing is
-    to be done, so that a run that was cut off carries on where it ended.
+    to be done, so that a run that was cut off carries on where it ended. `apply` may return a
+    word on what it did, and `note` one on a host where nothing has to be done.
+
+    `name` is what a hook calls the step within its playbook; empty: made of the title. With
+    `reboots` the step restarts the host, and is left out where that was not agreed to. `playbook`
+    is set by who loads it.
     """
 
     title: str
     check: Callable[[Remote], str]
-    apply: Callable[[Remote], None]
+    apply: Callable[[Remote], str | None]
+    name: str = ""
+    note: Callable[[Remote], str] = nothing_to_add
+    reboots: bool = False
+    playbook: str = ""

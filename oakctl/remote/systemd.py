@@ -6,15 +6,34 @@ a host has (`residence`), and what the units are (`playbooks/`).
 
 from __future__ import annotations
 
-from shlex import quote
+from shlex import join, quote
 
 from oakctl.model.config import HostLayout, Unit
 from oakctl.remote.step import Remote
 
 SYSTEM_DIRECTORY = "/etc/systemd/system"
 USER_DIRECTORY = ".config/systemd/user"  # below the home directory
+# What it takes for a unit of a user who never had one; each is noted before it is made.
+USER_DIRECTORIES = (
+    ".config",
+    ".config/systemd",
+    USER_DIRECTORY,
+    f"{USER_DIRECTORY}/default.target.wants",
+)
+MAKE = """
+set -e; umask 077; list=$1; cd "$2"; shift 2
+for folder; do
+  [ -d "$folder" ] || { echo "$PWD/$folder" >>"$list"; mkdir "$folder"; }
+done
+"""
+UNMAKE = """
+[ -e "$1" ] || exit 0
+tac "$1" | while IFS= read -r folder; do rmdir "$folder" 2>/dev/null; done
+"""
 OPEN_FILES = 65536
 STOP_S = 10  # our processes end within 5 s
+# What `systemctl is-active` says, in our words; all else is stopped.
+STATES = {"active": "running", "reloading": "running", "activating": "backing-off"}
 KEEPS_CHILDREN = ("agent",)  # instances live on when their agent ends
 
 
@@ -58,6 +77,10 @@ def _word(text: str) -> str:
     return '"' + escaped.replace("$", "$$") + '"'
 
 
+def _sh(script: str, *arguments: str) -> str:
+    return join(["sh", "-c", script, "sh", *arguments])
+
+
 def _path(text: str) -> str:
     return text.replace("%", "%%")
 
@@ -68,6 +91,7 @@ class SystemdSupervisor:
     def __init__(self, remote: Remote, *, user: bool) -> None:
         self._remote = remote
         self._user = user
+        self._made = remote.layout.etc("directories")  # outside of our folder, by us
         self._directory = f"{remote.facts.home}/{USER_DIRECTORY}" if user else SYSTEM_DIRECTORY
 
     def _file(self, name: str) -> str:
@@ -81,17 +105,15 @@ class SystemdSupervisor:
         return self._remote.run(command, timeout_s=60, check=check).stdout.strip()
 
     def put(self, unit: Unit) -> None:
-        """See `Supervisor`."""
+        """See `Supervisor`. Whatever an earlier run came to, it is started anew."""
+        if self._user:
+            self._remote.run(_sh(MAKE, self._made, self._remote.facts.home, *USER_DIRECTORIES))
         text = render(unit, self._remote.layout, user=self._user).encode()
-        changed = self._remote.read(self._file(unit.name)) != text
-        if changed:
+        if self._remote.read(self._file(unit.name)) != text:
             self._remote.put(self._file(unit.name), text, mode=0o644)
-            self._systemctl("daemon-reload")
+        self._systemctl("daemon-reload")
         self._systemctl(f"enable {service(unit.name)}")
-        if changed:
-            self._systemctl(f"restart {service(unit.name)}")
-        elif not self.running(unit.name):
-            self._systemctl(f"start {service(unit.name)}")
+        self.restart(unit.name)
 
     def remove(self, name: str) -> None:
         """See `Supervisor`."""
@@ -100,9 +122,8 @@ class SystemdSupervisor:
             return
         self._systemctl(f"disable --now {service(name)}")
         self._remote.run(f"rm -f {file}")
-        if self._user:  # directories that may have been made for our unit
-            quoted = quote(self._directory)
-            self._remote.run(f"rmdir -p {quoted} 2>/dev/null", check=False)
+        if self._user:
+            self._remote.run(_sh(UNMAKE, self._made), check=False)
         self._systemctl("daemon-reload")
         self._systemctl(f"reset-failed {service(name)}", check=False)  # where it has not failed
 
@@ -110,6 +131,15 @@ class SystemdSupervisor:
         """See `Supervisor`."""
         self._systemctl(f"restart {service(name)}")
 
-    def running(self, name: str) -> bool:
+    def states(self) -> dict[str, str]:
         """See `Supervisor`."""
-        return self._systemctl(f"is-active {service(name)}", check=False) == "active"
+        files = f"{quote(self._directory)}/{service('*')}"
+        listed = self._remote.run(f'for f in {files}; do [ ! -e "$f" ] || echo "${{f##*/}}"; done')
+        units = listed.stdout.split()
+        if not units:
+            return {}
+        said = self._systemctl(f"is-active {' '.join(units)}", check=False).split()
+        return {
+            unit.removeprefix("oakctl-").removesuffix(".service"): STATES.get(state, "stopped")
+            for unit, state in zip(units, said, strict=True)
+        }

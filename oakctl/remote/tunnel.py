@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator
 import asyncssh
 
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.remote.identity import Identity
+from oakctl.remote.route import route
 from oakctl.remote.target import Target
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ LONGEST_DELAY_S = 5.0
 STEADY_S = 10.0  # up for so long: the next failure is a new one
 CLOSE_DEADLINE_S = 2.0
 CHUNK = 65536  # bytes
+TOO_MANY = "Too many authentication failures"  # OpenSSH's reason for hanging up
 
 
 class _Client(asyncssh.SSHClient):
@@ -48,19 +51,44 @@ async def _dial(
     target: Target, through: asyncssh.SSHClientConnection | None
 ) -> asyncssh.SSHClientConnection:
     client = _Client(target)
-    options = target.asyncssh_options(lambda: client)
+    found = await asyncio.to_thread(target.identity)
     try:
-        return await asyncssh.connect(**options, tunnel=through or ())
+        async with _key_pairs(found) as keys:
+            options = target.asyncssh_options(lambda: client, keys)
+            if through is not None:
+                options |= {"tunnel": through, "proxy_command": None}
+            return await asyncssh.connect(**options)
     except asyncssh.HostKeyNotVerifiable as error:
         raise client.refusal or target.no_answer(error) from error
     except asyncssh.PermissionDenied as error:
-        raise target.refused(error.reason) from error
+        raise target.refused(error.reason, found) from error
     except asyncssh.ChannelOpenError as error:
         raise Unreachable(
             f"{target.name}: {target.where} is not reached from the jump host: {error.reason}"
         ) from error
+    except asyncssh.ProtocolError as error:
+        if TOO_MANY in error.reason:
+            raise target.too_many_keys() from error
+        raise target.no_answer(error) from error
     except (OSError, asyncssh.Error) as error:
         raise target.no_answer(error) from error
+
+
+@contextlib.asynccontextmanager
+async def _key_pairs(found: Identity) -> AsyncIterator[list[asyncssh.SSHKeyPair]]:
+    """The keys in their order; the agent is there to sign for as long as the context lasts."""
+    async with contextlib.AsyncExitStack() as stack:
+        held: dict[bytes, asyncssh.SSHKeyPair] = {}
+        if found.agent and any(offer.file is None for offer in found.offers):
+            agent = await stack.enter_async_context(asyncssh.connect_agent(found.agent))
+            held = {pair.public_data: pair for pair in await agent.get_keys()}
+        pairs: list[asyncssh.SSHKeyPair] = []
+        for offer in found.offers:
+            if offer.file is not None:
+                pairs += asyncssh.load_keypairs(str(offer.file), offer.passphrase or None)
+            elif offer.blob in held:
+                pairs.append(held[offer.blob])
+        yield pairs
 
 
 @contextlib.asynccontextmanager
@@ -70,13 +98,23 @@ async def connect(target: Target) -> AsyncIterator[asyncssh.SSHClientConnection]
     Raises Unreachable, in words, when one of them cannot be reached or is not believed.
     """
     async with contextlib.AsyncExitStack() as stack:
-        through: asyncssh.SSHClientConnection | None = None
-        for hop in target.hops():
-            through = await _dial(hop, through)
-            stack.push_async_callback(_hang_up, through)
-        connection = await _dial(target, through)
-        stack.push_async_callback(_hang_up, connection)
+        first, *others = await asyncio.to_thread(route, target)
+        connection = await stack.enter_async_context(dialled(first, None))
+        for machine in others:
+            connection = await stack.enter_async_context(dialled(machine, connection))
         yield connection
+
+
+@contextlib.asynccontextmanager
+async def dialled(
+    machine: Target, through: asyncssh.SSHClientConnection | None
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A connection to one machine of a route, through the one before it. Raises Unreachable."""
+    connection = await _dial(machine, through)
+    try:
+        yield connection
+    finally:
+        await _hang_up(connection)
 
 
 async def _hang_up(connection: asyncssh.SSHClientConnection) -> None:

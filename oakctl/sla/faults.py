@@ -39,10 +39,11 @@ def validate(tree: Any) -> tuple[Descriptor | None, list[Finding]]:
         return Descriptor.model_validate(tree), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, [_finding(detail) for detail in details]
+        return None, [finding(detail) for detail in details]
 
 
-def _finding(detail: Any) -> Finding:
+def finding(detail: Any) -> Finding:
+    """One of pydantic's errors in our words: path, value, rule."""
     path = join(detail["loc"])
     kind = detail["type"]
     if kind == "missing":

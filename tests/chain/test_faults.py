@@ -25,6 +25,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from oakctl.orchestration.worker.cgroup import node_group
 from tests.chain.fleet import commands, processes_with
 from tests.remote.servers import Machine
 
@@ -77,6 +78,7 @@ def ended(call: subprocess.Popen[str]) -> Ended:
             call.kill()
             raise
     assert "Traceback" not in text, text
+    assert "oakctl is at fault" not in text, text
     return Ended(str(call.args), call.returncode, text)
 
 
@@ -150,13 +152,14 @@ def numbers() -> list[int]:
 
 def lab_is_down(held: list[int]) -> None:
     """`lab down`, and nothing is left: no process, listener, file or cgroup of it."""
+    prefixes = [str(path) for path in (state() / "labs" / LAB).glob("**/.oakctl") if path.is_dir()]
+    groups = {node_group(prefix) for prefix in prefixes}
     oakctl("lab", "down", LAB).must(0, "is gone")
     assert ours() == {}
     assert listeners(held) == []
     assert not (state() / "labs" / LAB).exists()
     assert not list(state().glob(f"lab-{LAB}*"))
-    left = [path for path in cgroups() if LAB in str(path)]
-    assert left == []
+    assert [path for path in cgroups() if path.name in groups] == []
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ class Oakctl:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert "Traceback" not in done.stderr
+        assert "oakctl is at fault" not in done.stderr
         assert "\x1b" not in done.stdout + done.stderr
         return Ended(done.returncode, done.stdout, done.stderr)
 

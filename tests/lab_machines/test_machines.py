@@ -27,25 +27,20 @@ from oakctl.errors import Conflict, NotFound
 from oakctl.lab import labs, processes
 from oakctl.lab.machines import lab as machines
 from oakctl.lab.machines import record
-from oakctl.lab.machines.lab_file import DEFAULT, LabPlan, MachineHost, Nat, Site, Sudo, Udp
+from oakctl.lab.machines.lab_file import (
+    DEFAULT,
+    Arch,
+    LabPlan,
+    MachineHost,
+    Nat,
+    Site,
+    Sudo,
+    Suite,
+    Udp,
+)
+from tests.lab.requirements import BOOT_TIMEOUT_S, MARKS
 
-
-def _why_not() -> str:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "real hosts need root on Linux"
-    if "overlay" not in Path("/proc/filesystems").read_text():
-        return "this kernel has no overlayfs"
-    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
-        return "this machine allows no namespaces"
-    return ""
-
-
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.machines,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "-"),
-]
+pytestmark = [*MARKS]
 
 PLAN = LabPlan(
     hosts=(
@@ -64,6 +59,7 @@ PLAN = LabPlan(
     ),
 )
 NAME = "mt"
+SETTINGS = r"net\.ipv[46]\.(ip_forward|ping_group_range|conf\.(all|default)\..*)"
 REMOTE_S = 60
 
 
@@ -137,6 +133,7 @@ def picture() -> dict[str, set[str]]:
         "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/oakl-*")},
         "nspawn": {str(path) for path in nspawn.glob("*/*") if path.parent.name != "locks"},
         "binfmt": {str(path) for path in Path("/proc/sys/fs/binfmt_misc").glob("*")},
+        "settings": set(out("sysctl", "-a", "--pattern", SETTINGS).splitlines()),
         "netns": {str(path) for path in Path("/run/netns").glob("*")},
     }
     return {what: {item for item in items if is_ours(item)} for what, items in seen.items()}
@@ -333,13 +330,16 @@ def test_up_again_changes_nothing(lab: machines.Lab) -> None:
 
 
 def test_what_was_written_survives_a_power_cut_and_a_shutdown(lab: machines.Lab) -> None:
-    remote(lab, "home", "echo kept > kept; sync")
+    remote(lab, "home", "echo kept > kept; sync; sudo -n nft add table inet mine")
+    assert "inet mine" in remote(lab, "home", "sudo -n nft list tables").stdout
 
     timed("power cut", lambda: asyncio.run(lab.power_cut("home")))
     assert "home" not in machines.load(NAME).on
     assert remote(lab, "home", "true", check=False).returncode != 0
     timed("start", lambda: asyncio.run(lab.start_host("home")))
     assert remote(lab, "home", "cat kept").stdout == "kept\n"
+    # What it told its kernel is gone, as after any power cut.
+    assert remote(lab, "home", "sudo -n nft list tables").stdout == ""
 
     console = lab.directory / "hosts" / "home" / "console.log"
     shutdowns = console.read_text(errors="replace").count("Halting system")
@@ -378,7 +378,7 @@ def test_a_cut_host_runs_on_and_comes_back(lab: machines.Lab) -> None:
 def test_a_reflashed_host_is_another_one(lab: machines.Lab) -> None:
     old = remote(lab, "m2", "touch mine; cat /etc/machine-id").stdout
 
-    timed("reflash", lambda: asyncio.run(lab.reflash_host("m2")))
+    timed("reflash", lambda: asyncio.run(lab.reflash_hosts(["m2"])))
 
     refused = remote(lab, "m2", "true", check=False)
     assert refused.returncode == 255
@@ -411,22 +411,27 @@ def test_down_leaves_nothing_and_twice_is_fine(
         machines.load(NAME)
 
 
-@pytest.mark.parametrize("host_is_on", [False, True])
-def test_a_killed_up_is_gone_on_with_or_taken_away(
-    state: Path, before: dict[str, set[str]], host_is_on: bool
-) -> None:
-    """Killed while the network is made, or when a host boots; then up, and down without files."""
+def started() -> subprocess.Popen[str]:
+    """An `up` of the default lab in a process of its own."""
     code = (
         "import asyncio; from oakctl.lab.machines import lab, lab_file as f;"
         "asyncio.run(lab.up('mt', f.DEFAULT, lambda m: print(m, flush=True)))"
     )
     source = str(Path(oakctl.__file__).parent.parent)
-    running = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": source},
     )
+
+
+@pytest.mark.parametrize("host_is_on", [False, True])
+def test_a_killed_up_is_gone_on_with_or_taken_away(
+    state: Path, before: dict[str, set[str]], host_is_on: bool
+) -> None:
+    """Killed while the network is made, or when a host boots; then up, and down without files."""
+    running = started()
     assert running.stdout is not None
     word = " is on" if host_is_on else "network"
     for line in running.stdout:
@@ -444,3 +449,50 @@ def test_a_killed_up_is_gone_on_with_or_taken_away(
         asyncio.run(labs.down(NAME, print))
     assert_nothing_left(state, before)
     assert not paths.labs_directory().exists()
+
+
+PI = LabPlan((MachineHost("pi", suite=Suite.BOOKWORM, arch=Arch.ARM64, sudo=Sudo.PASSWORD),))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2 * BOOT_TIMEOUT_S)
+def test_a_host_of_another_architecture(state: Path, before: dict[str, set[str]]) -> None:
+    """It is emulated; whatever was registered for that is gone with the last lab that used it."""
+    try:
+        lab = timed("up", lambda: asyncio.run(machines.up(NAME, PI, print)))
+        assert remote(lab, "pi", "uname -m; id -un").stdout.split() == ["aarch64", "oak"]
+        # A program that is another user's when it runs is that when it is emulated, too.
+        password = f"{lab.sudo_password}\n"
+        assert remote(lab, "pi", "sudo -S -p '' id -u", stdin=password).stdout == "0\n"
+        assert remote(lab, "pi", "python3 -c 'import asyncio, ssl'").returncode == 0
+        timed("stop", lambda: asyncio.run(lab.stop_host("pi")))
+        timed("start", lambda: asyncio.run(lab.start_host("pi")))
+        assert new_since(before)["binfmt"]
+    finally:
+        asyncio.run(labs.down(NAME, print))
+    assert_nothing_left(state, before)
+
+
+@pytest.mark.soak
+def test_a_killed_build_is_gone(
+    state: Path,
+    before: dict[str, set[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed while Debian is installed: its processes and mounts are taken away, and its files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    running = started()
+    deadline = time.monotonic() + REMOTE_S
+    while not list(tmp_path.glob("oakctl/lab/.*.new/usr")):
+        assert running.poll() is None
+        assert time.monotonic() < deadline, "nothing was installed"
+        time.sleep(0.1)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+
+    asyncio.run(labs.down(NAME, print))
+    asyncio.run(labs.down(NAME, print))
+
+    assert_nothing_left(state, before)
+    assert list(tmp_path.glob("oakctl/lab/.*.new")) == []

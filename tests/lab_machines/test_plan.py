@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oakctl.errors import Conflict, OakError, UsageError
-from oakctl.lab.machines import boot, lab_file, recipe, rules, sources, tools, topology
-from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat, Site, Sudo, Suite, Udp
+from oakctl.lab.machines import boot, emulation, lab_file, recipe, rules, sources, tools, topology
+from oakctl.lab.machines.lab_file import Arch, LabPlan, MachineHost, Nat, Site, Sudo, Suite, Udp
 from oakctl.lab.machines.recipe import HostFile, Identity, Recipe
+from oakctl.lab.machines.shell import Shell
 from oakctl.lab.machines.topology import HUB, OPERATOR
 
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
@@ -34,6 +36,7 @@ def plans(draw: st.DrawFn) -> LabPlan:
             draw(st.sampled_from(Sudo)),
             draw(st.booleans()),
             draw(places),
+            draw(st.sampled_from(Arch)),
         )
         for name in draw(st.lists(NAMES, min_size=1, max_size=12, unique=True))
     )
@@ -61,6 +64,7 @@ def test_the_shortest_lab_yaml_takes_the_defaults() -> None:
     [
         ("hosts: [{name: m1, suit: trixie}]", "hosts[0].suit: no such field"),
         ("hosts: [{name: m1, suite: sarge}]", "'sarge' is not one of trixie"),
+        ("hosts: [{name: m1, arch: armv6}]", "'armv6' is not one of native, arm64"),
         ("hosts: [{suite: trixie}]", "hosts[0]: a name is missing"),
         ("hosts: [{name: m1, docker: maybe}]", "is no true or false"),
         ("hosts: [{name: m1, site: home}]", "there is no site 'home'"),
@@ -240,6 +244,14 @@ def test_the_archive_is_the_one_that_apt_uses(text: str) -> None:
     assert sources.mirror([text]) == "http://mirror.example/debian"
 
 
+def test_an_index_is_shortened_to_what_is_wanted() -> None:
+    index = "Package: a\nVersion: 1\n\nPackage: ab\nDepends: a\n\nPackage: c\nVersion: 2\n\n"
+
+    assert sources.only(index, {"a", "c", "d"}) == (
+        "Package: a\nVersion: 1\n\nPackage: c\nVersion: 2\n\n"
+    )
+
+
 @given(st.lists(st.text(max_size=60), max_size=4))
 def test_any_source_list_has_an_archive_or_a_clear_answer(texts: list[str]) -> None:
     found = sources.mirror([*texts, "\ndeb http://mirror.example/debian sid main"])
@@ -287,6 +299,8 @@ def test_a_host_gets_a_cgroup_of_its_own_by_hand_or_from_systemd() -> None:
     assert "systemd-run --scope" in by_systemd
     assert "Delegate=yes" in by_systemd
     assert "cgroup.procs" not in by_systemd
+    # A host that restarts itself comes back; one that ends in any other way stays off.
+    assert all(f"[ $code = {boot.REBOOT} ] || exit $code" in each for each in (by_hand, by_systemd))
 
 
 def test_docker_and_tunnels_are_given_where_they_are_asked_for() -> None:
@@ -305,3 +319,68 @@ def test_missing_programs_become_packages() -> None:
         "debian-archive-keyring",
         "nftables",
     )
+    nothing = tools.missing_packages(lambda program: False, keyring=False, emulated=False)
+    assert set(nothing) == {*tools.PACKAGES.values(), "debian-archive-keyring", "qemu-user-static"}
+
+
+async def test_packages_are_named_and_not_installed_where_that_is_not_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tools, "_has", lambda program: program not in ("nft", "debootstrap"))
+    monkeypatch.setattr(tools, "KEYRING", Path("/"))
+    said: list[str] = []
+
+    with pytest.raises(OakError) as raised:
+        await tools.install(Shell("machines-x"), (), said.append, allowed=False)
+
+    assert raised.value.hint == "apt-get install debootstrap nftables"
+    assert said == []
+
+
+def test_a_host_of_another_architecture_has_an_image_of_its_own() -> None:
+    pi = MachineHost("pi", suite=Suite.BOOKWORM, arch=Arch.ARM64)
+    here, there = recipe.recipe(pi, "x86_64"), recipe.recipe(pi, "aarch64")
+
+    assert recipe.recipe(MachineHost("m"), "x86_64").foreign == ""
+    assert "--foreign" not in recipe.recipe(MachineHost("m"), "x86_64").debootstrap("/r", "m")
+    assert here.debootstrap("/r", "m")[-5:] == ("--arch=arm64", "--foreign", "bookworm", "/r", "m")
+    assert emulation.needed(here) is emulation.AARCH64
+    assert there.foreign == ""
+    assert emulation.needed(there) is None
+    with pytest.raises(UsageError, match="does not boot emulated"):
+        recipe.recipe(MachineHost("pi", arch=Arch.ARM64), "x86_64")
+
+
+# As a Debian 12 machine with qemu-user-static and systemd-binfmt shows it.
+REGISTERED = """enabled
+interpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P
+flags: POCF
+offset 0
+magic 7f454c460201010000000000000000000200b700
+mask ffffffffffffff00fffffffffffffffffeffffff
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "serves"),
+    [
+        (REGISTERED, True),
+        (REGISTERED.replace("enabled", "disabled"), False),
+        (REGISTERED.replace("POCF", "POC"), False),
+        (REGISTERED.replace("POCF", "PF"), False),
+        (REGISTERED.replace("b700", "f300"), False),
+        ("", False),
+    ],
+)
+def test_an_emulator_that_is_registered_is_used_where_it_does(entry: str, serves: bool) -> None:
+    assert emulation.serves(entry, emulation.AARCH64) == serves
+
+
+def test_the_kernel_is_told_of_an_emulator_in_its_own_way() -> None:
+    line = emulation.registration(emulation.AARCH64, "/usr/bin/qemu-aarch64-static")
+    _, name, kind, offset, magic, mask, program, flags = line.split(":")
+
+    assert (name, kind, offset, flags) == ("oakctl-lab-aarch64", "M", "", "OCF")
+    assert magic.startswith(r"\x7f\x45\x4c\x46\x02")
+    assert len(magic) == len(mask)
+    assert program == "/usr/bin/qemu-aarch64-static"

@@ -35,7 +35,7 @@ def run(*words: str, stdin: str = "") -> None:
 
 @contextmanager
 def server(folder: Path, sudoers: str = "", options: str = "", address: str = "127.0.0.1",
-           rc: str = "") -> Iterator[Target]:  # fmt: skip
+           rc: str = "", shell: str = "/bin/bash") -> Iterator[Target]:  # fmt: skip
     """How the server's user is reached. In `sudoers` and `rc`, USER is the user's name."""
     name = f"oakt{secrets.token_hex(3)}"
     rule = Path(f"/etc/sudoers.d/{name}")
@@ -43,7 +43,7 @@ def server(folder: Path, sudoers: str = "", options: str = "", address: str = "1
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     process = None
-    run("useradd", "-m", "-s", "/bin/bash", name)
+    run("useradd", "-m", "-s", shell, name)
     try:
         run("chpasswd", stdin=f"{name}:{PASSWORD}\n")
         if rc:

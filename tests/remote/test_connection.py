@@ -196,6 +196,18 @@ def test_files(remote: FabricRemote, machine: Machine) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_a_put_left_that_was_cut_off_goes_with_the_next(
+    remote: FabricRemote, machine: Machine
+) -> None:
+    path = machine.home / "file"
+    (machine.home / "file.0a1b2c3d.part").write_text("ha")
+    (machine.home / "file.part").write_text("somebody's own")
+
+    remote.put(str(path), b"whole")
+
+    assert sorted(file.name for file in machine.home.glob("file*")) == ["file", "file.part"]
+
+
 def test_a_file_that_cannot_be_written_or_read(remote: FabricRemote, machine: Machine) -> None:
     with pytest.raises(CommandFailed, match="put /dev/null/x"):
         remote.put("/dev/null/x", b"1")

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from oakctl.errors import OakError
 from oakctl.remote import facts
 from oakctl.remote.connection import open_fabric
-from oakctl.remote.facts import HostFacts, Listener
+from oakctl.remote.equipment import Listener
+from oakctl.remote.facts import HostFacts
 from tests.remote.servers import Machines
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
@@ -35,11 +36,8 @@ GOOD = HostFacts(
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_reading(case: Path) -> None:
     content = json.loads(case.read_text(encoding="utf-8"))
-    found = asdict(facts.parse(content["answer"], NONCE))
-    expected = content["facts"]
-    assert {key: found[key] for key in expected} == expected | (
-        {"listeners": tuple(expected["listeners"])} if "listeners" in expected else {}
-    )
+    told = json.loads(json.dumps(asdict(facts.parse(content["answer"], NONCE))))
+    assert {key: told[key] for key in content["facts"]} == content["facts"]
 
 
 @pytest.mark.parametrize("text", ["", "\nbegin 0123\nuser=pi\n", "\nbegin 9\nuser=pi\n\nend 9\n"])

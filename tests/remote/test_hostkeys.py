@@ -55,8 +55,8 @@ def test_changed_is_refused_even_when_new_ones_are_accepted(keys: HostKeys) -> N
         accepting(keys).admit("pi", "10.0.0.1", 22, new)
     assert old.get_fingerprint() in caught.value.message
     assert new.get_fingerprint() in caught.value.message
-    assert f"ssh-keygen -f '{keys.store}' -R '10.0.0.1'" in caught.value.hint
-    assert "oakctl host forget pi" in caught.value.hint
+    assert "oakctl host trust pi" in caught.value.hint
+    assert f"stored in {keys.store}" in caught.value.details[-1]
     assert keys.store.read_bytes() == before
 
 
@@ -72,8 +72,7 @@ def test_key_in_the_users_file_is_believed_and_named_when_it_changed(keys: HostK
     keys.admit("pi", "pi.lan", 22, key)
     with pytest.raises(Unreachable) as caught:
         accepting(keys).admit("pi", "pi.lan", 22, new_key())
-    assert str(keys.files[0]) in caught.value.hint
-    assert "host forget" not in caught.value.hint
+    assert str(keys.files[0]) in caught.value.details[-1]
 
 
 def test_key_of_port_22_says_nothing_of_another_port(keys: HostKeys) -> None:
@@ -145,3 +144,54 @@ def test_forgotten_is_unknown_again(keys: HostKeys) -> None:
     assert not hostkeys.forget("10.0.0.1", 22)
     assert keys.trusted("10.0.0.1", 22) == []
     keys.admit("pi", "10.0.0.1", 2222, kept)
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen")
+@pytest.mark.parametrize(("address", "port"), [("10.0.0.1", 22), ("fe80::1", 2222), ("::1", 22)])
+def test_forgotten_though_hashed_and_whatever_the_address(
+    keys: HostKeys, address: str, port: int
+) -> None:
+    kept = new_key()
+    accepting(keys).admit("pi", address, port, new_key())
+    accepting(keys).admit("other", "10.0.0.2", port, kept)
+    subprocess.run(["ssh-keygen", "-H", "-f", str(keys.store)], check=True, capture_output=True)
+    assert address not in keys.store.read_text()
+    assert hostkeys.forget(address, port)
+    assert keys.trusted(address, port) == []
+    assert keys.trusted("10.0.0.2", port) == [kept]
+
+
+def test_what_we_stored_goes_before_what_the_users_file_says(keys: HostKeys) -> None:
+    old, new = new_key(), new_key()
+    keys.files[0].write_text(line_for("10.0.0.1", 22, old))
+    before = keys.files[0].read_bytes()
+    assert keys.state("10.0.0.1", 22, new) == "changed"
+    hostkeys.trust("10.0.0.1", 22, new)
+    assert (keys.state("10.0.0.1", 22, new), keys.state("10.0.0.1", 22, old)) == (
+        "trusted",
+        "changed",
+    )
+    assert keys.files[0].read_bytes() == before
+    newer = new_key()
+    hostkeys.trust("10.0.0.1", 22, newer)
+    assert keys.trusted("10.0.0.1", 22) == [newer]
+
+
+def test_a_revoked_key_is_revoked_though_it_was_trusted(keys: HostKeys) -> None:
+    key = new_key()
+    hostkeys.trust("10.0.0.1", 22, key)
+    keys.files[0].write_text("@revoked * " + line_for("x", 22, key).partition(" ")[2])
+    assert keys.state("10.0.0.1", 22, key) == "revoked"
+    with pytest.raises(Unreachable, match="revoked"):
+        keys.admit("pi", "10.0.0.1", 22, key)
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen")
+@pytest.mark.parametrize(("address", "port"), [("Pi.Lan", 22), ("pi.lan", 2222), ("fe80::1", 2222)])
+def test_written_as_ssh_keygen_finds_it(keys: HostKeys, address: str, port: int) -> None:
+    accepting(keys).admit("pi", address, port, new_key())
+    name = hostkeys.pattern(address, port)
+    found = subprocess.run(
+        ["ssh-keygen", "-f", str(keys.store), "-F", name], check=False, capture_output=True
+    )
+    assert found.returncode == 0

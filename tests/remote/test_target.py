@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
@@ -11,14 +12,9 @@ import pytest
 from oakctl.errors import Unreachable, UsageError
 from oakctl.model.views import HostView
 from oakctl.remote.hostkeys import line_for
-from oakctl.remote.target import Target, agent_socket, split_address
+from oakctl.remote.target import Target, split_address
 
 PI = Target("pi", "10.0.0.1", user="anna")
-
-
-def key_file(path: Path, passphrase: str | None = None) -> Path:
-    asyncssh.generate_private_key("ssh-ed25519").write_private_key(path, passphrase=passphrase)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -46,17 +42,9 @@ def test_what_is_no_address(text: str) -> None:
 def test_made_of_a_view() -> None:
     view = HostView("pi", "10.0.0.1", 2222, "anna", "/key", ("hop",))
     assert Target.of(view, accept_new=True) == Target(
-        "pi", "10.0.0.1", 2222, "anna", "/key", ("hop",), accept_new=True
+        "pi", "10.0.0.1", 2222, "anna", "/key", ("hop",), accept_new=True, ssh_config=True
     )
-
-
-def test_hops_go_by_the_same_rule() -> None:
-    target = Target("pi", "10.0.0.1", user="anna", accept_new=True, jump=("bob@a:1", "b"))
-    first, second = target.hops()
-    assert (first.login, first.address, first.port, first.jump) == ("bob", "a", 1, ())
-    assert (second.login, second.address, second.port) == ("anna", "b", 22)
-    assert first.accept_new
-    assert second.accept_new
+    assert not Target.of(replace(view, lab="dev")).ssh_config
 
 
 def test_further_files_of_host_keys_are_read(tmp_path: Path) -> None:
@@ -72,49 +60,6 @@ def test_host_keys_are_never_left_to_the_libraries() -> None:
     options = PI.asyncssh_options(asyncssh.SSHClient)
     assert options["known_hosts"] == ([], [], [])  # None would mean: believe every key
     assert options["config"] is None
-
-
-def test_a_key_file_is_the_only_key_that_is_offered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.bind(str(tmp_path / "agent"))
-        agent.listen()
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        assert agent_socket() == str(tmp_path / "agent")
-        target = Target("pi", "10.0.0.1", identity_file=str(key_file(tmp_path / "id")))
-        assert target.fabric_options()["allow_agent"] is False
-        assert target.fabric_options()["look_for_keys"] is False
-        assert target.asyncssh_options(asyncssh.SSHClient)["agent_path"] == ""
-        assert PI.fabric_options()["allow_agent"] is True
-        locked = key_file(tmp_path / "locked", "secret")
-        asked = Target("pi", "10.0.0.1", identity_file=str(locked)).fabric_options()
-        assert (asked["allow_agent"], asked["key_filename"]) == (True, [])
-
-
-def test_a_dead_agent_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.bind(str(tmp_path / "agent"))
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-    assert agent_socket() == ""
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    assert agent_socket() == ""
-    monkeypatch.delenv("SSH_AUTH_SOCK")
-    assert agent_socket() == ""
-
-
-def test_key_files_of_no_use(tmp_path: Path) -> None:
-    def message(file: Path) -> str:
-        with pytest.raises(Unreachable) as caught:
-            Target("pi", "10.0.0.1", identity_file=str(file)).identity()
-        return f"{caught.value.message} | {caught.value.hint}"
-
-    assert "does not exist" in message(tmp_path / "missing")
-    (tmp_path / "text").write_text("hello\n")
-    assert "is no private key" in message(tmp_path / "text")
-    assert "passphrase" in message(key_file(tmp_path / "locked", "secret"))
-    assert "ssh-add" in message(tmp_path / "locked")
-    assert "cannot be read" in message(tmp_path)
 
 
 def test_how_to_be_let_in_is_a_command() -> None:

@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,15 @@ from oakctl.model.messages import (
     WorkerSummary,
 )
 from oakctl.model.node import NodeFacts, Usage
+from oakctl.model.requests import PlaybookRun
 from oakctl.model.resources import Resources
 from oakctl.model.service import ServiceAddresses
-from oakctl.model.views import HostView, StepEvent
+from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration import bus as bus_client
 from oakctl.orchestration.cluster import bus_server
-from oakctl.orchestration.root.installer import Report
+from oakctl.orchestration.root.installer import Report, Role
 from oakctl.orchestration.root.links import TunnelLike
-from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
+from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, Survey, WorkerInputs
 from oakctl.remote.facts import HostFacts
 from tests.bus_fixture import Bus, hashed
 
@@ -78,6 +79,7 @@ class FakeCluster:
     silent: set[str] = field(default_factory=set)  # subjects that are not answered
     log_text: str = ""
     seq: int = 0
+    release: str = ""
     session: str = ""
     client: Client | None = None
     ticker: asyncio.Task[None] | None = None
@@ -172,6 +174,7 @@ class FakeCluster:
             tuple(self._summary(worker) for worker in self.workers),
             dict(self.shares),
             self.tables,
+            release=self.release,
         )
 
     def _place(self, job: str, number: int, epoch: int) -> InstancePlace:
@@ -181,7 +184,7 @@ class FakeCluster:
         return InstancePlace(observed, "w1")
 
     def _summary(self, worker: str) -> WorkerSummary:
-        facts = NodeFacts(worker, "x86_64", "Debian", "3.11", CAPACITY)
+        facts = NodeFacts(worker, "x86_64", "Debian", "3.11", CAPACITY, release=self.release)
         return WorkerSummary(
             worker, "ready", self.workers[worker], facts, Usage(), Resources(), time.time()
         )
@@ -273,6 +276,9 @@ class FakeInstaller:
     buses: dict[str, Bus]
     clusters: dict[str, FakeCluster] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
+    holds: bool = False  # whether a look finds nothing to do
+    rolled_back: Callable[[], None] | None = None
     fail: Exception | None = None
     unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
@@ -321,11 +327,39 @@ class FakeInstaller:
             raise self.fail
         return HostFacts(hostname=host.name, uid=0, privilege="root", init="systemd", home="/root")
 
+    async def reach(
+        self,
+        hosts: Sequence[HostView],
+        orchestrator: HostView,
+        accept_new: bool,
+        facts: HostFacts,
+    ) -> list[HostFinding]:
+        self.calls.append(("reach", orchestrator.name))
+        return [HostFinding(h.name, "block", "reach", f"not {facts.hostname}") for h in hosts]
+
     def remove(self, host: HostView, role: str, report: Report, cancelled: threading.Event) -> None:
         self._begin(f"remove {role}", host, report, cancelled)
 
     def forget_key(self, host: HostView) -> None:
         self.calls.append(("forget key", host.name))
+
+    def survey(self, host: HostView, accept_new: bool, roles: Sequence[Role]) -> Survey:
+        self.roles.extend(roles)
+        state, word = ("skipped", "holds already") if self.holds else ("planned", "missing")
+        step = StepEvent(time.time(), host.name, "it: install", state, word)
+        return Survey(self.facts(host, accept_new), ((step,),) * len(roles))
+
+    def roll_back(
+        self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
+    ) -> None:
+        self.calls.append((f"roll back {role}", host.name))
+        if self.rolled_back is not None:
+            self.rolled_back()
+
+    def playbook(
+        self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
+    ) -> None:
+        self._begin(f"playbook {run.name}", host, report, cancelled)
 
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         return PlainTunnel(access.bus_port)

@@ -53,6 +53,30 @@ async def test_hosts_are_looked_at_together(stage: Stage) -> None:
             await root.check_hosts(HostCheckRequest(("nobody",)))
 
 
+async def test_the_others_try_to_reach_the_orchestrator(stage: Stage) -> None:
+    async with stage.root() as root:
+        for name in ("hub", "h1", "h2"):
+            await root.put_host(HostView(name, "127.0.0.1"))
+        found = await root.check_hosts(HostCheckRequest(("h1",), orchestrator="hub"))
+        assert found.looked_at == ("hub", "h1")
+        reach = [(f.host, f.message) for f in found.findings if f.topic == "reach"]
+        assert reach == [("h1", "not hub")]
+        every = await root.check_hosts(HostCheckRequest(orchestrator="hub"))
+        assert sorted(f.host for f in every.findings if f.topic == "reach") == ["h1", "h2"]
+        with pytest.raises(NotFound):
+            await root.check_hosts(HostCheckRequest(("h1",), orchestrator="nobody"))
+
+
+async def test_an_orchestrator_that_does_not_answer_is_not_tried(stage: Stage) -> None:
+    async with stage.root() as root:
+        for name in ("hub", "h1"):
+            await root.put_host(HostView(name, "127.0.0.1"))
+        stage.installer.fail = Unreachable("it does not answer")
+        found = await root.check_hosts(HostCheckRequest(("h1",), orchestrator="hub"))
+    assert {f.topic for f in found.findings} == {"ssh"}
+    assert ("reach", "hub") not in stage.installer.calls
+
+
 async def test_a_password_is_written_nowhere(stage: Stage) -> None:
     async with stage.root() as root:
         await root.put_host(HostView("h1", "127.0.0.1"))

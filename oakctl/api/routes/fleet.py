@@ -13,11 +13,20 @@ from oakctl.model.requests import (
     ClusterChange,
     ClusterCreate,
     HostCheckRequest,
+    LookRequest,
+    PlaybookRun,
     SudoPassword,
     WorkerAdd,
     WorkerCordon,
 )
-from oakctl.model.views import ClusterView, HostCheck, HostView, OperationView, WorkerView
+from oakctl.model.views import (
+    ClusterView,
+    FleetLook,
+    HostCheck,
+    HostView,
+    OperationView,
+    WorkerView,
+)
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
 
@@ -54,6 +63,18 @@ async def check_hosts(root: RootOf, request: HostCheckRequest) -> HostCheck:
     return await root.check_hosts(request)
 
 
+@router.post("/looks")
+async def look(root: RootOf, request: LookRequest) -> FleetLook:
+    """What hosts are, and what would be done there, by their own checks; changes nothing."""
+    return await root.look(request)
+
+
+@router.post("/playbooks/runs", status_code=202)
+async def run_playbook(root: RootOf, request: PlaybookRun) -> OperationView:
+    """Begin to run a playbook on a host."""
+    return await root.bootstrap.run_playbook(request)
+
+
 @router.get("/clusters")
 async def clusters(root: RootOf) -> list[ClusterView]:
     """Every cluster."""
@@ -72,6 +93,12 @@ async def cluster(root: RootOf, name: str) -> ClusterView:
     return await root.cluster(name)
 
 
+@router.put("/clusters/{name}", status_code=202)
+async def put_cluster(root: RootOf, name: str, request: ClusterCreate) -> OperationView:
+    """Begin to make it so, whether it is there or not."""
+    return await root.bootstrap.put_cluster(replace(request, name=name))
+
+
 @router.patch("/clusters/{name}")
 async def change_cluster(root: RootOf, name: str, change: ClusterChange) -> ClusterView:
     """Set its policy."""
@@ -79,9 +106,23 @@ async def change_cluster(root: RootOf, name: str, change: ClusterChange) -> Clus
 
 
 @router.delete("/clusters/{name}", status_code=202)
-async def remove_cluster(root: RootOf, name: str, force: bool = False) -> OperationView:
-    """Begin to take it apart; `force`: forget it, without its hosts."""
-    return await root.removal.remove_cluster(name, force=force)
+async def remove_cluster(
+    root: RootOf, name: str, force: bool = False, clean: bool = False
+) -> OperationView:
+    """Begin to take it apart; `force`: forget it, without its hosts; `clean`: if they answer."""
+    return await root.removal.remove_cluster(name, force=force, clean=clean)
+
+
+@router.post("/clusters/{name}/upgrade", status_code=202)
+async def upgrade_cluster(root: RootOf, name: str) -> OperationView:
+    """Begin to bring this program's release to its orchestrator."""
+    return await root.upgrading.upgrade_cluster(name)
+
+
+@router.post("/clusters/{cluster}/workers/{name}/upgrade", status_code=202)
+async def upgrade_worker(root: RootOf, cluster: str, name: str) -> OperationView:
+    """Begin to bring this program's release to it; its instances stay."""
+    return await root.upgrading.upgrade_worker(cluster, name)
 
 
 @router.get("/workers")
@@ -102,6 +143,12 @@ async def worker(root: RootOf, cluster: str, name: str) -> WorkerView:
     return await root.worker(cluster, name)
 
 
+@router.put("/clusters/{cluster}/workers/{name}", status_code=202)
+async def put_worker(root: RootOf, cluster: str, name: str, request: WorkerAdd) -> OperationView:
+    """Begin to make it so, whether it is there or not; its instances stay."""
+    return await root.bootstrap.put_worker(replace(request, cluster=cluster, name=name))
+
+
 @router.patch("/clusters/{cluster}/workers/{name}")
 async def cordon(root: RootOf, cluster: str, name: str, change: WorkerCordon) -> WorkerView:
     """Whether it takes new instances."""
@@ -110,10 +157,10 @@ async def cordon(root: RootOf, cluster: str, name: str, change: WorkerCordon) ->
 
 @router.delete("/clusters/{cluster}/workers/{name}", status_code=202)
 async def remove_worker(
-    root: RootOf, cluster: str, name: str, force: bool = False
+    root: RootOf, cluster: str, name: str, force: bool = False, clean: bool = False
 ) -> OperationView:
-    """Begin to drain and remove it; `force`: forget it, without its host."""
-    return await root.removal.remove_worker(cluster, name, force=force)
+    """Begin to drain and remove it; `force`: forget it without its host, `clean`: if it answers."""
+    return await root.removal.remove_worker(cluster, name, force=force, clean=clean)
 
 
 @router.get("/operations")

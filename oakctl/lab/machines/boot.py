@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from oakctl.lab.machines.lab_file import MachineHost, Suite
 
 DOCKER_DIRECTORY = "/var/lib/docker"
+REBOOT = 133  # how systemd-nspawn ends when the host has restarted itself (with --keep-unit)
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,13 @@ def launcher(argv: Sequence[str], place: Place, around: Surroundings) -> str:
     Its own: the init of each host thinks that it has the whole tree, and hosts that shared one
     would end each other's services.
     """
-    quoted = shlex.join(argv)
+    run = (
+        f"while :; do code=0; {shlex.join(argv)} || code=$?; "
+        f"[ $code = {REBOOT} ] || exit $code; done </dev/null >>{shlex.quote(place.console)} 2>&1"
+    )
     if around.systemd:
         scope = f"systemd-run --scope --quiet --collect --unit={place.name} --property=Delegate=yes"
-        return f"exec {scope} -- {quoted} </dev/null >>{shlex.quote(place.console)} 2>&1\n"
+        return f"exec {scope} -- /bin/sh -c {shlex.quote(run)}\n"
     lines = ["set -eu"]
     for hierarchy in around.hierarchies:
         group = shlex.quote(f"{hierarchy}/{place.name}")
@@ -84,5 +88,4 @@ def launcher(argv: Sequence[str], place: Place, around: Surroundings) -> str:
             for kind in ("cpus", "mems")
         ]
         lines += [f"echo $$ >{group}/cgroup.procs"]
-    lines += [f"exec {quoted} </dev/null >>{shlex.quote(place.console)} 2>&1"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, run]) + "\n"

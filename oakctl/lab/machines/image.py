@@ -17,11 +17,12 @@ from pathlib import Path
 
 from oakctl import paths
 from oakctl.errors import DeadlineExceeded, OakError
-from oakctl.lab.machines import sources
-from oakctl.lab.machines.recipe import Recipe
+from oakctl.lab.machines import emulation, sources
+from oakctl.lab.machines.recipe import SECOND_STAGE, Recipe
 from oakctl.lab.machines.shell import STEP_S, Shell, unmount_below
 
 BUILD_S = 3600.0  # a slow mirror and a busy machine
+FINISH_S = 600.0  # seconds, unless emulated
 LOG = "debootstrap/debootstrap.log"
 
 
@@ -44,7 +45,8 @@ async def ensure(
     async with _lock(recipe.key):
         if not image.exists():
             began = time.monotonic()
-            progress(f"installing Debian {recipe.suite.value} as a base (once, some minutes)")
+            kind = f" for {recipe.foreign}, emulated," if recipe.foreign else ""
+            progress(f"installing Debian {recipe.suite.value}{kind} as a base (once, some minutes)")
             await _build(shell, recipe, mirror or _mirror(), image)
             progress(f"base {recipe.key} took {time.monotonic() - began:.0f} s")
     return image
@@ -63,9 +65,7 @@ async def _build(shell: Shell, recipe: Recipe, mirror: str, image: Path) -> None
     draft = image.with_name(f".{recipe.key}.new")
     await _discard(shell, draft)
     try:
-        await shell.run(
-            recipe.debootstrap(str(draft), mirror), timeout_s=BUILD_S, more=await _proxy(shell)
-        )
+        await _install(shell, recipe, draft, mirror)
     except OakError as error:
         log = draft / LOG
         lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
@@ -74,10 +74,31 @@ async def _build(shell: Shell, recipe: Recipe, mirror: str, image: Path) -> None
             hint="see whether `apt-get update` works here; lab.yaml takes `mirror: URL`",
             details=(*error.details, *lines),
         ) from error
-    await shell.run(("chroot", str(draft), "/bin/sh"), stdin=recipe.finish)
     await unmount_below(shell, draft)
     draft.chmod(0o755)
     draft.rename(image)
+
+
+async def _install(shell: Shell, recipe: Recipe, draft: Path, mirror: str) -> None:
+    proxy = await _proxy(shell)
+    await shell.run(recipe.debootstrap(str(draft), mirror), timeout_s=BUILD_S, more=proxy)
+    async with emulation.ready(shell, emulation.needed(recipe)):
+        if recipe.foreign:
+            _shorten_indices(draft)
+            await shell.run(("chroot", str(draft), *SECOND_STAGE), timeout_s=BUILD_S)
+        await shell.run(("chroot", str(draft), "/bin/sh"), stdin=recipe.finish, timeout_s=FINISH_S)
+
+
+def _shorten_indices(draft: Path) -> None:
+    """Leave what is installed in the archive's index.
+
+    The second stage reads all of it once for each of some hundred packages: emulated, with the
+    70,000 packages of a release, that is hours.
+    """
+    lists = [draft / "debootstrap" / name for name in ("required", "base")]
+    packages = {package for file in lists for package in file.read_text().split()}
+    for index in (draft / "var/lib/apt/lists").glob("*_Packages"):
+        index.write_text(sources.only(index.read_text(), packages))
 
 
 async def _discard(shell: Shell, draft: Path) -> None:

@@ -13,7 +13,7 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,10 @@ from typing import Any
 from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.lab import description, keys, locking, processes
-from oakctl.lab.machines import image, network, record, tools, topology, traces
+from oakctl.lab.machines import emulation, image, network, record, tools, topology, traces
 from oakctl.lab.machines.lab_file import LabPlan
 from oakctl.lab.machines.machine import Machine
-from oakctl.lab.machines.recipe import Recipe, recipe
+from oakctl.lab.machines.recipe import recipe
 from oakctl.lab.machines.record import MachineFiles, MachineLab
 from oakctl.lab.machines.shell import Shell, mounts_below, unmount_below
 from oakctl.model.views import HostView
@@ -61,6 +61,8 @@ class Lab:
     async def start_host(self, name: str) -> None:
         """Turn a host on; returns when its user can log in, or at once while it is cut off."""
         async with _at_work(self.name, name) as (shell, files, lab):
+            if not Machine(shell, files, lab, name).is_on():
+                await network.forget_host(shell, files, lab, name)
             await network.make(shell, files, lab)
             await _start(shell, files, lab, name, _silent)
 
@@ -88,22 +90,28 @@ class Lab:
             plugs = topology.switched(lab.topology, name, on=True)
             await network.run(shell, files, plugs)
 
-    async def reflash_host(self, name: str) -> None:
-        """Make a host anew: nothing that it wrote is left, and its host key is another one.
+    async def reflash_hosts(self, names: Collection[str]) -> None:
+        """Make hosts anew: nothing that they wrote is left, and their host keys are others.
 
-        known_hosts keeps the old key, as it would with a real machine; `up` trusts the new one.
+        known_hosts keeps the old keys, as it would with real machines; `up` trusts the new ones.
         """
-        async with _at_work(self.name, name) as (shell, files, lab):
-            await Machine(shell, files, lab, name).erase()
+
+        async with _at_work(self.name, *names) as (shell, files, lab):
+            for name in names:
+                await Machine(shell, files, lab, name).erase()
+                await network.forget_host(shell, files, lab, name)
             await network.make(shell, files, lab)
-            await _start(shell, files, lab, name, _silent)
+            slots = asyncio.Semaphore(os.cpu_count() or 1)
+            await _all(_start(shell, files, lab, name, _silent, slots) for name in names)
 
 
-async def up(name: str, plan: LabPlan, progress: Progress = lambda _: None) -> Lab:
+async def up(
+    name: str, plan: LabPlan, progress: Progress = lambda _: None, *, install: bool = True
+) -> Lab:
     """Make the lab, or bring what is there of it back: idempotent; an interrupted call goes on.
 
-    Afterwards every host is on, connected and trusted. Raises Conflict when there is a lab of
-    that name with other hosts.
+    Afterwards every host is on, connected and trusted. `install`: whether it may install
+    packages on this machine. Raises Conflict when there is a lab of that name with other hosts.
     """
     tools.check_machine()
     files = MachineFiles(name)
@@ -111,8 +119,12 @@ async def up(name: str, plan: LabPlan, progress: Progress = lambda _: None) -> L
     if files.common.record.exists():
         raise Conflict(f"lab {name} is there, of kind loopback", hint=f"oakctl lab down {name}")
     _same(record.read(files), plan)
-    await tools.install(shell, progress)
-    await _images(shell, plan, progress)  # it may take minutes, so the lock is not held yet
+    bases = {recipe(host, platform.machine()) for host in plan.hosts}
+    emulators = {needed for base in bases if (needed := emulation.needed(base)) is not None}
+    await tools.install(shell, emulators, progress, allowed=install)
+    for base in sorted(bases, key=lambda base: base.key):
+        # It may take minutes, so the lock is not held yet.
+        await image.ensure(shell, base, plan.mirror, progress)
     async with locking.lock():
         lab = record.read(files) or await _new(shell, files, plan)
         _same(lab, plan)
@@ -149,6 +161,7 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         await unmount_below(shell, files.directory / "hosts")
         await network.remove(shell, files, record.tag(lab))
         await image.sweep(shell)
+        await emulation.release(shell)
         keys.distrust_hosts(lab)
         if mounts_below(files.directory):
             raise Conflict(f"something is mounted below {files.directory}", hint="findmnt")
@@ -193,13 +206,14 @@ def ls() -> tuple[Lab, ...]:
 
 
 @asynccontextmanager
-async def _at_work(name: str, host: str) -> AsyncIterator[tuple[Shell, MachineFiles, MachineLab]]:
+async def _at_work(name: str, *hosts: str) -> AsyncIterator[tuple[Shell, MachineFiles, MachineLab]]:
     """Hold the lock of all labs; what is known of this one is read while it is held."""
     tools.check_machine()
     files = MachineFiles(name)
     async with locking.lock():
         lab = _existing(files)
-        lab.host(host)
+        for host in hosts:
+            lab.host(host)
         yield Shell(lab.id), files, lab
 
 
@@ -228,15 +242,6 @@ async def _new(shell: Shell, files: MachineFiles, plan: LabPlan) -> MachineLab:
     return MachineLab(files.name, shell.lab, block, plan, secrets.token_urlsafe(12))
 
 
-async def _images(shell: Shell, plan: LabPlan, progress: Progress) -> None:
-    for base in sorted({recipe(host, platform.machine()) for host in plan.hosts}, key=_key):
-        await image.ensure(shell, base, plan.mirror, progress)
-
-
-def _key(base: Recipe) -> str:
-    return base.key
-
-
 async def _start(
     shell: Shell,
     files: MachineFiles,
@@ -249,9 +254,11 @@ async def _start(
     async with slots or asyncio.Semaphore():
         base = recipe(lab.host(name), platform.machine())
         machine = Machine(shell, files, lab, name)
-        await machine.lay_out(await image.ensure(shell, base, lab.plan.mirror, progress))
-        began = time.monotonic()
-        await machine.boot(reachable=name not in lab.cut)
+        made = await image.ensure(shell, base, lab.plan.mirror, progress)
+        async with emulation.ready(shell, emulation.needed(base)):
+            await machine.lay_out(made)
+            began = time.monotonic()
+            await machine.boot(reachable=name not in lab.cut)
         progress(f"host {name} is on ({time.monotonic() - began:.1f} s)")
 
 

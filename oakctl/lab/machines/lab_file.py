@@ -29,6 +29,13 @@ class Suite(str, Enum):
     BULLSEYE = "bullseye"
 
 
+class Arch(str, Enum):
+    """What a host's programs are for: this machine, or another one, which is emulated."""
+
+    NATIVE = "native"
+    ARM64 = "arm64"
+
+
 class Sudo(str, Enum):
     """Whether the hosts' user is asked for a password by sudo."""
 
@@ -70,6 +77,7 @@ class MachineHost:
     sudo: Sudo = Sudo.NOPASSWD
     docker: bool = False
     site: str = ""
+    arch: Arch = Arch.NATIVE
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,8 @@ def checked(plan: LabPlan) -> LabPlan:
 
 
 _EXAMPLE = (
-    "hosts: [{name: m1, suite: trixie, sudo: nopasswd, docker: false, site: home}] and "
-    "sites: [{name: home, nat: full-cone | port-restricted | symmetric | none, udp: drop}]"
+    "hosts: [{name: m1, suite: trixie, sudo: nopasswd, docker: false, site: home, arch: arm64}] "
+    "and sites: [{name: home, nat: full-cone | port-restricted | symmetric | none, udp: drop}]"
 )
 
 
@@ -155,7 +163,13 @@ def _site(index: int, data: Any, faults: list[str]) -> Site:
     return Site(**values)
 
 
-_TYPES: dict[str, type[Enum]] = {"suite": Suite, "sudo": Sudo, "nat": Nat, "udp": Udp}
+_TYPES: dict[str, type[Enum]] = {
+    "suite": Suite,
+    "sudo": Sudo,
+    "nat": Nat,
+    "udp": Udp,
+    "arch": Arch,
+}
 
 
 def _values(path: str, data: Any, kind: type[Any], faults: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -28,6 +29,7 @@ from oakctl.lab.machines.topology import host_node
 START_S = 30.0
 BOOT_S = 180.0  # to a login; 5 to 8 s on an idle machine
 LOGIN_S = 10.0
+EMULATED = 10.0  # times as slow is what is emulated
 SHUTDOWN_S = 90.0
 
 
@@ -43,6 +45,7 @@ class Machine:
         self._root = self._directory / "root"
         self._laid_out = self._directory / "laid-out"
         self._unit = lab.unit(name)
+        self._slowness = EMULATED if recipe.recipe(self._host, platform.machine()).foreign else 1.0
 
     def is_on(self) -> bool:
         """Whether it runs."""
@@ -160,11 +163,12 @@ class Machine:
             await asyncio.sleep(STEP_S)
 
     async def _until_login(self) -> None:
-        deadline = time.monotonic() + BOOT_S
+        patience_s = BOOT_S * self._slowness
+        deadline = time.monotonic() + patience_s
         failure = ""
         while True:
             try:
-                await asyncio.wait_for(self._log_in(), LOGIN_S)
+                await asyncio.wait_for(self._log_in(), LOGIN_S * self._slowness)
                 return
             except (OSError, asyncssh.Error, TimeoutError) as error:
                 failure = f"{type(error).__name__}: {error}"
@@ -176,7 +180,7 @@ class Machine:
                 )
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
-                    f"host {self._host.name} took no login within {BOOT_S:.0f} s ({failure})",
+                    f"host {self._host.name} took no login within {patience_s:.0f} s ({failure})",
                     hint=f"its console is {self._directory}/console.log",
                     details=tuple(self._last_lines()),
                 )

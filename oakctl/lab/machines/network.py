@@ -39,6 +39,19 @@ async def make(shell: Shell, files: MachineFiles, lab: MachineLab) -> None:
         await shell.run((*_enter(files, node), "nft", "-f", "-"), stdin=rules.text(site))
 
 
+async def forget_host(shell: Shell, files: MachineFiles, lab: MachineLab, host: str) -> None:
+    """Take away the namespace of a host that is off, with its cables; `make` makes new ones.
+
+    What a host told its kernel (addresses, packet rules) is gone when it is off, and would live
+    on in its namespace.
+    """
+    for port in topology.cables_of(lab.topology, host):
+        there = mounts_below(files.network(port.node))
+        if there and port.name in await _links(shell, files, port.node):
+            await shell.run((*_enter(files, port.node), "ip", "link", "delete", port.name))
+    await unmount_below(shell, files.network(topology.host_node(host)))
+
+
 async def run(shell: Shell, files: MachineFiles, commands: Iterable[Command]) -> None:
     """Run commands of the plan, each in its node."""
     for command in commands:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from oakctl.lab.machines.lab_file import MachineHost, Sudo, Suite
+from oakctl.errors import UsageError
+from oakctl.lab.machines.lab_file import Arch, MachineHost, Sudo, Suite
 
 USER = "oak"
 USER_ID = 1000
@@ -19,6 +20,8 @@ _PACKAGES = (
     *("ca-certificates", "iproute2", "iputils-ping", "nftables", "procps"),
 )
 _DOCKER_PACKAGES = ("docker.io", "iptables")
+# From trixie on the engine and the `docker` command are two packages.
+_DOCKER_COMMAND = {Suite.TRIXIE: ("docker-cli",)}
 
 # systemd-networkd would take away the addresses that the lab gave; what debootstrap copies from
 # the machine (resolv.conf, hostname) and what must differ from host to host goes. A
@@ -61,12 +64,15 @@ class Recipe:
 
     suite: Suite
     docker: bool
-    architecture: str
+    architecture: str  # as `uname -m` says it there
+    foreign: str = ""  # Debian's word for it where this machine can't run it by itself
 
     @property
     def packages(self) -> tuple[str, ...]:
         """What is installed beside the least that Debian can be."""
-        return (*_PACKAGES, *(_DOCKER_PACKAGES if self.docker else ()))
+        if not self.docker:
+            return _PACKAGES
+        return (*_PACKAGES, *_DOCKER_PACKAGES, *_DOCKER_COMMAND.get(self.suite, ()))
 
     @property
     def finish(self) -> str:
@@ -78,19 +84,39 @@ class Recipe:
         """The name of the image in the cache."""
         parts = (self.suite.value, self.architecture, " ".join(self.packages), self.finish)
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-        return f"{self.suite.value}{'-docker' if self.docker else ''}-{digest}"
+        words = (self.suite.value, "docker" if self.docker else "", self.foreign, digest)
+        return "-".join(word for word in words if word)
 
     def debootstrap(self, root: str, mirror: str) -> tuple[str, ...]:
-        """The argument list that installs the image at `root`."""
+        """The argument list that installs the image at `root`, or unpacks it when `foreign`."""
+        foreign = (f"--arch={self.foreign}", "--foreign") if self.foreign else ()
         return (
             *("debootstrap", "--variant=minbase", f"--include={','.join(self.packages)}"),
-            *(self.suite.value, root, mirror),
+            *(*foreign, self.suite.value, root, mirror),
         )
 
 
-def recipe(host: MachineHost, architecture: str) -> Recipe:
-    """The base of `host`."""
-    return Recipe(host.suite, host.docker, architecture)
+# In a foreign image: what debootstrap left to be done by the image's own programs.
+SECOND_STAGE = ("/debootstrap/debootstrap", "--second-stage")
+
+_ARCHITECTURES = {Arch.ARM64: ("aarch64", "arm64")}
+# Later ones have a systemd that starts everything by a call which qemu refuses (CLONE_PIDFD).
+_EMULATED = (Suite.BOOKWORM, Suite.BULLSEYE)
+
+
+def recipe(host: MachineHost, machine: str) -> Recipe:
+    """The base of `host` on a machine of that architecture.
+
+    Raises UsageError for a release that does not boot where it is emulated.
+    """
+    architecture, word = _ARCHITECTURES.get(host.arch, (machine, ""))
+    foreign = word if architecture != machine else ""
+    if foreign and host.suite not in _EMULATED:
+        raise UsageError(
+            f"host {host.name}: Debian {host.suite.value} for {foreign} does not boot emulated",
+            hint=f"{{name: {host.name}, arch: {foreign}, suite: {_EMULATED[0].value}}}",
+        )
+    return Recipe(host.suite, host.docker, architecture, foreign)
 
 
 @dataclass(frozen=True)

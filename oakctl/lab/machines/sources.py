@@ -1,12 +1,13 @@
-"""Where this machine gets Debian from: read out of apt's sources. Pure.
+"""Where this machine gets Debian from, and what is in its index. Pure.
 
-Belongs here: both forms of apt's source lists. Does not belong here: reading files (`image`).
+Belongs here: both forms of apt's source lists, the stanzas of an index. Does not belong here:
+reading files (`image`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from oakctl.errors import OakError
 
@@ -31,6 +32,16 @@ def mirror(texts: Iterable[str]) -> str:
         "apt's sources on this machine name no Debian archive",
         hint="write `mirror: URL` into lab.yaml and give it with -f",
     )
+
+
+def only(index: str, packages: Collection[str]) -> str:
+    """The stanzas of `packages` in an index of packages."""
+    kept = [
+        stanza.strip("\n")
+        for stanza in index.split("\n\n")
+        if stanza.strip("\n").partition("\n")[0].removeprefix("Package: ") in packages
+    ]
+    return "".join(f"{stanza}\n\n" for stanza in kept)
 
 
 def _lines(text: str) -> Iterator[tuple[str, list[str], list[str]]]:

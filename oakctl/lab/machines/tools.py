@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from oakctl.errors import OakError
+from oakctl.lab.machines import emulation
+from oakctl.lab.machines.emulation import Emulator
 from oakctl.lab.machines.shell import PATH, Shell
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -33,11 +35,15 @@ PACKAGES = {
 }
 
 
-def missing_packages(has: Callable[[str], bool], keyring: bool) -> tuple[str, ...]:
-    """Packages to install, given which programs are there. Pure."""
+def missing_packages(
+    has: Callable[[str], bool], keyring: bool, emulated: bool = True
+) -> tuple[str, ...]:
+    """Packages to install, given what is there: programs, keyring, the emulator. Pure."""
     wanted = {package for program, package in PACKAGES.items() if not has(program)}
     if not keyring:
         wanted.add("debian-archive-keyring")
+    if not emulated:
+        wanted.add(emulation.PACKAGE)
     return tuple(sorted(wanted))
 
 
@@ -52,15 +58,25 @@ def check_machine() -> None:
         )
 
 
-async def install(shell: Shell, progress: Callable[[str], None]) -> None:
-    """Install what is missing; raises OakError naming the packages when that can't be."""
-    packages = missing_packages(_has, KEYRING.exists())
+async def install(
+    shell: Shell,
+    emulators: Collection[Emulator],
+    progress: Callable[[str], None],
+    *,
+    allowed: bool = True,
+) -> None:
+    """Install what is missing, when it is `allowed`; raises OakError naming the packages.
+
+    They stay when the lab goes: other labs use them.
+    """
+    packages = _missing(emulators)
     if not packages:
         return
-    progress(f"installing {' '.join(packages)}")
     hint = f"apt-get install {' '.join(packages)}"
-    if not _has("apt-get"):
-        raise OakError(f"this machine lacks {' '.join(packages)} and has no apt-get", hint=hint)
+    if not allowed or not _has("apt-get"):
+        why = "" if _has("apt-get") else " and has no apt-get"
+        raise OakError(f"this machine lacks {' '.join(packages)}{why}", hint=hint)
+    progress(f"installing Debian packages that the lab needs: {' '.join(packages)}")
     apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     try:
@@ -72,9 +88,13 @@ async def install(shell: Shell, progress: Callable[[str], None]) -> None:
         )
     except OakError as error:
         raise OakError(error.message, hint=hint, details=error.details) from error
-    left = missing_packages(_has, KEYRING.exists())
-    if left:
+    if left := _missing(emulators):
         raise OakError(f"{' '.join(left)} did not bring what the lab needs", hint=hint)
+
+
+def _missing(emulators: Collection[Emulator]) -> tuple[str, ...]:
+    emulated = all(emulation.interpreter(each) is not None for each in emulators)
+    return missing_packages(_has, KEYRING.exists(), emulated)
 
 
 def _has(program: str) -> bool:

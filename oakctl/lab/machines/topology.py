@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from oakctl.errors import Conflict
 from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat
@@ -225,9 +225,17 @@ def _cable(link: Link) -> Command:
     side_a = ("netns", f"@{link.a.node}") if link.a.node else ()
     return _ip(
         OPERATOR,
-        *("link", "add", "name", link.a.name, *side_a, "type", "veth"),
+        *("link", "add", "name", link.a.name, *side_a, *_hardware(link.a), "type", "veth"),
         *("peer", "name", link.b.name, "netns", f"@{link.b.node}"),
     )
+
+
+def _hardware(port: Port) -> tuple[str, ...]:
+    """A hardware address that stays when the link is made anew: neighbours remember it."""
+    if not port.address:
+        return ()
+    octets = IPv4Interface(port.address).ip.packed
+    return ("address", ":".join(["02:00", *(f"{octet:02x}" for octet in octets)]))
 
 
 def _configured(port: Port, *, up: bool = True) -> list[Command]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from oakctl.errors import Conflict, OakError, UsageError
 from oakctl.model import subjects
-from oakctl.model.config import HostLayout
+from oakctl.model.config import HostLayout, endpoint
 
 ROLE_ORCHESTRATOR = "orchestrator"
 ROLE_ROOT = "root"
@@ -111,7 +111,7 @@ def render_config(
     ]
     return _CONFIG.format(
         cluster=check_name(cluster, "cluster"),
-        listen=f"{listen_host}:{port}",
+        listen=endpoint(listen_host, port),
         pid_file=layout.bus_pid,
         certificate=layout.etc("bus/server.pem"),
         key=layout.etc("bus/server.key"),

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Orchestrator:
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
         self._layout = HostLayout(config.prefix)
+        self._release = HostLayout.version_of(os.path.realpath(sys.argv[0]))
         self._clients: list[Client] = []
         self._tasks = Tasks()
         self._uplink = Uplink(config.cluster)
@@ -162,6 +164,7 @@ class Orchestrator:
                 processes=self._meter.look(pids, now.mono),
                 session=session,
                 seq=seq,
+                release=self._release,
                 now=now,
             )
 

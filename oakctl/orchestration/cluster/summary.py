@@ -23,6 +23,7 @@ def cluster_state(
     processes: Mapping[str, ProcessUse],
     session: str,
     seq: int,
+    release: str = "",
     now: Now,
 ) -> ClusterState:
     """All that a root needs to catch up."""
@@ -32,6 +33,7 @@ def cluster_state(
     return ClusterState(
         cluster=state.cluster,
         session=session,
+        release=release,
         seq=seq,
         sent_at=now.wall,
         aggregate=summarise(state.cluster, known, policy, location, now.wall),

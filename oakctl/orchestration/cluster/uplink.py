@@ -6,7 +6,6 @@ Belongs here: when it is sent. Does not belong here: what it says (`summary`), e
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from nats.errors import Error as NatsError
 from oakctl.model import subjects, wire
 from oakctl.model.instance import InstanceStatistics
 from oakctl.model.messages import ClusterState, ClusterStatistics
+from oakctl.orchestration import waits
 from oakctl.orchestration.cluster import clock
 
 log = logging.getLogger("oakctl.cluster.uplink")
@@ -55,8 +55,7 @@ class Uplink:
     async def run_states(self, client: Client, make: Compose) -> None:
         """Publish the state, for ever."""
         while True:
-            with contextlib.suppress(asyncio.TimeoutError):  # then it is time anyway
-                await asyncio.wait_for(self._news.wait(), AT_LEAST_S)
+            await waits.set_within(self._news, AT_LEAST_S)  # if not, it is time anyway
             self._news.clear()
             await self._publish(client, subjects.UP_STATE, self.compose(make))
             await asyncio.sleep(MOST_OFTEN_S)

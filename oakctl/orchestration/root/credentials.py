@@ -50,6 +50,16 @@ def worker_secret(cluster: str, worker: str) -> str:
     return _secret(_worker_file(cluster, worker))[1]
 
 
+def known_root_secret(cluster: str) -> str:
+    """The root's password when there is one, else ""; makes nothing."""
+    return _known(cluster_directory(cluster) / "root.secret")
+
+
+def known_worker_secret(cluster: str, worker: str) -> str:
+    """The worker's password when there is one, else ""; makes nothing."""
+    return _known(_worker_file(cluster, worker))
+
+
 def hashed(secret: str) -> str:
     """What the bus is told of a password."""
     return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(BCRYPT_COST, prefix=b"2b")).decode()
@@ -85,6 +95,10 @@ def ca_file(cluster: str) -> Path:
 
 def _worker_file(cluster: str, worker: str) -> Path:
     return cluster_directory(cluster) / "workers" / f"{worker}.secret"
+
+
+def _known(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
 
 
 def _secret(path: Path) -> tuple[Path, str]:

@@ -1,4 +1,4 @@
-"""Passwords for sudo on hosts: in this process's memory for a while, and nowhere else.
+"""Passwords for sudo, passphrases of keys: in this process's memory for a while, nowhere else.
 
 Belongs here: keeping and forgetting them. Does not belong here: using them (`root.installer`).
 """
@@ -13,7 +13,7 @@ KEPT_S = 900.0  # since it was last used
 
 
 class Passwords:
-    """Host → password. For several threads; never printed, never stored."""
+    """Host → password, or key file → passphrase. For several threads; never printed or stored."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -44,3 +44,14 @@ class Passwords:
     def forget(self, host: str) -> None:
         """For one that was wrong, and for a host that is forgotten."""
         self.give(host, "")
+
+    def kept(self) -> Callable[[str], str]:
+        """As `of`, for a link that stands for weeks: what it has used once stays known to it, so
+        that it comes back by itself after the link was lost."""
+        held: dict[str, str] = {}
+
+        def of(name: str) -> str:
+            held[name] = self.of(name) or held.get(name, "")
+            return held[name]
+
+        return of

@@ -11,54 +11,49 @@ import time
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, DeadlineExceeded
+from oakctl.errors import Conflict, DeadlineExceeded, Unreachable
 from oakctl.model import subjects
 from oakctl.model.messages import WorkerChange
 from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.root import credentials, placing
-from oakctl.orchestration.root.bell import Bell, until
-from oakctl.orchestration.root.clusters import Clusters
-from oakctl.orchestration.root.installer import Installer
+from oakctl.orchestration.root.bell import until
 from oakctl.orchestration.root.links import Link, summary
-from oakctl.orchestration.root.operations import Operations, Progress
+from oakctl.orchestration.root.means import Means
+from oakctl.orchestration.root.operations import Progress
 from oakctl.orchestration.root.store import events, fleet, wanted
-from oakctl.orchestration.root.store.database import Store
 
 DRAIN_TIMEOUT_S = 60.0
 CLEAN = "nothing of it is left on its host"
 ABANDONED = "it was forgotten, its host was not touched"
+LEFT = "its host does not answer: what is on it stays there"
 
 
 class Removal:
     """The commands that end a machine's part in a cluster."""
 
-    def __init__(
-        self,
-        store: Store,
-        clusters: Clusters,
-        operations: Operations,
-        installer: Installer,
-        bell: Bell,
-    ) -> None:
-        self._store = store
-        self._clusters = clusters
-        self._operations = operations
-        self._installer = installer
-        self._bell = bell
+    def __init__(self, means: Means) -> None:
+        self._store = means.store
+        self._clusters = means.clusters
+        self._operations = means.operations
+        self._installer = means.installer
+        self._bell = means.bell
 
     # --- clusters ---
 
-    async def remove_cluster(self, name: str, *, force: bool = False) -> OperationView:
+    async def remove_cluster(
+        self, name: str, *, force: bool = False, clean: bool = False
+    ) -> OperationView:
         """Take a cluster apart; raises Conflict while it has workers.
 
         `force`: forget it and its workers without a connection to any host, for hosts that are
-        gone for good. Its instances are placed anew, or wait with the reason.
+        gone for good. Its instances are placed anew, or wait with the reason. With `clean` it
+        still has to be without workers, and its host is cleaned if that answers.
         """
         complete: list[bool] = []
 
         def prepare(db: Database) -> None:
             row, _ = fleet.cluster_and_host(db, name)
-            if not force:
+            if clean or not force:
                 _check_removable(db, name)
             complete.append(row.state != "creating")
             fleet.set_cluster(db, name, state="removing")
@@ -69,22 +64,22 @@ class Removal:
         async def work(progress: Progress) -> None:
             _, host = await self._store.run(lambda db: fleet.cluster_and_host(db, name))
             if force:
-                await self._abandon_cluster(name, host, progress)
+                await self._abandon_cluster(name, host, progress, clean)
                 return
             if complete[0]:
                 await progress.step(host.name, "instances: moved away", self._drained(name))
             await self._clusters.close(name)
-            await progress.in_thread(
-                lambda: self._installer.remove(host, "cluster", progress.report, progress.cancelled)
-            )
+            await self._clean(host, "cluster", progress)
             credentials.forget_cluster(name)
             await self._store.run(lambda db: _forget_cluster(db, name, CLEAN))
 
         return await self._operations.start(
-            "cluster remove", f"cluster {name}", prepare, work, (name, force)
+            "cluster remove", f"cluster {name}", prepare, work, (name, force, clean)
         )
 
-    async def _abandon_cluster(self, name: str, host: HostView, progress: Progress) -> None:
+    async def _abandon_cluster(
+        self, name: str, host: HostView, progress: Progress, clean: bool
+    ) -> None:
         link = self._clusters.links.get(name)
         if link is not None and link.reachable:
             # It answers after all: what it runs ends in order, as far as it can.
@@ -93,9 +88,10 @@ class Removal:
             except DeadlineExceeded as error:
                 progress.note(host.name, "instances: given up", error.message)
         await self._clusters.close(name)
+        left = await self._clean_if_there(host, "cluster", progress) if clean else ABANDONED
         credentials.forget_cluster(name)
-        await self._store.run(lambda db: _forget_cluster(db, name, ABANDONED))
-        progress.note(host.name, "cluster: forgotten", ABANDONED)
+        await self._store.run(lambda db: _forget_cluster(db, name, left))
+        progress.note(host.name, "cluster: forgotten", left)
 
     async def _drained(self, name: str) -> None:
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
@@ -118,11 +114,14 @@ class Removal:
 
     # --- workers ---
 
-    async def remove_worker(self, cluster: str, name: str, *, force: bool = False) -> OperationView:
+    async def remove_worker(
+        self, cluster: str, name: str, *, force: bool = False, clean: bool = False
+    ) -> OperationView:
         """Drain a worker, revoke its credential, and take everything of ours from its host.
 
         `force`: forget it without a connection to its host, for one that is gone for good. Its
-        cluster is told as soon as it answers, and places the instances anew.
+        cluster is told as soon as it answers, and places the instances anew. With `clean` it is
+        drained as far as it can be, and its host is cleaned if that answers.
         """
         row, host = await self._store.run(lambda db: fleet.worker_and_host(db, cluster, name))
 
@@ -131,32 +130,41 @@ class Removal:
             if row.state != "joining" or summary(link, name) is not None:
                 await progress.step(host.name, "instances: drained", self._drain(link, name))
                 await progress.step(host.name, "bus: credential revoked", _dismiss(link, name))
-            await progress.in_thread(
-                lambda: self._installer.remove(host, "worker", progress.report, progress.cancelled)
-            )
+            await self._clean(host, "worker", progress)
             await self._forget_worker(cluster, name, CLEAN)
 
         async def abandon(progress: Progress) -> None:
             link = self._clusters.links.get(cluster)
             if link is not None and link.reachable:
+                if clean:
+                    await self._drain_if_possible(link, name, host, progress)
                 await progress.step(host.name, "bus: credential revoked", _dismiss(link, name))
             else:
                 told = f"cluster {cluster} is told as soon as it answers"
                 progress.note(host.name, "bus: credential", told)
-            await self._forget_worker(cluster, name, ABANDONED)
-            progress.note(host.name, "worker: forgotten", ABANDONED)
+            left = await self._clean_if_there(host, "worker", progress) if clean else ABANDONED
+            await self._forget_worker(cluster, name, left)
+            progress.note(host.name, "worker: forgotten", left)
 
         return await self._operations.start(
             "worker remove",
             f"worker {cluster}/{name}",
             lambda db: fleet.set_worker(db, cluster, name, "removing"),
             abandon if force else in_order,
-            (cluster, name, force),
+            (cluster, name, force, clean),
         )
 
     async def _forget_worker(self, cluster: str, name: str, message: str) -> None:
         credentials.forget_worker(cluster, name)
         await self._store.run(lambda db: _forget_worker(db, cluster, name, message))
+
+    async def _drain_if_possible(
+        self, link: Link, worker: str, host: HostView, progress: Progress
+    ) -> None:
+        try:
+            await progress.step(host.name, "instances: drained", self._drain(link, worker))
+        except (Unreachable, DeadlineExceeded) as error:
+            progress.note(host.name, "instances: given up", error.message)
 
     async def _drain(self, link: Link, worker: str) -> None:
         """Its instances run elsewhere or wait, and it has stopped those it had."""
@@ -172,6 +180,22 @@ class Removal:
             DRAIN_TIMEOUT_S,
             f"oakctl worker remove {name} again, or with --force when its host is gone for good",
         )
+
+    # --- hosts ---
+
+    async def _clean(self, host: HostView, role: str, progress: Progress) -> None:
+        await progress.in_thread(
+            lambda: self._installer.remove(host, role, progress.report, progress.cancelled)
+        )
+
+    async def _clean_if_there(self, host: HostView, role: str, progress: Progress) -> str:
+        """Take `role` off a host that may be gone for good; says what is left there."""
+        try:
+            await self._clean(host, role, progress)
+        except Unreachable as error:
+            progress.note(host.name, f"uninstall: {role}", error.message)
+            return LEFT
+        return CLEAN
 
 
 def _not_empty(link: Link, worker: str) -> str | None:

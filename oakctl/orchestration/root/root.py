@@ -19,12 +19,13 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest
+from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, LookRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
+    FleetLook,
     HostCheck,
     HostView,
     InstanceView,
@@ -33,7 +34,7 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, views
+from oakctl.orchestration.root import applying, explaining, names, planning, views
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -41,13 +42,17 @@ from oakctl.orchestration.root.checking import Checking
 from oakctl.orchestration.root.clusters import Clusters
 from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
+from oakctl.orchestration.root.host_access import HostAccess
+from oakctl.orchestration.root.host_runs import HostRuns
 from oakctl.orchestration.root.installer import Installer, SshInstaller
+from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
+from oakctl.orchestration.root.upgrading import Upgrading
 from oakctl.orchestration.scheduling import policies
 
 log = logging.getLogger("oakctl.root")
@@ -68,12 +73,18 @@ class Root:
         self.artifacts = Artifacts(self.store)
         self.operations = Operations(self.store, self.bell)
         self.passwords = Passwords()
-        machines = installer or SshInstaller(self.passwords)
+        self.passphrases = Passwords()
+        real = SshInstaller(self.passwords, self.passphrases)
+        machines = installer or real
+        self.access = HostAccess(self.host, self.passphrases)
+        self.host_runs = HostRuns(self._named, real.target)
         self._checking = Checking(machines, self.passwords)
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
-        self.bootstrap = Bootstrap(self.store, self.clusters, self.operations, machines, self.bell)
-        self.removal = Removal(self.store, self.clusters, self.operations, machines, self.bell)
+        means = Means(self.store, self.clusters, self.operations, machines, self.bell)
+        self.bootstrap = Bootstrap(means)
+        self.upgrading = Upgrading(means, self.bootstrap)
+        self.removal = Removal(means)
         self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
@@ -181,7 +192,7 @@ class Root:
                 host.jump,
                 host.lab,
             )
-            moved = known is not None and (known.address, known.port) != (host.address, host.port)
+            moved = known is not None and _place(known) != _place(host)
             if known is not None and known.role and moved:
                 raise Conflict(
                     f"host {host.name} is {known.role} and lies at {known.address}:{known.port}",
@@ -192,15 +203,24 @@ class Root:
 
         return await self.store.run(work)
 
+    async def host(self, name: str) -> HostView:
+        """One host; raises NotFound."""
+        return (await self._named([name]))[0]
+
     async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
         """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
+        wanted = request.hosts or tuple(host.name for host in await self.hosts())
+        if request.orchestrator:
+            wanted = (request.orchestrator, *wanted)
+        hosts = await self._named(wanted)
+        return await self._checking.check(hosts, request.accept_new, request.orchestrator)
+
+    async def _named(self, wanted: Sequence[str]) -> list[HostView]:
         known = {host.name: host for host in await self.hosts()}
-        wanted_names = request.hosts or tuple(known)
-        unknown = [name for name in wanted_names if name not in known]
+        unknown = [name for name in wanted if name not in known]
         if unknown:
             raise NotFound(f"there is no host {unknown[0]!r}", hint="oakctl host ls")
-        hosts = [known[name] for name in dict.fromkeys(wanted_names)]
-        return await self._checking.check(hosts, request.accept_new)
+        return [known[name] for name in dict.fromkeys(wanted)]
 
     async def forget_host(self, name: str) -> None:
         """Its key too, where oakctl itself stored it; raises NotFound, or Conflict while it has a
@@ -216,8 +236,7 @@ class Root:
             return known
 
         host = await self.store.run(work)
-        place = (host.address, host.port)
-        if place not in {(other.address, other.port) for other in await self.hosts()}:
+        if _place(host) not in {_place(other) for other in await self.hosts()}:
             await asyncio.to_thread(self._machines.forget_key, host)
         self.passwords.forget(name)
 
@@ -272,6 +291,10 @@ class Root:
         await link.refresh()
         self._changed()
         return await self.worker(cluster, name)
+
+    async def look(self, request: LookRequest) -> FleetLook:
+        """What hosts are, and what would be done there; nothing is changed."""
+        return await planning.look(self.store, self._machines, self._checking, request)
 
     # --- operations ---
 
@@ -396,6 +419,10 @@ def _unfinished(scene: views.Scene) -> int:
     moving = sum(row.phase is not Phase.PLACED for row in scene.rows)
     # An application whose last shares are not confirmed yet has no rows, and needs this root.
     return moving + sum(row.deleting for row in scene.applications)
+
+
+def _place(host: HostView) -> tuple[str, int]:
+    return host.address, host.port or 22
 
 
 def _take_away(role: str) -> str:

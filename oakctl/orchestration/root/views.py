@@ -253,6 +253,7 @@ def _cluster(scene: Scene, row: ClusterRow) -> ClusterView:
         node_subnets=cluster_block(row.block),
         aggregate=heard.state.aggregate if heard.state else None,
         processes=dict(heard.state.processes) if heard.state else {},
+        release=heard.state.release if heard.state else "",
     )
 
 
@@ -276,4 +277,5 @@ def _worker(scene: Scene, row: WorkerRow) -> WorkerView:
         status=status,
         instances=sum(place.worker == row.name for place in places),
         summary=summary,
+        asked=row.request,
     )

@@ -7,7 +7,6 @@ Belongs here: which part hears of what, and how often. Does not belong here: dec
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -25,6 +24,7 @@ from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.messages import GreetingAnswer
 from oakctl.model.node import ContainerFacts
 from oakctl.model.service import Probe
+from oakctl.orchestration import waits
 from oakctl.orchestration.worker import (
     cgroup,
     facts,
@@ -215,8 +215,7 @@ class Agent:
         while True:
             self._wake.clear()
             self._pass(time.time())
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._until_next(time.time()))
+            await waits.set_within(self._wake, self._until_next(time.time()))
 
     def _pass(self, now: float) -> None:
         """Look, decide, act, until nothing changes; then tell."""

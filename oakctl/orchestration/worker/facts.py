@@ -11,11 +11,12 @@ import platform
 import shutil
 import socket
 import struct
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
 import oakctl
-from oakctl.model.config import WorkerConfig
+from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import ContainerFacts, NodeFacts
 from oakctl.model.resources import Resources
 from oakctl.orchestration.worker.procfs import MIB
@@ -45,6 +46,7 @@ def gather(config: WorkerConfig, *, limits_enforced: bool, limits_reason: str) -
         overlay_reason=overlay_host.REASON if config.overlay_driver == "host" else "",
         loopback_number=config.loopback_number,
         agent_version=oakctl.__version__,
+        release=HostLayout.version_of(os.path.realpath(sys.argv[0])),
     )
 
 

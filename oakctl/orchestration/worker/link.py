@@ -37,7 +37,7 @@ from oakctl.model.messages import (
     ReportAnswer,
 )
 from oakctl.model.node import NodeFacts
-from oakctl.orchestration import bus
+from oakctl.orchestration import bus, waits
 from oakctl.orchestration.worker.artifacts import Chunk, NotDelivered
 
 log = logging.getLogger("oakctl.worker.link")
@@ -156,9 +156,7 @@ class Link:
         await self._subscribe(self._client)
         self._behind.set()
         while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._behind.wait(), CATCH_UP_S)
-            greet = self._behind.is_set()
+            greet = await waits.set_within(self._behind, CATCH_UP_S)
             self._behind.clear()
             if self.connected and not await self._catch_up(greet):
                 await asyncio.sleep(RETRY_S)

@@ -1,0 +1,93 @@
+"""NVIDIA Jetson: what Docker is told of its GPU, and what its vendor's kernel lacks. Pure.
+
+Belongs here: Docker's configuration with the runtime and without, the gaps in words. Does not
+belong here: reading or writing on a host (`playbooks/jetson.py`), other boards.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from oakctl.errors import OakError
+from oakctl.remote.facts import HostFacts
+
+CONFIGURATION = "/etc/docker/daemon.json"
+RUNTIME = "nvidia"
+PROGRAM = "nvidia-container-runtime"
+RAW_SINCE = 28  # Docker publishes ports by the kernel's iptable_raw since this version
+INSTALL = "sudo apt-get install nvidia-container-toolkit"  # from NVIDIA's sources, with JetPack
+
+
+def is_jetson(facts: HostFacts) -> bool:
+    """Whether this is a board of NVIDIA's with its own Linux."""
+    return bool(facts.l4t) or "Jetson" in facts.device
+
+
+def with_runtime(text: str, path: str) -> str:
+    """Docker's configuration with the NVIDIA runtime at `path` among its runtimes.
+
+    Nothing else in it changes; the default runtime stays what it was. Raises OakError when
+    `text` is no configuration.
+    """
+    configuration = _read(text)
+    runtimes = configuration.setdefault("runtimes", {})
+    if not isinstance(runtimes, dict):
+        raise OakError(f"`runtimes` in {CONFIGURATION} is not an object", hint=_HINT)
+    runtimes.setdefault(RUNTIME, _entry(path))
+    return _text(configuration)
+
+
+def without_runtime(text: str, path: str) -> str:
+    """The configuration without what `with_runtime` put there; empty when nothing is left.
+
+    A runtime of that name which somebody changed since stays. Raises OakError.
+    """
+    configuration = _read(text)
+    runtimes = configuration.get("runtimes")
+    if not isinstance(runtimes, dict) or runtimes.get(RUNTIME) != _entry(path):
+        return text
+    del runtimes[RUNTIME]
+    if not runtimes:
+        del configuration["runtimes"]
+    return _text(configuration) if configuration else ""
+
+
+def gaps(facts: HostFacts) -> list[str]:
+    """What the kernel of this board lacks, and what follows from that."""
+    network, found = facts.network, []
+    if network.wireguard == "missing":
+        way = "in userspace" if network.wireguard_userspace else "through a relay"
+        found.append(f"no WireGuard: an overlay goes {way}")
+    if network.nftables in ("missing", "does not work"):
+        found.append("no nf_tables: rules go through iptables-legacy")
+    if network.iptable_raw == "no":
+        major = facts.docker.version.partition(".")[0]
+        if not major.isdigit():
+            found.append(f"no iptable_raw: Docker {RAW_SINCE} and later cannot publish ports")
+        elif int(major) >= RAW_SINCE:
+            found.append(f"no iptable_raw: Docker {facts.docker.version} cannot publish ports")
+    return found
+
+
+_HINT = f"mend {CONFIGURATION}: dockerd --validate --config-file {CONFIGURATION}"
+
+
+def _read(text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        configuration = json.loads(text)
+    except ValueError as error:
+        raise OakError(f"{CONFIGURATION} is not JSON: {error}", hint=_HINT) from error
+    if not isinstance(configuration, dict):
+        raise OakError(f"{CONFIGURATION} is not a JSON object", hint=_HINT)
+    return configuration
+
+
+def _entry(path: str) -> dict[str, Any]:
+    return {"path": path, "runtimeArgs": []}
+
+
+def _text(configuration: dict[str, Any]) -> str:
+    return json.dumps(configuration, indent=4, ensure_ascii=False) + "\n"

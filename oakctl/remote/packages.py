@@ -1,0 +1,145 @@
+"""Packages of the host's distribution: by apt, with what came by us known, so that it can go.
+
+Belongs here: reading what apt says it would do (pure), installing, taking away. A lock that
+another program holds is waited for, its holder left alone. Package sources are never added.
+Does not belong here: which packages (`playbooks/`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from shlex import join, quote
+
+from oakctl.errors import OakError
+from oakctl.remote import changes, detached
+from oakctl.remote.step import Completed, Remote
+
+ASK_S = 60.0
+LOCK_S = 600  # unattended upgrades of a first boot take minutes
+UPDATE_S = 900.0
+JOB = "packages"  # they outlive the connection: half an installation is worse than a late one
+INSTALL_S = 3600.0  # a Pi on a slow link
+
+# Older releases than Debian 11 do not wait for locks themselves, and none waits for all of them.
+APT = rf"""
+LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none
+export LC_ALL DEBIAN_FRONTEND NEEDRESTART_SUSPEND APT_LISTCHANGES_FRONTEND
+apt_get() {{
+    said=$(mktemp) || return
+    waited=0
+    while :; do
+        {{ apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"
+            echo $? >"$said.code"; }} 2>&1 </dev/null | tee "$said"
+        code=$(cat "$said.code")
+        [ "$code" != 0 ] && [ $waited -lt {LOCK_S} ] || break
+        grep -Eq 'Could not get lock|Unable to (lock|acquire the dpkg)' "$said" || break
+        sleep 3; waited=$((waited + 3))
+        echo "another program works on packages: waiting, $waited of {LOCK_S} s"
+    done
+    rm -f "$said" "$said.code"
+    return "$code"
+}}
+"""
+
+
+def added_by(simulation: str) -> list[str]:
+    """The packages that a simulated run would install where there was none of them before."""
+    return re.findall(r"^Inst (\S+) \((?!\[)", simulation, re.MULTILINE)
+
+
+def removed_by(simulation: str) -> list[str]:
+    """The packages that a simulated run would remove."""
+    return re.findall(r"^(?:Purg|Remv) (\S+)", simulation, re.MULTILINE)
+
+
+def require_apt(remote: Remote, what: str) -> None:
+    """Raises OakError on a host whose distribution has no apt."""
+    if remote.run("command -v apt-get", check=False).exit_code != 0:
+        raise OakError(
+            f"{remote.name}: {remote.facts.system or 'this system'} has no apt: "
+            f"{what} is not installed by oakctl there",
+            hint=f"install it on {remote.name} by its own means, then run this again",
+        )
+
+
+def known(remote: Remote, names: Sequence[str]) -> list[str]:
+    """Those of `names` that the host's package sources have."""
+    said = remote.run(f"LC_ALL=C apt-cache policy {join(names)}", timeout_s=ASK_S).stdout
+    return re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))\S", said, re.MULTILINE)
+
+
+def update(remote: Remote) -> None:
+    """Read the package sources anew. One that cannot be read is no error: others may do."""
+    detached.run(remote, JOB, f"{APT}apt_get update", timeout_s=UPDATE_S, check=False)
+
+
+def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str = "") -> None:
+    """Install `names` and what they need, and nothing that is merely recommended.
+
+    What comes newly with them is recorded for `playbook` first. Raises CommandFailed, OakError.
+    """
+    target = f"-t {quote(release)} " if release else ""
+    words = f"{target}--no-install-recommends install {join(names)}"
+    recorded = changes.read(remote).get(playbook, {}).get("packages", [])
+    if recorded:  # an earlier run was cut off, perhaps in the middle of dpkg
+        detached.run(remote, JOB, f"{APT}dpkg --configure -a", timeout_s=INSTALL_S, check=False)
+    simulated = remote.root(f"{APT}apt_get -s {words}", timeout_s=ASK_S).stdout
+    packages = [*recorded, *(name for name in added_by(simulated) if name not in recorded)]
+    changes.record(remote, playbook, {"packages": packages})
+    done = detached.run(remote, JOB, f"{APT}apt_get {words}", timeout_s=INSTALL_S, check=False)
+    if done.exit_code != 0:
+        raise _failed(remote, names, done)
+
+
+def _failed(remote: Remote, names: Sequence[str], done: Completed) -> OakError:
+    said = done.stdout + done.stderr
+    if "dpkg --configure -a" in said or "--fix-broken" in said:
+        hint = f"on {remote.name}: sudo dpkg --configure -a && sudo apt-get --fix-broken install"
+    elif "get lock" in said or "nable to lock" in said or "nable to acquire" in said:
+        hint = "another program installs packages there: run this again when it has ended"
+    else:
+        hint = f"on {remote.name}: sudo apt-get update; its package sources have to be reachable"
+    return OakError(
+        f"{remote.name}: {', '.join(names)} could not be installed",
+        hint=hint,
+        details=done.last_lines(),
+    )
+
+
+def take_away(remote: Remote, names: Collection[str]) -> list[str]:
+    """Purge `names` unless something else needs them by now; what stays, with why.
+
+    Raises CommandFailed.
+    """
+    kept = needed(remote, names)
+    if not kept:
+        purge(remote, names)
+    return kept
+
+
+def needed(remote: Remote, names: Collection[str]) -> list[str]:
+    """What came later and needs one of `names`, in words; empty: they can go."""
+    installed = _installed(remote, names)
+    if not installed:
+        return []
+    simulated = remote.root(f"{APT}apt_get -s purge {join(installed)}", timeout_s=ASK_S).stdout
+    others = sorted(set(removed_by(simulated)) - set(installed))
+    return [f"{', '.join(installed)} (needed by {', '.join(others)})"] if others else []
+
+
+def purge(remote: Remote, names: Collection[str]) -> None:
+    """Take these packages away, with their configuration; raises CommandFailed."""
+    installed = _installed(remote, names)
+    if installed:
+        detached.run(remote, JOB, f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
+
+
+def _installed(remote: Remote, names: Collection[str]) -> list[str]:
+    said = remote.run(
+        f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {join(sorted(names))}",
+        timeout_s=ASK_S,
+        check=False,
+    ).stdout
+    rows = [line.split() for line in said.splitlines()]
+    return [row[0] for row in rows if len(row) == 2 and row[1] != "not-installed"]

@@ -1,0 +1,77 @@
+"""Hosts and an operator for the tests of real machines.
+
+One lab for all tests of this folder; each test asks for the hosts that it needs and gets them
+bare. The operator's home is new in each test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from oakctl import paths
+from tests.lab.fleet_hosts import FleetHosts
+from tests.lab.operator_tool import Operator
+
+
+@pytest.fixture(scope="package")
+def lab_directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the lab keeps its files; only its base images are in the user's cache."""
+    directory = tmp_path_factory.mktemp("lab")
+    cache = paths.cache_directory().parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(directory))
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        patch.setenv("XDG_STATE_HOME", str(directory / "state"))
+        patch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
+        yield directory
+
+
+@pytest.fixture(autouse=True)
+def own_directories(lab_directories: Path) -> Path:
+    """In place of directories for each test: the lab is one for all of them."""
+    return lab_directories
+
+
+@pytest.fixture(scope="package")
+def hosts(lab_directories: Path) -> Iterator[FleetHosts]:
+    """The lab, up; `hosts.bare("orch")` gives hosts."""
+    fleet = FleetHosts()
+    try:
+        fleet.up()
+        yield fleet
+    finally:
+        fleet.down()
+
+
+@pytest.fixture(scope="package")
+def operator_cache(lab_directories: Path) -> Path:
+    """What the operator can make again: one for all, so that an archive is built once."""
+    return lab_directories / "operator-cache"
+
+
+@pytest.fixture
+def new_operator(
+    tmp_path_factory: pytest.TempPathFactory, operator_cache: Path
+) -> Iterator[Callable[[], Operator]]:
+    """Makes people who have never run oakctl; all that they started is gone afterwards."""
+    people: list[Operator] = []
+
+    def make() -> Operator:
+        people.append(Operator(tmp_path_factory.mktemp("operator"), operator_cache))
+        return people[-1]
+
+    try:
+        yield make
+    finally:
+        for person in people:
+            person.kill()
+
+
+@pytest.fixture
+def operator(new_operator: Callable[[], Operator]) -> Operator:
+    """Someone who has never run oakctl."""
+    return new_operator()

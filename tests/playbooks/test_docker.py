@@ -1,0 +1,142 @@
+"""Docker from the distribution: whether, which packages, and what is left of it afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oakctl.lab.machines import recipe
+from oakctl.remote import changes, docker_install, packages
+from oakctl.remote.devices import playbooks_for
+from oakctl.remote.facts import CommandLine, Control, Docker, HostFacts
+from oakctl.remote.residence import Homeless, Residence
+from tests.lab import snapshot
+from tests.playbooks import real_host
+from tests.playbooks.real_host import RealHost, archive_for, steps
+
+SYSTEM = Residence("systemd", "/opt/oakctl", True, "because")
+USER = Residence("systemd --user", "/home/anna/.oakctl", False, "because")
+
+
+# --- pure ---
+
+
+def test_a_host_gets_the_playbooks_of_what_it_is() -> None:
+    pi = HostFacts(command_line=CommandLine("/boot/firmware/cmdline.txt", 1, "quiet"))
+    jetson = HostFacts(l4t="36.4.3", docker=Docker(True), control=Control("v2", True))
+    assert playbooks_for(HostFacts(), SYSTEM, docker=False) == ()
+    assert playbooks_for(HostFacts(), SYSTEM, docker=True) == ("docker",)
+    assert playbooks_for(pi, SYSTEM, docker=True) == ("raspberry_pi", "docker")
+    assert playbooks_for(jetson, SYSTEM, docker=False) == ("jetson",)
+    # Nothing of the system is changed by who may not; asked for, Docker is refused in words.
+    assert playbooks_for(pi, USER, docker=False) == ()
+    assert playbooks_for(jetson, Homeless("no", "way"), docker=True) == ("docker",)
+
+
+def test_what_cannot_have_docker_is_told_why() -> None:
+    """Facts of a Raspberry Pi Zero with Raspbian (docker/docs#24824)."""
+    zero = HostFacts(architecture="armv6l", kernel="armv6l", distribution="raspbian")
+    refused = docker_install.refusal(zero, as_root=True)
+    assert refused is not None
+    assert "ARMv6" in refused.reason
+    assert docker_install.refusal(HostFacts(architecture="armv7l"), as_root=True) is None
+    assert docker_install.refusal(HostFacts(architecture="x86_64"), as_root=False) is not None
+
+
+def test_the_client_is_a_package_of_its_own_since_debian_13() -> None:
+    assert docker_install.packages(["docker.io", "docker-cli"]) == ["docker.io", "docker-cli"]
+    assert docker_install.packages(["docker.io"]) == ["docker.io"]
+    assert docker_install.packages(["docker-cli"]) == []
+
+
+SIMULATED = """\
+NOTE: This is only a simulation!
+Inst libc6 [2.36-9] (2.36-9+deb12u9 Debian:12.9/stable [amd64]) []
+Inst runc (1.1.5+ds1-1+deb12u1 Debian:12.9/stable [amd64])
+Inst docker.io (20.10.24+dfsg1-1+deb12u1 Debian:12.9/stable [amd64])
+Conf runc (1.1.5+ds1-1+deb12u1 Debian:12.9/stable [amd64])
+Purg tini [0.19.0-1]
+Remv iptables [1.8.9-2]
+"""
+
+
+def test_what_apt_would_do_is_read() -> None:
+    # What is upgraded was there before: it is not ours to take away.
+    assert packages.added_by(SIMULATED) == ["runc", "docker.io"]
+    assert packages.removed_by(SIMULATED) == ["tini", "iptables"]
+
+
+names = st.text("abcdef/-_", min_size=1, max_size=8)
+labels = st.one_of(st.none(), st.dictionaries(names, names, max_size=2))
+
+
+@given(st.lists(st.tuples(names, labels, st.booleans(), st.booleans()), max_size=6))
+def test_what_others_have_in_the_engine_is_found(
+    things: list[tuple[str, dict[str, str] | None, bool, bool]],
+) -> None:
+    containers, volumes, foreign = [], [], []
+    for at, (name, plain, ours, is_container) in enumerate(things):
+        marked = {**(plain or {}), f"{docker_install.LABELS}cluster": "x"} if ours else plain
+        if is_container:
+            containers.append({"Name": f"/{name}{at}", "Config": {"Labels": marked}})
+        else:
+            volumes.append({"Name": f"{name}{at}", "Labels": marked})
+        if not ours:
+            kind = "container" if is_container else "volume"
+            foreign.append(f"{kind} {f'{name}{at}'.lstrip('/')}")
+    texts = [json.dumps(each, indent=4) for each in (containers, volumes) if each]
+    assert sorted(docker_install.not_ours("\n".join(texts))) == sorted(foreign)
+
+
+# --- on a host ---
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHost]:
+    with real_host.real_host("dvdo", tmp_path_factory.mktemp("docker")) as made:
+        # What the lab gives hosts that have Docker from the start: /proc/sys can be written.
+        body = recipe._DOCKER_PREPARE.decode()
+        made.put("/usr/local/sbin/lab-docker-prepare", body, "755")
+        drop_in = recipe._DOCKER_DROP_IN.decode()
+        made.put("/etc/systemd/system/docker.service.d/lab.conf", drop_in)
+        with archive_for(made):
+            made.shell("apt-get -q update")
+            yield made
+
+
+@pytest.fixture
+def own_directories(host: RealHost) -> None:
+    """In place of directories for each test: the host is one for all of them."""
+
+
+@real_host.on_a_real_host
+def test_docker_comes_and_goes(host: RealHost, own_directories: None) -> None:
+    before = host.picture()
+    told = host.run(steps("docker"))
+    assert all(said.startswith(("done", "skipped: holds")) for said in told.values()), told
+    assert host.shell("docker info --format '{{.ServerVersion}}'")
+    assert host.shell("id -Gn oak").split().count("docker") == 0
+    assert set(host.run(steps("docker")).values()) == {"skipped: holds already"}
+    with host.held() as remote:
+        assert "docker.io" in changes.read(remote)["docker"]["packages"]
+
+    told = host.run(steps("uninstall"))
+    assert "docker: Docker is gone" in told["uninstall: the host as it was"]
+    kept = {"file /usr/local/sbin.*": "the lab's", "file /etc/systemd/system/docker.*": "the lab's"}
+    assert list(map(str, snapshot.difference(before, host.picture(), kept=kept))) == []
+
+
+@real_host.on_a_real_host
+def test_it_stays_where_somebody_uses_it(host: RealHost, own_directories: None) -> None:
+    host.run(steps("docker"))
+    host.shell("docker volume create photos")
+    told = host.run(steps("uninstall"))
+    assert "volume photos" in told["uninstall: the host as it was"]
+    assert host.shell("docker volume ls -q") == "photos"
+    # From now on it is like any other engine that was there before.
+    told = host.run(steps("docker"))
+    assert told["docker: the distribution's engine"] == "skipped: it is there, and is not touched"

@@ -1,0 +1,79 @@
+"""Large uploads take turns, and how far one is gets told."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from oakctl.model.views import StepEvent
+from oakctl.remote import runner, uploads
+from oakctl.remote.connection import open_fabric
+from oakctl.remote.step import Cancelled, Remote, Step
+from tests.remote.servers import Machines
+
+WAIT_S = 20.0
+
+
+def test_no_more_than_some_at_a_time_and_small_ones_pass() -> None:
+    most, now, lock = 0, 0, threading.Lock()
+    all_in = threading.Barrier(uploads.AT_ONCE)
+
+    def send() -> None:
+        nonlocal most, now
+        with uploads.turn(uploads.LARGE, threading.Event(), "h: put f"):
+            with lock:
+                now += 1
+                most = max(most, now)
+            all_in.wait(WAIT_S)
+            with lock:
+                now -= 1
+
+    senders = [threading.Thread(target=send) for _ in range(3 * uploads.AT_ONCE)]
+    for sender in senders:
+        sender.start()
+    with uploads.turn(uploads.LARGE - 1, threading.Event(), "h: put small"):
+        pass
+    for sender in senders:
+        sender.join(WAIT_S)
+        assert not sender.is_alive()
+    assert most == uploads.AT_ONCE
+
+
+def test_one_that_waits_ends_when_its_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_turns", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(uploads, "LOOK_EVERY_S", 0.01)
+    closed = threading.Event()
+    closed.set()
+    with (
+        uploads.turn(uploads.LARGE, threading.Event(), "a: put f"),
+        pytest.raises(Cancelled, match="b: put f: stopped"),
+        uploads.turn(uploads.LARGE, closed, "b: put f"),
+    ):
+        pass
+    with uploads.turn(uploads.LARGE, threading.Event(), "c: put f"):
+        pass  # the turn came back
+
+
+def test_how_far_it_is_gets_told(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "SENT_EVERY_S", 0.0)
+    content = bytes(3 << 20)
+
+    def put(name: str, sent: bytes) -> Step:
+        return Step(
+            f"put {name}",
+            lambda remote: "" if remote.read(name) == sent else "missing",
+            lambda remote: remote.put(name, sent),
+        )
+
+    told: list[StepEvent] = []
+    machine = machines.make()
+    with open_fabric(machine.target(accept_new=True)) as remote:
+        there: Remote = remote
+        plan = [put("large", content), put("small", b"x")]
+        runner.run(plan, there, told.append, threading.Event())
+    sent = [event for event in told if event.message.startswith("sent ")]
+    assert sent[-1].message == "sent 3 of 3 MiB"
+    assert {event.step for event in sent} == {"put large"}
+    assert {event.state for event in sent} == {"running"}
+    assert told[-1].state == "done"
