@@ -307,6 +307,9 @@ def test_a_socket_that_leads_nowhere() -> None:
     assert why(PermissionError(13, "Permission denied")).startswith("Docker's socket /s is forbid")
     assert why(ConnectionRefusedError(111, "Connection refused")).startswith("Docker is stopped")
     assert why(FileNotFoundError(2, "No such file")).startswith("Docker is stopped")
+    assert why(ConnectionResetError(104, "Connection reset by peer")).endswith(
+        "broke the connection off"
+    )
     assert why(TimeoutError("timed out")) == "Docker does not answer at /s"
 
 
