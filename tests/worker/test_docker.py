@@ -90,6 +90,16 @@ async def log_until(orchestrator: Orchestrator, last: str, name: str = NAME) -> 
     return text.splitlines()
 
 
+async def reason_is(orchestrator: Orchestrator, part: str) -> None:
+    """Wait until the instance's reason has this in it."""
+
+    def told() -> bool:
+        seen = orchestrator.seen(NAME)
+        return seen is not None and part in seen.reason
+
+    await until(told, f"the reason to have {part!r} in it")
+
+
 async def test_the_way_of_a_container(
     agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
 ) -> None:
@@ -400,13 +410,12 @@ async def test_docker_restarts_in_the_middle(
     await running(agent, orchestrator, container())
     docker_engine.stop()
     await until(
-        lambda: not orchestrator.greetings[-1].facts.containers.engine, "the facts to say so"
+        lambda: "Docker is stopped" in orchestrator.greetings[-1].facts.containers.reason,
+        "the facts to say so",
     )
-    facts = orchestrator.greetings[-1].facts
-    assert facts.runtimes == ("process",)
-    assert "Docker is stopped" in facts.containers.reason
-    seen = await orchestrator.reaches(NAME, InstanceState.CREATING)
-    assert "Docker is stopped" in seen.reason
+    assert orchestrator.greetings[-1].facts.runtimes == ("process",)
+    await orchestrator.reaches(NAME, InstanceState.CREATING)
+    await reason_is(orchestrator, "Docker is stopped")
     docker_engine.start()
     await until(lambda: orchestrator.greetings[-1].facts.containers.engine, "Docker to be back")
 
@@ -490,14 +499,8 @@ async def test_images_that_do_not_come(
 ) -> None:
     agent.start()
     await orchestrator.want(desired(spec(image, virtualization="container", pull=pull)))
-
-    def told() -> bool:
-        seen = orchestrator.seen(NAME)
-        return seen is not None and bool(seen.reason)
-
-    await until(told, "a reason")
-    seen = await orchestrator.reaches(NAME, InstanceState.CREATING)
-    assert reason in seen.reason
+    await reason_is(orchestrator, reason)
+    assert orchestrator.state(NAME) is InstanceState.CREATING
 
 
 async def test_image_for_another_processor(
@@ -508,12 +511,7 @@ async def test_image_for_another_processor(
     await orchestrator.want(
         desired(spec("oakctl-test:foreign", virtualization="container", pull="never"))
     )
-
-    def told() -> bool:
-        seen = orchestrator.seen(NAME)
-        return seen is not None and "it is for linux/riscv64, this node is linux/" in seen.reason
-
-    await until(told, "the reason")
+    await reason_is(orchestrator, "it is for linux/riscv64, this node is linux/")
     assert docker_engine.client.containers(all=True) == []
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl.model.instance import DesiredInstance
+from oakctl.model.node import ContainerGrants
 from oakctl.model.resources import Resources
 from oakctl.model.service import AddedFiles, Port, Volume
-from oakctl.orchestration.worker import record
+from oakctl.orchestration.worker import procfs, record
+from oakctl.orchestration.worker.attempt import Attempt
 from oakctl.orchestration.worker.docker import (
     accelerators,
     housekeeping,
@@ -22,11 +29,15 @@ from oakctl.orchestration.worker.docker import (
     words,
 )
 from oakctl.orchestration.worker.docker.accelerators import Accelerators, Assigned, assign
+from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.housekeeping import Brought, Ledger
+from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.outputs import Mark
 from oakctl.orchestration.worker.docker.progress import PullProgress
 from oakctl.orchestration.worker.docker.request import Node, Surroundings
+from oakctl.orchestration.worker.docker.runtime import DockerRuntime
 from oakctl.orchestration.worker.launch import CannotStart
+from oakctl.overlay.host import HostDriver
 from tests.worker.stage import spec
 
 NODE = Node("edge", "w1", "/opt/oakctl", cpus=4.0)
@@ -296,6 +307,9 @@ def test_a_socket_that_leads_nowhere() -> None:
     assert why(PermissionError(13, "Permission denied")).startswith("Docker's socket /s is forbid")
     assert why(ConnectionRefusedError(111, "Connection refused")).startswith("Docker is stopped")
     assert why(FileNotFoundError(2, "No such file")).startswith("Docker is stopped")
+    assert why(ConnectionResetError(104, "Connection reset by peer")).endswith(
+        "broke the connection off"
+    )
     assert why(TimeoutError("timed out")) == "Docker does not answer at /s"
 
 
@@ -400,15 +414,59 @@ def test_every_line_is_taken_once(times: list[int], looks: list[int]) -> None:
     ]
     mark, text = Mark("c"), b""
     for upto in [*sorted(looks), len(said)]:
-        since = outputs.seconds(mark.at)
-        visible = [
-            line for line in said[:upto] if outputs.seconds(line[:30].decode()) >= int(since)
-        ]
+        since = seen.seconds(mark.at)
+        visible = [line for line in said[:upto] if seen.seconds(line[:30].decode()) >= int(since)]
         fresh, mark = outputs.new_lines(visible, mark, "c")
         text += fresh
     assert text == b"".join(line.partition(b" ")[2] for line in said)
 
 
 def test_dockers_time_as_seconds() -> None:
-    assert outputs.seconds("") == 0.0
-    assert outputs.seconds("1970-01-02T00:00:01.999999999Z") == 86401.0
+    assert seen.seconds("") == 0.0
+    assert seen.seconds("1970-01-02T00:00:01.999999999Z") == 86401.0
+
+
+async def test_what_a_look_says_of_a_start(tmp_path: Path) -> None:
+    driver = Driver(str(tmp_path / "none"), "/p", lambda: None)
+    runtime = runtime_with(driver, tmp_path)
+    known = replace(record.new(instance(), 1.0), attempt=1, phase=record.Phase.RUNNING)
+    key = seen.key_of_record(known)
+    assert runtime.look(known).held, "nobody has looked yet"
+    driver.known = True
+    assert runtime.look(known).never_ran
+    fresh = seen.Seen("id", key, "created", created_at=float(int(time.time())))
+    driver.seen[key] = fresh
+    assert runtime.look(known).held, "its start may be under way"
+    driver.seen[key] = replace(fresh, created_at=1.0)
+    assert runtime.look(known).never_ran
+    here = procfs.stat_of(os.getpid())
+    assert here is not None
+    driver.seen[key] = replace(fresh, state="running", pid=here.pid, start=here.start)
+    assert runtime.look(known).lives, "Docker is away, its process is there"
+    driver.seen[key] = replace(fresh, state="running", pid=here.pid, start=here.start + 1)
+    assert runtime.look(known) == Attempt(held=True)
+    driver.seen[key] = driver.seen[key].removed
+    gone = runtime.look(known)
+    assert gone.over
+    assert not gone.never_ran
+    assert "removed" in gone.words
+
+
+def runtime_with(driver: Driver, folder: Path) -> DockerRuntime:
+    async def collect(_: seen.Seen) -> None:
+        pass
+
+    images = Images(driver, folder / "images.json", lambda: None)
+    return DockerRuntime(
+        driver, images, None, HostDriver(""), lambda: NODE,  # type: ignore[arg-type]
+        ContainerGrants(), Accelerators(), collect, lambda: None,
+    )  # fmt: skip
+
+
+def test_an_agent_without_docker_loads_nothing_of_it() -> None:
+    code = (
+        "import sys, oakctl.orchestration.worker.process\n"
+        "print([n for n in sys.modules if n == 'docker' or '.worker.docker' in n])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -52,7 +52,7 @@ class Containers:
         self._changed = changed
         self._parts: Parts | None = None
         self._socket = socket_of(config)
-        reason = f"there is no Docker here: no {self._socket}" if self._socket else NOT_IN_A_LAB
+        reason = self._why_not()
         self.facts = ContainerFacts(reason=reason)
         self.runtime: Runtime = NoRuntime(reason)
         self.images: ImageStore = NoImages(reason)
@@ -72,6 +72,13 @@ class Containers:
         )  # fmt: skip
         self.runtime, self.images = self._parts.runtime, self._parts.images
         await self._parts.run()
+
+    def _why_not(self) -> str:
+        if not self._socket:
+            return NOT_IN_A_LAB
+        if self._there():
+            return "Docker has not answered yet"
+        return f"there is no Docker here: no {self._socket}"
 
     def _there(self) -> bool:
         return bool(self._socket) and Path(self._socket).exists()

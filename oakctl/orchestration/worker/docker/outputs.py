@@ -7,10 +7,10 @@ that being stored is taken back first, so nothing is lost or doubled by a kill o
 
 from __future__ import annotations
 
-import calendar
 import logging
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from oakctl.model import wire
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
-from oakctl.orchestration.worker.docker.seen import Seen, key_of_record
+from oakctl.orchestration.worker.docker.seen import Seen, key_of_record, seconds
 from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.record import Record
 
@@ -73,10 +73,12 @@ class Outputs:
         except OSError as error:
             log.warning("%s: its log: %s", name, storage.in_words(error))
 
-    def forget(self, name: str) -> None:
-        """The instance is gone."""
-        self._marks.pop(name, None)
-        self._looked.pop(name, None)
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget instances that are gone."""
+        for name in self._marks.keys() - set(names):
+            del self._marks[name]
+        for name in self._looked.keys() - set(names):
+            del self._looked[name]
 
     def _mark(self, name: str, container: str) -> Mark:
         if name not in self._marks:
@@ -127,11 +129,3 @@ def new_lines(lines: list[bytes], mark: Mark, container: str) -> tuple[bytes, Ma
         at = time_
         fresh += text
     return bytes(fresh), Mark(container, at, taken, mark.end)
-
-
-def seconds(stamp: str) -> float:
-    """Docker's time ("2026-01-02T03:04:05.678Z") as seconds since the epoch, a little before."""
-    if len(stamp) < 20:
-        return 0.0
-    whole = calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
-    return float(whole)

@@ -47,6 +47,7 @@ class Parts:
         self._wake = wake
         self._changed = changed
         self._grants = grants
+        self._files = files
         self._told: ContainerFacts | None = None
         network = request.HOST if config.overlay_driver == "loopback" else request.BRIDGE
         self._node = Node(config.cluster, config.worker, config.prefix, network)
@@ -78,6 +79,7 @@ class Parts:
     async def _collecting(self) -> None:
         while True:
             await asyncio.sleep(COLLECT_EVERY_S)
+            self.outputs.keep_only(self._files.names())
             for one in self._driver.ours():
                 if one.lives:
                     await self.outputs.collect(one)

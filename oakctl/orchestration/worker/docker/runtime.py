@@ -5,7 +5,7 @@ not belong here: Docker's calls (`engine`), or the body of a request (`request`)
 
 A start removes what is left of the instance, creates, and starts; killed anywhere, it leaves
 nothing that the next agent could not tell by its labels: a container that was created and never
-started counts as never made.
+started counts as never made, once it is sure that nobody is about to.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from signal import Signals
@@ -40,6 +41,7 @@ from oakctl.orchestration.worker.runtime import Launch
 log = logging.getLogger("oakctl.worker.docker")
 
 START_S = 60.0
+SETTLES_S = 10.0  # from creating a container to its start
 
 
 class DockerRuntime:
@@ -120,8 +122,11 @@ class DockerRuntime:
         found = self._driver.seen.get(key)
         if key in self._failed:
             return _could_not_run(self._failed[key])
-        if found is None or found.state == "created":
+        if found is None:
             return Attempt(held=not self._driver.known)
+        if found.state == "created":
+            # An agent that was killed may have asked for its start, and Docker be about it.
+            return Attempt(held=time.time() - found.created_at < SETTLES_S)
         if self._driver.engine is None and found.lives and not _process_lives(found):
             return Attempt(held=True)  # it ended with Docker, which knows how
         return _attempt(found)

@@ -6,7 +6,9 @@ Belongs here: our labels, and reading the answer of an inspection. Does not belo
 
 from __future__ import annotations
 
+import calendar
 import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +45,7 @@ class Seen:
     id: str
     key: Key | None  # None: its labels are not what we write
     state: str  # created, running, paused, restarting, exited, dead, removed
+    created_at: float = 0.0  # seconds since the epoch, whole ones
     pid: int = 0
     start: int = 0  # of that process, ticks after boot; 0: not known
     exit_code: int | None = None
@@ -85,6 +88,7 @@ def read(found: Mapping[str, Any]) -> Seen:
         id=str(found["Id"]),
         key=key_of(labels),
         state=status,
+        created_at=seconds(str(found.get("Created") or "")),
         pid=int(state.get("Pid") or 0),
         exit_code=int(state.get("ExitCode") or 0) if status in ENDED else None,
         out_of_memory=bool(state.get("OOMKilled")),
@@ -94,6 +98,13 @@ def read(found: Mapping[str, Any]) -> Seen:
         gpus=_list(labels.get(GPUS, "")),
         tpus=_list(labels.get(TPUS, "")),
     )
+
+
+def seconds(stamp: str) -> float:
+    """Docker's time ("2026-01-02T03:04:05.678Z") as seconds since the epoch, without a fraction."""
+    if len(stamp) < 20:
+        return 0.0
+    return float(calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")))
 
 
 def _address(network: Mapping[str, Any]) -> str:

@@ -64,6 +64,8 @@ def no_connection(socket: str, error: BaseException) -> str:
         return f"Docker is stopped: nobody listens at {socket}"
     if "No such file" in text or "FileNotFoundError" in text:
         return f"Docker is stopped: {socket} is not there"
+    if re.search("reset by peer|RemoteDisconnected|IncompleteRead|broken pipe", text, re.I):
+        return f"Docker at {socket} broke the connection off"
     if "timed out" in text.lower():
         return f"Docker does not answer at {socket}"
     return f"Docker at {socket}: {' '.join(str(error).split())[:LONGEST]}"
