@@ -87,12 +87,13 @@ def rounds_of(count: int, hosts: FleetHosts, begin: Begin) -> None:
     seed = int(os.environ.get("OAKCTL_SEED", random.SystemRandom().randrange(1 << 32)))
     sys.stdout.write(f"OAKCTL_SEED={seed}\n")
     chance = random.Random(seed)
+    kinds = chance.sample(interrupting.KINDS, len(interrupting.KINDS))
     bootstrap = begin()
     wanted, lines = undisturbed(bootstrap)
     bootstrap.operator.kill()
     for number in range(count):
         bootstrap = begin()
-        interruption = interrupting.draw(chance, HOSTS, lines)
+        interruption = interrupting.draw(chance, kinds[number % len(kinds)], HOSTS, lines)
         carried_on(bootstrap, hosts, interruption)
         for name, state in bootstrap.state().items():
             different = "\n".join(otherwise(wanted[name], state))
