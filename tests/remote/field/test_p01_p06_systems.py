@@ -61,7 +61,7 @@ def test_p01_turned_on_it_wants_a_restart_and_after_that_new_firmware() -> None:
 def test_p01_the_remedy_does_what_the_step_does(tmp_path: Path) -> None:
     file = tmp_path / "cmdline.txt"
     file.write_text(f"{LINE}\n")
-    by_hand = re.search(r"sudo (sed .*?) && sudo reboot", raspberry_pi.remedy("pi-1", str(file)))
+    by_hand = re.search(r"sudo (sed .*?) && sudo reboot", raspberry_pi.remedy(str(file)))
     assert by_hand
     subprocess.run(["sh", "-c", by_hand.group(1)], check=True, timeout=20)
     assert file.read_text() == raspberry_pi.with_memory(f"{LINE}\n")
