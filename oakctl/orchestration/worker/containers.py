@@ -7,6 +7,7 @@ this file. The package `docker` beside it, and the SDK, are imported once a sock
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ log = logging.getLogger("oakctl.worker.containers")
 
 USUAL_SOCKET = "/var/run/docker.sock"
 LOOK_EVERY_S = 5.0
+FIRST_ANSWER_S = 5.0
 
 
 class Containers:
@@ -52,6 +54,7 @@ class Containers:
         self._changed = changed
         self._parts: Parts | None = None
         self._socket = socket_of(config)
+        self._asked = asyncio.Event()
         reason = self._why_not()
         self.facts = ContainerFacts(reason=reason)
         self.runtime: Runtime = NoRuntime(reason)
@@ -63,6 +66,7 @@ class Containers:
         while True:
             if self._there():
                 break
+            self._asked.set()
             await asyncio.sleep(LOOK_EVERY_S)
         from oakctl.orchestration.worker.docker.parts import Parts
 
@@ -83,6 +87,14 @@ class Containers:
     def _there(self) -> bool:
         return bool(self._socket) and Path(self._socket).exists()
 
+    async def asked(self) -> None:
+        """Wait until Docker has said what runs, or is known to say nothing; some seconds at most.
+
+        An agent that reported before would take what runs for what is being created.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), FIRST_ANSWER_S)
+
     async def freshen_log(self, known: Record) -> None:
         """Get what the instance has said since; nothing to do where it writes by itself."""
         if self._parts is not None and known.desired.service.virtualization == "container":
@@ -101,6 +113,7 @@ class Containers:
 
     def _on_facts(self, found: ContainerFacts) -> None:
         self.facts = found
+        self._asked.set()
         self._changed(found)
 
     def _grants(self) -> ContainerGrants:

@@ -58,6 +58,7 @@ class Driver:
                 engine = await self.calls.run(Engine, self._socket, what="connecting")
                 self._on_connected(engine)
                 await self.look()
+                self._changed()
                 delay = FIRST_RETRY_S
                 await self._watch(engine)
             except EngineAway as error:
@@ -82,8 +83,8 @@ class Driver:
             for id_ in self._by_id.keys() - states.keys():
                 news = self._miss(id_) or news
             self._states = states
-            first, self.known = not self.known, True
-        if news or first:
+            self.known = True
+        if news:
             self._changed()
 
     def poke(self) -> None:
@@ -167,7 +168,6 @@ class Driver:
         self.engine = engine
         self.trouble = ""
         log.info("Docker %s, API %s", engine.facts.version, engine.facts.api)
-        self._changed()
 
     def _on_away(self, why: str) -> None:
         if self.engine is not None:
