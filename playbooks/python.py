@@ -10,7 +10,7 @@ from __future__ import annotations
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import python_archive, python_cache
+from oakctl.remote import manifest, python_archive, python_cache
 from oakctl.remote.step import Remote, Step
 
 TRIAL_DEADLINE_S = 60.0  # the first start from a slow card, compiling as it goes
@@ -76,6 +76,9 @@ def pushed() -> Step:
                 "archive is not here",
                 hint="oakctl host python add ARCHIVE",
             )
+        if remote.read(remote.layout.manifest) is None:
+            # On a host without a role too a removal knows by this that the folder is ours.
+            remote.put(remote.layout.manifest, manifest.text({}))
         packed = f"{folder(remote)}/{chosen.folder}.tar.gz"
         remote.put(packed, python_cache.content(chosen.archive))
         done = remote.run(

@@ -153,12 +153,19 @@ def apply(
         from oakctl.fleet import looking, planner
 
         async with session.root() as client:
+
+            async def plan(asked: Wanted) -> Plan:
+                seen = await fleet_looking.look(
+                    client, asked, accept_new=accept_new, sudo_password_file=sudo_password_file
+                )
+                return planner.plan(asked, seen, prune=prune)
+
             await looking.settle(client, wanted, lambda begun: _carried_on(client, begun))
-            seen = await fleet_looking.look(
-                client, wanted, accept_new=accept_new, sudo_password_file=sudo_password_file
-            )
-            found = planner.plan(wanted, seen, prune=prune)
-            return found, await _agreed(client, wanted, found, parallel, yes, f"{again} --yes")
+            asked, found = wanted, await plan(wanted)
+            if not yes and await _may_restart(found):
+                asked = _allowing(wanted, True)
+                found = await plan(asked)
+            return found, await _agreed(client, asked, found, parallel, yes, f"{again} --yes")
 
     found, outcome = session.run(main())
     _close(found, outcome, again, output)
@@ -256,7 +263,7 @@ def _named(given: str, number: int) -> HostView:
     from oakctl.orchestration.root import names
 
     name, _, where = given.rpartition("=")
-    user, address, port = destination(where)
+    user, address, port = destination(where, unsaid=0)
     return HostView(names.check(name or f"host-{number}", "host"), address, port, user)
 
 
@@ -278,6 +285,17 @@ def _given(wanted: Wanted, archives: list[Path] | None) -> Wanted:
     """Keep the Pythons of the file and of the command, for the hosts that need one."""
     host_python.given([*(Path(file) for file in wanted.python_archives), *(archives or ())])
     return wanted
+
+
+async def _may_restart(plan: Plan) -> bool:
+    """Whether somebody is there who lets hosts restart that have to and may not yet."""
+    hosts = [step.host for step in plan.restarts if step.state == "skipped"]
+    if not hosts or not diagnostics.can_prompt():
+        return False
+    for step in plan.restarts:
+        diagnostics.say(f"{step.host}: {step.step}: {step.message}")
+    names = ", ".join(dict.fromkeys(hosts))
+    return await asyncio.to_thread(diagnostics.ask, f"May {names} restart in it?")
 
 
 def _allowing(wanted: Wanted, reboots: bool) -> Wanted:

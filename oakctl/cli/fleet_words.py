@@ -20,7 +20,6 @@ from oakctl.fleet.state import Fault
 from oakctl.model import wire
 from oakctl.model.views import StepEvent
 
-SENT = "sent "  # how `remote.runner` tells of an upload: "sent 3 of 12 MiB"
 SIGNS = {REGISTER: "+", CREATE: "+", REMOVE: "-", FORGET: "-"}
 DONE = {
     "register": "is known",
@@ -108,8 +107,7 @@ class Progress:
         """See `fleet.applier.Observer`."""
         phase = step.step.partition(":")[0]
         phases = self._phases.setdefault(step.host, {})
-        sent = step.message.removeprefix(SENT) if step.message.startswith(SENT) else "…"
-        phases[phase] = "failed" if step.state == "failed" else sent
+        phases[phase] = "failed" if step.state == "failed" else _so_far(step)
         line = _matrix_line(step.host, phases, phase)
         if self.detailed and self._told.get(step.host) != line:
             self._told[step.host] = line
@@ -122,6 +120,13 @@ class Progress:
             say(f"{change.kind} {change.name} {DONE[change.action]}")
         else:
             say(f"{change.kind} {change.name} failed: {error.message}")
+
+
+def _so_far(step: StepEvent) -> str:
+    """`3/12 MiB` of an upload that goes on."""
+    if not step.total_bytes:
+        return "…"
+    return f"{step.done_bytes >> 20}/{step.total_bytes >> 20} MiB"
 
 
 def _matrix_line(host: str, phases: dict[str, str], current: str) -> str:

@@ -220,6 +220,6 @@ def _of(kind: str, changes: Sequence[Change]) -> list[Change]:
 
 def _kept_lab(host: HostView, known: HostView | None) -> HostView:
     """A host of a lab stays one: a file does not say which lab made it."""
-    if known is None or (known.address, known.port) != (host.address, host.port):
+    if known is None or known.place != host.place:
         return host
     return replace(host, lab=known.lab)

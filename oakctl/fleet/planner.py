@@ -108,7 +108,7 @@ def _host(host: HostView, seen: Seen) -> Change | None:
     differing = tuple(
         differences.differs(title, before, after)
         for title, before, after in (
-            ("address", f"{known.address}:{known.port}", f"{host.address}:{host.port}"),
+            ("address", known.place, host.place),
             ("user", known.user, host.user),
             ("identity_file", known.identity_file, host.identity_file),
             ("jump", ", ".join(known.jump), ", ".join(host.jump)),
@@ -118,10 +118,10 @@ def _host(host: HostView, seen: Seen) -> Change | None:
     if not differing:
         return None
     change = Change(CHANGE, "host", host.name, host.name, differing)
-    if known.role and (known.address, known.port) != (host.address, host.port):
+    if known.role and known.place != host.place:
         return replace(
             change,
-            blocked=f"it is {known.role} at {known.address}:{known.port}",
+            blocked=f"it is {known.role} at {known.place}",
             hint="register the other machine by another name",
         )
     return change
@@ -129,7 +129,7 @@ def _host(host: HostView, seen: Seen) -> Change | None:
 
 def _where(host: HostView) -> str:
     user = f"{host.user}@" if host.user else ""
-    return f"{user}{host.address}:{host.port}"
+    return f"{user}{host.place}"
 
 
 # --- clusters ---

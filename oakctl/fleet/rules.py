@@ -28,7 +28,7 @@ def findings(file: FleetFile) -> list[Finding]:
     known = [host.name for host in file.hosts]
     found = [
         *_repeated(hosts),
-        *_repeated((f"hosts[{i}].address", f"{h.address}:{h.port}")
+        *_repeated((f"hosts[{i}].address", f"{h.address}:{h.port or 22}")
                    for i, h in enumerate(file.hosts) if not h.jump),
         *_repeated((f"clusters[{i}].name", c.name) for i, c in clusters),
         *_unknown(orchestrators, known),

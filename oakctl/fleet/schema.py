@@ -88,7 +88,7 @@ class HostSection(Section):
 
     name: Name
     address: Filled
-    port: int = Field(default=22, ge=1, le=65535)
+    port: int = Field(default=0, ge=1, le=65535)  # 0: as ssh_config says, or 22
     user: str = ""
     identity_file: str = ""
     jump: list[Filled] = Field(default_factory=list)

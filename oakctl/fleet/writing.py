@@ -103,7 +103,7 @@ def _host(host: HostView) -> dict[str, Any]:
     plain = {
         "name": host.name,
         "address": host.address,
-        "port": host.port if host.port != 22 else None,
+        "port": host.port or None,
         "user": host.user,
         "identity_file": host.identity_file,
         "jump": list(host.jump),

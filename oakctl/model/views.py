@@ -35,12 +35,17 @@ class HostView:
 
     name: str
     address: str
-    port: int = 22
+    port: int = 22  # 0: not given, as ssh_config says or 22
     user: str = ""
     identity_file: str = ""
     jump: tuple[str, ...] = ()  # user@host:port, first hop first
     lab: str = ""  # the lab that made it; empty: a real one
     role: str = ""  # "orchestrator of edge", "worker edge/w1"; empty: none yet
+
+    @property
+    def place(self) -> str:
+        """Address and port, for comparing and for people; a port that is not given is 22."""
+        return f"{self.address}:{self.port or 22}"
 
 
 @dataclass(frozen=True)

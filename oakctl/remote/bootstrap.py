@@ -7,6 +7,7 @@ Does not belong here: single steps (`playbooks/`), and when a role is wanted
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from oakctl.remote.hostlock import host_lock
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.runner import Report
-from oakctl.remote.step import Remote, Step
+from oakctl.remote.step import LAST_LINES, Remote, Step
 from oakctl.remote.target import Target
 
 MOST_SKEW_S = 12 * 3600.0  # the certificates are valid from yesterday on
@@ -222,11 +223,17 @@ def _looked(look: Look, remote: FabricRemote) -> tuple[StepEvent, ...] | OakErro
 
 def roll_back(
     target: Target, role: str, bad: str, report: Report, cancelled: threading.Event
-) -> None:
-    """Have `role` run from the release before `bad` again; raises OakError where there is none."""
+) -> tuple[str, ...]:
+    """Have `role` run from the release before `bad` again; what its process wrote last is given.
+
+    Raises OakError where there is no release before.
+    """
     steps = playbook.load("rollback").steps(role, bad)
     with _held(target, report, cancelled) as remote:
+        log = remote.layout.log("agent" if role == "worker" else "orchestrator")
+        said = remote.run(f"tail -n {LAST_LINES} {shlex.quote(log)}", check=False).last_lines()
         runner.run(steps, remote, report, cancelled)
+        return said
 
 
 def run_playbook(

@@ -15,6 +15,8 @@ from oakctl.remote.facts import HostFacts
 
 DECLARED = "OAKCTL_DECLARED"
 LOCATION = "OAKCTL_LOCATION"
+MOST = 1_000_000_000  # of any resource, in its unit
+LONGEST = 200  # characters of a wrong value that an error shows
 
 
 def declared_location(facts: HostFacts) -> Location | None:
@@ -25,7 +27,10 @@ def declared_location(facts: HostFacts) -> Location | None:
     try:
         latitude, longitude = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise OakError(f"{LOCATION}={text!r} is not LATITUDE,LONGITUDE") from error
+        raise _wrong(LOCATION, text, "LATITUDE,LONGITUDE") from error
+    # Also what is no number: it is in no range.
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        raise _wrong(LOCATION, text, "on earth (-90 to 90, -180 to 180)")
     return Location(latitude, longitude)
 
 
@@ -34,10 +39,24 @@ def declared_resources(facts: HostFacts) -> Resources:
     text = facts.environment.get(DECLARED, "")
     if not text:
         return Resources()
-    known = {field.name for field in fields(Resources)}
     try:
-        return Resources(
-            **{name: amount for name, amount in json.loads(text).items() if name in known}
-        )
-    except (ValueError, AttributeError, TypeError) as error:
-        raise OakError(f"{DECLARED}={text!r} is not a JSON object of resources") from error
+        told = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(DECLARED, text, "a JSON object of resources") from error
+    if not isinstance(told, dict):
+        raise _wrong(DECLARED, text, "a JSON object of resources")
+    known = {field.name: told[field.name] for field in fields(Resources) if field.name in told}
+    for name, amount in known.items():
+        whole = isinstance(amount, int) and not isinstance(amount, bool)
+        part = name == "vcpus" and isinstance(amount, float)
+        if not (whole or part) or not 0 <= amount <= MOST:
+            raise _wrong(DECLARED, text, f"an amount of each resource: {name} is {amount!r}")
+    return Resources(**known)
+
+
+def _wrong(variable: str, text: str, form: str) -> OakError:
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return OakError(
+        f"{variable}={shown!r} is not {form}",
+        hint=f"correct {variable} in the environment that the host gives its sessions",
+    )

@@ -23,6 +23,7 @@ from oakctl.remote import identity
 from oakctl.remote.heartbeat import Heartbeat
 from oakctl.remote.identity import Identity
 from oakctl.remote.route import route
+from oakctl.remote.signing import FileKey
 from oakctl.remote.target import CONNECT_DEADLINE_S, LOGIN_DEADLINE_S, Target
 
 # Between tries at a server that turns us away: at random up to these, so that not all of a
@@ -128,9 +129,11 @@ class _Keys(AuthStrategy):  # type: ignore[misc]  # paramiko has no types
             for offer in self._found.offers:
                 if offer.file is None and offer.blob not in held:
                     continue  # taken out of the agent meanwhile
-                key = held.get(offer.blob) or _private(offer)
                 try:
+                    key = FileKey(offer.file, offer.passphrase) if offer.file else held[offer.blob]
                     transport.auth_publickey(self._user, key)
+                except (OSError, ValueError, asyncssh.KeyEncryptionError) as error:
+                    said = error  # the file is another one than a moment ago
                 except paramiko.AuthenticationException as error:
                     said = error
                     if isinstance(error, paramiko.BadAuthenticationType):
@@ -140,10 +143,6 @@ class _Keys(AuthStrategy):  # type: ignore[misc]  # paramiko has no types
                 if not transport.is_active():
                     raise _HungUp
         raise paramiko.AuthenticationException(str(said) if said else "there is no key to offer")
-
-
-def _private(offer: identity.Offer) -> Any:
-    return paramiko.PKey.from_path(offer.file, offer.passphrase.encode() or None)
 
 
 def _connection(

@@ -172,7 +172,9 @@ def _facts(told: Answers) -> HostFacts:
         host_keys=told.all("host_key"),
         reached_address=answers.address(one("reached")),
         addresses=answers.addresses(one("addresses")),
-        architecture=_architecture(one("dpkg"), one("elf"), one("kernel")),
+        architecture=_architecture(
+            answers.word(one("dpkg")), one("elf"), answers.word(one("kernel"))
+        ),
         signals=tuple(f"{key} {one(key)}" for key in SIGNALS if one(key)),
         kernel=one("kernel"),
         kernel_release=one("kernel_release"),

@@ -88,7 +88,12 @@ def _memory(host: str, line: CommandLine) -> HostFinding:
     if state is State.IGNORED:
         message = f"{message}, although it was booted with it: its firmware is old"
         return HostFinding(host, FIXABLE, "memory", message, raspberry_pi.FIRMWARE)
-    return HostFinding(host, FIXABLE, "memory", message, raspberry_pi.remedy(host, line.file))
+    return HostFinding(host, FIXABLE, "memory", message, _remedy(host, line.file))
+
+
+def _remedy(host: str, file: str) -> str:
+    by_hand = raspberry_pi.remedy(file)
+    return f"oakctl playbook run raspberry_pi {host} --allow-reboot (or on it: {by_hand})"
 
 
 def packages(host: str, facts: HostFacts) -> Iterator[HostFinding]:

@@ -107,6 +107,11 @@ def checked(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
         while above := posixpath.dirname(above):
             if above in members and members[above].issym():
                 raise tarfile.TarError(f"{name!r} lies below a link")
+    for name, member in members.items():
+        # To a file of the archive alone, whose name has been checked as every other.
+        linked = members.get(posixpath.normpath(member.linkname)) if member.islnk() else None
+        if member.islnk() and (linked is None or not linked.isreg()):
+            raise tarfile.TarError(f"{name!r} is a link to {member.linkname!r}, no file of it")
     return members
 
 
@@ -115,13 +120,24 @@ def fault_of(member: tarfile.TarInfo) -> str:
     name = member.name
     if _leads_outside(name) or (posixpath.normpath(name) == "." and not member.isdir()):
         return f"{name!r} would be unpacked outside of its folder"
-    if member.issym() and _leads_outside(posixpath.join(posixpath.dirname(name), member.linkname)):
-        return f"{name!r} is a link that leads outside: {member.linkname!r}"
-    if member.islnk() and _leads_outside(member.linkname):
+    target = member.linkname
+    if member.issym():
+        target = posixpath.join(posixpath.dirname(posixpath.normpath(name)), target)
+    if (member.issym() or member.islnk()) and (
+        _leads_outside(target) or _turns_back(member.linkname)
+    ):
         return f"{name!r} is a link that leads outside: {member.linkname!r}"
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         return f"{name!r} is a device or the like"
     return ""
+
+
+def _turns_back(target: str) -> bool:
+    """Whether `..` follows a name, which may be a link: then it leads elsewhere than it seems."""
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    while parts and parts[0] == "..":
+        del parts[0]
+    return ".." in parts
 
 
 def _leads_outside(name: str) -> bool:

@@ -70,11 +70,10 @@ def without(text: str, words: list[str], again: list[str]) -> str:
     return " ".join(kept) + newline + rest
 
 
-def remedy(host: str, file: str) -> str:
-    """What to type, here or on the host."""
+def remedy(file: str) -> str:
+    """What to type on the host."""
     words = " ".join(MEMORY)
-    by_hand = f"sudo sed -i.before-oakctl '1 s/$/ {words}/' {file} && sudo reboot"
-    return f"oakctl playbook run raspberry_pi {host} --allow-reboot (or on it: {by_hand})"
+    return f"sudo sed -i.before-oakctl '1 s/$/ {words}/' {file} && sudo reboot"
 
 
 FIRMWARE = "sudo rpi-eeprom-update -a && sudo apt full-upgrade && sudo reboot"

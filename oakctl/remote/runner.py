@@ -27,7 +27,6 @@ MIB = 1 << 20
 
 ALLOW_REBOOT = "--allow-reboot"
 HOLDS = "holds already"
-BROKE = "the playbook broke"
 
 
 def run(
@@ -111,7 +110,7 @@ def _one(step: Step, remote: Remote, report: Report, allow_reboot: bool) -> None
         tell("failed", error.message, time.monotonic() - started)
         raise _at(remote, step, error) from error
     except Exception as error:  # a user's step may raise anything; it is told as that step's
-        tell("failed", f"{BROKE}: {playbook.mistake(error)}", time.monotonic() - started)
+        tell("failed", playbook.mistake(error), time.monotonic() - started)
         raise _broken(remote, step, error) from error
     if still:
         tell("failed", still, time.monotonic() - started)
@@ -137,7 +136,7 @@ def _not_allowed(missing: str) -> str:
 
 def _broken(remote: Remote, step: Step, error: BaseException) -> OakError:
     return OakError(
-        f"{remote.name}: {step.title}: {BROKE}: {playbook.mistake(error)}",
+        f"{remote.name}: {step.title}: {playbook.mistake(error)}",
         hint="oakctl playbook ls -o wide shows which file it is",
     )
 

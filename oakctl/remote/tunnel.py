@@ -85,7 +85,9 @@ async def _key_pairs(found: Identity) -> AsyncIterator[list[asyncssh.SSHKeyPair]
         pairs: list[asyncssh.SSHKeyPair] = []
         for offer in found.offers:
             if offer.file is not None:
-                pairs += asyncssh.load_keypairs(str(offer.file), offer.passphrase or None)
+                with contextlib.suppress(OSError, ValueError, asyncssh.KeyEncryptionError):
+                    # It is another file than a moment ago, if this fails.
+                    pairs += asyncssh.load_keypairs(str(offer.file), offer.passphrase or None)
             elif offer.blob in held:
                 pairs.append(held[offer.blob])
         yield pairs

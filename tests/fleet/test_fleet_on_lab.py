@@ -273,6 +273,7 @@ async def test_a_newer_release_rolls_and_one_that_breaks_goes_back(
     first, second = ended["failed"]
     assert first["change"]["name"] == "edge/w1"
     assert "the release before runs again" in first["error"]
+    assert "it breaks" in first["details"]
     assert "not begun: the upgrade of worker edge/w1 failed" in second["error"]
 
     async def as_before() -> bool:

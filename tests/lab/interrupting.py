@@ -36,15 +36,17 @@ class Interruption:
     away_s: float | None
 
     def __str__(self) -> str:
-        away = "until the command ends" if self.away_s is None else f"for {self.away_s:.1f} s"
-        what = "kill of the client" if self.kind == "client" else f"{self.kind} of {self.host} cut"
-        return f"{what} {away}, {self.delay_s:.2f} s after line {self.line}"
+        moment = f"{self.delay_s:.2f} s after line {self.line}"
+        if self.kind == "client":
+            return f"client killed {moment}"
+        away = "until the command ended" if self.away_s is None else f"for {self.away_s:.1f} s"
+        return f"{self.kind} of {self.host} cut {moment}, {away}"
 
 
-def draw(chance: random.Random, hosts: Sequence[str], lines: int) -> Interruption:
-    """One at random, of a command that says `lines` lines when nothing happens to it."""
+def draw(chance: random.Random, kind: str, hosts: Sequence[str], lines: int) -> Interruption:
+    """One of `kind`, of a command that says `lines` lines when nothing happens to it."""
     return Interruption(
-        chance.choice(KINDS),
+        kind,
         chance.choice(hosts),
         chance.randrange(lines),
         chance.uniform(0, LONGEST_DELAY_S),

@@ -27,17 +27,18 @@ def archive(tmp_path: Path) -> Path:
     return standalone_python.build(tmp_path)
 
 
-def commands(host: Host) -> list[str]:
-    """The command lines of everything on the host that runs by a Python of ours."""
-    lines = []
+def commands(host: Host) -> list[tuple[int, str]]:
+    """User and command line of everything on the host that runs by a Python of ours."""
+    found = []
     for process in host.processes():
         try:
             line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            user = process.stat().st_uid
         except OSError:  # it ended meanwhile
             continue
         if line.startswith(PUSHED):
-            lines.append(line)
-    return lines
+            found.append((user, line))
+    return found
 
 
 def findings(operator: Operator, host: Host) -> list[tuple[str, str]]:
@@ -82,14 +83,15 @@ def test_a_host_with_python_3_9(
     assert told[0] == "note"
     assert "is pushed" in told[1]
     operator.run(*add, "--python-archive", str(archive))
-    assert any("oakctl-node.pyz worker" in line for line in commands(old))
+    assert [user for user, line in commands(old) if "oakctl-node.pyz worker" in line] == [0]
     version = operator.json("worker", "show", "edge/w1")["summary"]["facts"]["python"]
     short = ".".join(version.split(".")[:2])
 
     # What it runs runs by that Python too.
     file = application(tmp_path, short)
     operator.run("app", "apply", "-f", str(file), "--wait")
-    assert any("hello.py" in line for line in commands(old))
+    (user,) = [user for user, line in commands(old) if "hello.py" in line]
+    assert user != 0, "an instance is a user of its own, and may run by this Python"
     operator.run("app", "delete", "hello.demo", "--yes")
 
     # It goes with the rest, even when the archive is not here any more.

@@ -1,4 +1,4 @@
-"""A bootstrap that is interrupted at a random moment is carried on by the same commands.
+"""A bootstrap that is interrupted at a random moment is carried on by the same command.
 
 Cables are pulled, the client is killed with its root, hosts lose their power. What comes of it
 is compared with a run that nothing happened to: files, units, processes, ports, packet rules.
@@ -10,36 +10,34 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
-from oakctl.errors import ExitCode
-from tests.lab import interrupting
+from tests.lab import fleet_file, interrupting
 from tests.lab.fleet_hosts import FleetHosts, Host
 from tests.lab.host_state import otherwise, take
+from tests.lab.interrupting import Interruption
 from tests.lab.operator_tool import Operator
 from tests.lab.requirements import BOOT_TIMEOUT_S, MARKS
 from tests.lab.snapshot import Snapshot
 
 pytestmark = [*MARKS]
 
-HOSTS = ("orch", "w-bookworm")
+HOSTS = ("orch", "w-bookworm", "w-trixie")
 ROUNDS = 5
 SOAK_ROUNDS = 50
 SOAK_TIMEOUT_S = SOAK_ROUNDS * 240
-# Making what is made already is a conflict, said as such.
-CARRIED_ON = (0, int(ExitCode.CONFLICT))
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Hosts that know nothing yet, somebody who knows them, and what he types."""
+    """Hosts that know nothing yet, somebody who has never been there, and what he types."""
 
     hosts: dict[str, Host]
     operator: Operator
-    commands: tuple[tuple[str, ...], ...]
+    command: tuple[str, ...]
 
     def state(self) -> dict[str, Snapshot]:
         """What has come of it on each host."""
@@ -47,10 +45,8 @@ class Bootstrap:
 
     def converged(self) -> None:
         """Fail unless everything is ready."""
-        (cluster,) = self.operator.json("cluster", "ls")
-        (worker,) = self.operator.json("worker", "ls")
-        assert cluster["status"] == "ready", cluster
-        assert worker["status"] == "ready", worker
+        everything = [*self.operator.json("cluster", "ls"), *self.operator.json("worker", "ls")]
+        assert [each["status"] for each in everything] == ["ready"] * len(HOSTS), everything
 
 
 Begin = Callable[[], Bootstrap]
@@ -61,42 +57,29 @@ def begin(hosts: FleetHosts, new_operator: Callable[[], Operator]) -> Begin:
     """Makes bare hosts and a new operator."""
 
     def make() -> Bootstrap:
-        bare = hosts.bare(*HOSTS)
-        operator = new_operator()
-        for host in bare.values():
-            operator.knows(host)
-        password = operator.password_file(bare["w-bookworm"])
-        create = ("cluster", "create", "edge", "--on", "orch", "--accept-new")
-        add = ("worker", "add", "w1", "--cluster", "edge", "--on", "w-bookworm", "--accept-new")
-        return Bootstrap(bare, operator, (create, (*add, *password)))
+        bare, operator = hosts.bare(*HOSTS), new_operator()
+        file = str(fleet_file.written(operator, bare))
+        answers = ("--accept-new", "--yes", *fleet_file.password(operator, bare))
+        return Bootstrap(bare, operator, ("fleet", "apply", "-f", file, *answers))
 
     return make
 
 
-def undisturbed(bootstrap: Bootstrap) -> tuple[dict[str, Snapshot], list[int]]:
-    """What comes of it when nothing happens, and how many lines each command says."""
-    lines = []
-    for command in bootstrap.commands:
-        lines.append(len(bootstrap.operator.run(*command).stderr.splitlines()))
+def undisturbed(bootstrap: Bootstrap) -> tuple[dict[str, Snapshot], int]:
+    """What comes of it when nothing happens, and how many lines the command says."""
+    said = bootstrap.operator.run(*bootstrap.command).stderr
     bootstrap.converged()
-    return bootstrap.state(), lines
+    return bootstrap.state(), len(said.splitlines())
 
 
-def carried_on(
-    bootstrap: Bootstrap, hosts: FleetHosts, chance: random.Random, lines: Sequence[int]
-) -> str:
-    """Interrupt one of the commands, then type them all again; what was done."""
-    (place,) = chance.choices(range(len(lines)), lines)
-    interruption = interrupting.draw(chance, HOSTS, lines[place])
-    for command in bootstrap.commands[:place]:
-        bootstrap.operator.run(*command)
-    command = bootstrap.commands[place]
-    code, said = interrupting.interrupted(interruption, hosts, bootstrap.operator, command)
-    sys.stdout.write(f"{' '.join(command[:3])}: {interruption}; it ended with {code}\n")
-    for again in bootstrap.commands:
-        done = bootstrap.operator.run(*again, check=False)
-        assert done.returncode in CARRIED_ON, f"{interruption}\n{said}\n--- again:\n{done.stderr}"
-    return str(interruption)
+def carried_on(bootstrap: Bootstrap, hosts: FleetHosts, interruption: Interruption) -> None:
+    """Interrupt the command, then type it again."""
+    operator, command = bootstrap.operator, bootstrap.command
+    code, said = interrupting.interrupted(interruption, hosts, operator, command)
+    sys.stdout.write(f"{interruption}; it ended with {code}\n")
+    again = operator.run(*command, check=False)
+    assert again.returncode == 0, f"{interruption}\n{said}\n--- again:\n{again.stderr}"
+    bootstrap.converged()
 
 
 def rounds_of(count: int, hosts: FleetHosts, begin: Begin) -> None:
@@ -104,16 +87,17 @@ def rounds_of(count: int, hosts: FleetHosts, begin: Begin) -> None:
     seed = int(os.environ.get("OAKCTL_SEED", random.SystemRandom().randrange(1 << 32)))
     sys.stdout.write(f"OAKCTL_SEED={seed}\n")
     chance = random.Random(seed)
+    kinds = chance.sample(interrupting.KINDS, len(interrupting.KINDS))
     bootstrap = begin()
     wanted, lines = undisturbed(bootstrap)
     bootstrap.operator.kill()
     for number in range(count):
         bootstrap = begin()
-        what = carried_on(bootstrap, hosts, chance, lines)
-        bootstrap.converged()
+        interruption = interrupting.draw(chance, kinds[number % len(kinds)], HOSTS, lines)
+        carried_on(bootstrap, hosts, interruption)
         for name, state in bootstrap.state().items():
             different = "\n".join(otherwise(wanted[name], state))
-            assert not different, f"round {number} (OAKCTL_SEED={seed}), {what}: {name}"
+            assert not different, f"round {number} (OAKCTL_SEED={seed}), {interruption}: {name}"
         bootstrap.operator.kill()
 
 

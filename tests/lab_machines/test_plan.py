@@ -55,6 +55,18 @@ def test_what_lab_yaml_says_is_what_is_made(plan: LabPlan) -> None:
     assert lab_file.parse(yaml.safe_dump(data)) == plan
 
 
+def test_the_readmes_lab_yaml_is_one() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    (text,) = [
+        part for part in readme.split("```") if part.startswith("yaml\nhosts:\n  - {name: m1}")
+    ]
+
+    plan = lab_file.parse(text.removeprefix("yaml\n"))
+
+    assert [host.arch for host in plan.hosts if host.name == "pi"] == [Arch.ARM64]
+    assert plan.sites == (Site("home", Nat.SYMMETRIC, Udp.DROP),)
+
+
 def test_the_shortest_lab_yaml_takes_the_defaults() -> None:
     assert lab_file.parse("hosts: [{name: m1}]") == LabPlan((MachineHost("m1"),))
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from oakctl.lab.machines import recipe
 from oakctl.remote import changes, docker_install, packages
 from oakctl.remote.devices import playbooks_for
-from oakctl.remote.facts import CommandLine, Control, Docker, HostFacts
+from oakctl.remote.equipment import CommandLine, Control, Docker
+from oakctl.remote.facts import HostFacts
 from oakctl.remote.residence import Homeless, Residence
 from tests.lab import snapshot
 from tests.playbooks import real_host

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from oakctl.errors import OakError
 from oakctl.remote import jetson
-from oakctl.remote.facts import Docker, HostFacts, Network
+from oakctl.remote.equipment import Docker, Network
+from oakctl.remote.facts import HostFacts
 from tests.playbooks import real_host
 from tests.playbooks.real_host import RealHost, steps
 

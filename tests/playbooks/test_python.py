@@ -197,6 +197,16 @@ def test_a_module_that_is_missing_is_found_before_it_is_used(
 
 
 @pytest.mark.usefixtures("no_python")
+def test_a_removal_takes_it_along_from_a_host_without_a_role(machine: Machine, real: Path) -> None:
+    python_cache.add(real)
+    with opened(machine) as remote:
+        run(remote)
+    with opened(machine) as remote:
+        runner.run(playbook.steps("uninstall", {}), remote, print, threading.Event())
+    assert list(machine.home.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_python")
 def test_without_an_archive_it_is_refused_before_anything_is_done(machine: Machine) -> None:
     with opened(machine) as remote, pytest.raises(OakError, match="no usable Python") as refused:
         remote.interpreter  # noqa: B018

@@ -28,8 +28,11 @@ pytestmark = MARKS
 # and one who has to say so. These hosts have no polkit, which lets a user do that: what stands
 # for it makes the file that logind looks at.
 USERS = """
+# Numbers that no user of this machine has: a host's processes are this machine's, too.
+uid=33100
 for user in plain other; do
-  useradd -m -s /bin/bash $user
+  uid=$((uid + 1))
+  useradd -m -u $uid -s /bin/bash $user
   mkdir -p /home/$user/.ssh; cp /home/oak/.ssh/authorized_keys /home/$user/.ssh/
   chown -R $user: /home/$user/.ssh
 done

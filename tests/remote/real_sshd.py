@@ -43,7 +43,9 @@ def server(folder: Path, sudoers: str = "", options: str = "", address: str = "1
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     process = None
-    run("useradd", "-m", "-s", shell, name)
+    # What is left of the user is killed by its number: hosts of a lab share their numbers with
+    # this machine, and have their users where a system counts from.
+    run("useradd", "-m", "-K", "UID_MIN=40000", "-K", "UID_MAX=59999", "-s", shell, name)
     try:
         run("chpasswd", stdin=f"{name}:{PASSWORD}\n")
         if rc:

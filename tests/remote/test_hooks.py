@@ -208,7 +208,7 @@ def test_a_later_check_may_need_an_earlier_step(machines: Machines) -> None:
         with pytest.raises(OakError, match="use a: `cat a` ended with 1"):
             runner.look([Step("use a", needs_it, needs_it)], remote)
         for work in (runner.look, lambda p, r: runner.run(p, r, print, threading.Event())):
-            with pytest.raises(OakError, match="mine: the playbook broke: ZeroDivisionError"):
+            with pytest.raises(OakError, match="mine: ZeroDivisionError"):
                 work([Step("mine", broken, broken)], remote)
 
 
@@ -223,7 +223,7 @@ def test_what_goes_wrong_in_a_step_is_told_with_file_and_line(machines: Machines
 
 
 def test_a_step_that_restarts_the_host_waits_for_consent(machines: Machines) -> None:
-    done = []
+    done: list[Remote] = []
     restart = Step("a: restart", lambda _: "" if done else "needed", done.append, reboots=True)
     with open_fabric(machines.make().target(accept_new=True)) as remote:
         told: list[StepEvent] = []

@@ -40,4 +40,3 @@ def test_what_is_left_to_do() -> None:
     assert state(on, f"{DISABLED} {on}") is State.IGNORED
     # A second line counts for nothing (k3s-io/k3s#3283).
     assert state(f"{line}{' '.join(MEMORY)}\n", f"{DISABLED} {line}") is State.OFF
-    assert "--allow-reboot" in raspberry_pi.remedy("pi-1", "/boot/cmdline.txt")

@@ -19,7 +19,7 @@ from tests.remote.servers import Machine, Machines, free_port
 
 HUB = "127.253.9.1"
 ELSEWHERE = "127.253.9.2"
-TOOLS = ("sh", "printf", "tr", "cat", "sleep", "head", "timeout")
+TOOLS = ("sh", "printf", "tr", "cat", "sleep", "head", "timeout", "base64")
 
 
 @contextmanager

@@ -15,12 +15,12 @@ import pytest
 from oakctl import paths
 from oakctl.errors import OakError, Unreachable
 from oakctl.model.views import HostView
-from oakctl.remote import keyscan, tunnel
+from oakctl.remote import keyscan, openssh, tunnel
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.identity import KeyLocked
 from oakctl.remote.target import Target
 from tests.remote import real_sshd
-from tests.remote.real_sshd import server
+from tests.remote.real_sshd import run, server
 from tests.remote.test_identity import add, agent, key_file, unlocked
 
 pytestmark = [
@@ -156,14 +156,51 @@ def test_an_encrypted_key(
         assert whoami(configured(own_home, text)) == there.user
 
 
-@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
-def test_other_types_of_keys(tmp_path: Path, whoami: Whoami, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        (kind, form)
+        for kind in ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
+        for form in ("openssh", "pkcs1-pem", "pkcs8-pem")
+        if (kind, form) != ("ssh-ed25519", "pkcs1-pem")  # there is no such format
+    ],
+)
+def test_other_types_and_formats_of_keys(tmp_path: Path, kind: str, form: str) -> None:
     with server(tmp_path / "s") as there:
         other = tmp_path / "other"
-        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", other], check=True)
-        allowed = Path(f"/home/{there.user}/authorized")
-        allowed.write_text(Path(f"{other}.pub").read_text())
+        key = asyncssh.generate_private_key(kind)
+        key.write_private_key(other, form)
+        key.write_public_key(Path(f"/home/{there.user}/authorized"))
+        target = replace(there, identity_file=str(other))
+        assert by_fabric(target) == by_asyncssh(target) == there.user
+
+
+def test_a_certificate_beside_the_key(tmp_path: Path, whoami: Whoami) -> None:
+    authority = tmp_path / "authority"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(authority))
+    options = f"TrustedUserCAKeys {authority}.pub"
+    with server(tmp_path / "s", options=options) as there:
+        other = tmp_path / "other"
+        run("ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(other))
+        words = ("-s", str(authority), "-I", "test", "-n", there.user, f"{other}.pub")
+        run("ssh-keygen", "-q", *words)
         assert whoami(replace(there, identity_file=str(other))) == there.user
+
+
+def test_ipv6_and_jumps_over_it(tmp_path: Path, own_home: Path, whoami: Whoami) -> None:
+    if not Path("/proc/net/if_inet6").read_text().strip():
+        pytest.skip("no IPv6 here")
+    with server(tmp_path / "a", address="::1") as gate, server(tmp_path / "b", address="::1") as pi:
+        assert whoami(gate) == gate.user
+        assert f"[::1]:{gate.port} ssh-ed25519" in paths.known_hosts().read_text()
+        key = Path(gate.identity_file)
+        Path(f"/home/{pi.user}/authorized").write_text(Path(f"{key}.pub").read_text())
+        jump = (f"{gate.user}@[::1]:{gate.port}",)
+        assert whoami(replace(pi, identity_file=str(key), jump=jump)) == pi.user
+        words = openssh.arguments(replace(pi, identity_file=str(key), jump=jump), ("id", "-un"))
+        words[1:1] = ["-o", "BatchMode=yes"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout.strip() == pi.user
 
 
 def test_a_machine_that_was_set_up_anew(tmp_path: Path, own_home: Path, whoami: Whoami) -> None:

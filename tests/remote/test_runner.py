@@ -74,7 +74,7 @@ def test_a_playbook_with_a_mistake_is_told_like_any_failure(remote: FabricRemote
         raise KeyError("colour")
 
     step = Step("paint", lambda remote: "not yet", mistaken)
-    with pytest.raises(OakError, match="paint: KeyError: 'colour'") as broken:
+    with pytest.raises(OakError, match=r"paint: .*KeyError: 'colour'") as broken:
         run(remote, step)
     assert broken.value.hint
     assert remote.told[-1].state == "failed"  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Large uploads take turns, and how far one is gets told."""
+"""Large uploads take turns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import threading
 
 import pytest
 
-from oakctl.model.views import StepEvent
-from oakctl.remote import runner, uploads
-from oakctl.remote.connection import open_fabric
-from oakctl.remote.step import Cancelled, Remote, Step
-from tests.remote.servers import Machines
+from oakctl.remote import uploads
+from oakctl.remote.step import Cancelled
 
 WAIT_S = 20.0
 
@@ -53,27 +50,3 @@ def test_one_that_waits_ends_when_its_connection_is_closed(monkeypatch: pytest.M
         pass
     with uploads.turn(uploads.LARGE, threading.Event(), "c: put f"):
         pass  # the turn came back
-
-
-def test_how_far_it_is_gets_told(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "SENT_EVERY_S", 0.0)
-    content = bytes(3 << 20)
-
-    def put(name: str, sent: bytes) -> Step:
-        return Step(
-            f"put {name}",
-            lambda remote: "" if remote.read(name) == sent else "missing",
-            lambda remote: remote.put(name, sent),
-        )
-
-    told: list[StepEvent] = []
-    machine = machines.make()
-    with open_fabric(machine.target(accept_new=True)) as remote:
-        there: Remote = remote
-        plan = [put("large", content), put("small", b"x")]
-        runner.run(plan, there, told.append, threading.Event())
-    sent = [event for event in told if event.message.startswith("sent ")]
-    assert sent[-1].message == "sent 3 of 3 MiB"
-    assert {event.step for event in sent} == {"put large"}
-    assert {event.state for event in sent} == {"running"}
-    assert told[-1].state == "done"

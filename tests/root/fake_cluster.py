@@ -278,7 +278,6 @@ class FakeInstaller:
     calls: list[tuple[str, str]] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
     holds: bool = False  # whether a look finds nothing to do
-    rolled_back: Callable[[], None] | None = None
     fail: Exception | None = None
     unreached: Exception | None = None  # raised before anything is begun
     hold: threading.Event | None = None
@@ -351,10 +350,9 @@ class FakeInstaller:
 
     def roll_back(
         self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
-    ) -> None:
+    ) -> tuple[str, ...]:
         self.calls.append((f"roll back {role}", host.name))
-        if self.rolled_back is not None:
-            self.rolled_back()
+        return ("it broke",)
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event

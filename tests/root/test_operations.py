@@ -133,7 +133,7 @@ async def test_hosts_and_names_in_use_are_refused(stage: Stage) -> None:
         with pytest.raises(Conflict, match="is the orchestrator of edge"):
             await root.create_cluster(ClusterCreate("cloud", "edge-o"))
         with pytest.raises(Conflict, match="cluster edge already"):
-            await root.create_cluster(ClusterCreate("edge", "edge-o"))
+            await root.create_cluster(ClusterCreate("edge", "edge-o", "spread"))
         with pytest.raises(UsageError, match="not a name"):
             await root.create_cluster(ClusterCreate("Edge!", "edge-o"))
         with pytest.raises(UsageError, match="user of the bus"):

@@ -41,8 +41,10 @@ async def test_one_that_is_not_ready_in_time_goes_back(
             if role == "cluster"
             else await root.upgrade_worker("edge", "w1")
         )
-        with pytest.raises(OakError, match=r"failed on edge-.*; the release before runs again"):
+        again = r"failed on edge-.*; the release before runs again"
+        with pytest.raises(OakError, match=again) as failed:
             await root.wait_operation(begun.id, 30)
+        assert failed.value.details == ("it broke",)
         host = "edge-o" if role == "cluster" else "edge-w"
         assert (f"roll back {role}", host) in stage.installer.calls
         assert (await root.worker("edge", "w1")).status == "ready"

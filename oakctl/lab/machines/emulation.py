@@ -109,9 +109,14 @@ async def ready(shell: Shell, emulator: Emulator | None) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
+def is_left() -> bool:
+    """Whether something is registered or mounted by labs."""
+    return _mounted() and (_is_ours() or any(_registered(each) for each in EMULATORS.values()))
+
+
 async def release(shell: Shell) -> None:
     """Take back what labs registered and mounted, unless one of them uses it still."""
-    if not _mounted() or not (_is_ours() or any(_registered(each) for each in EMULATORS.values())):
+    if not is_left():
         return
     descriptor = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -52,9 +52,14 @@ async def ensure(
     return image
 
 
+def drafts() -> list[Path]:
+    """What builds have not finished, or never will."""
+    return list(directory().glob(".*.new"))
+
+
 async def sweep(shell: Shell) -> None:
     """Take away what interrupted builds left; images and builds under way stay."""
-    for draft in directory().glob(".*.new"):
+    for draft in drafts():
         key = draft.name[1 : -len(".new")]
         with _lock_file(key) as lock:
             if _try(lock):

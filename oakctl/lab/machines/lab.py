@@ -180,6 +180,9 @@ def is_there(name: str) -> bool:
         or any(Path("/sys/class/net", link).exists() for link in links)
         or bool(traces.cgroups(record.unit(lab, "*")))
         or bool(processes.of_lab(lab))
+        # Nobody's in particular: whoever takes a lab down clears them away.
+        or emulation.is_left()
+        or bool(image.drafts())
     )
 
 

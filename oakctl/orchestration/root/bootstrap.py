@@ -7,13 +7,14 @@ run stopped. Does not belong here: whether that may be (`root.admission`), newer
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import replace
 
 from sqlite_utils import Database
 
-from oakctl.errors import NotFound, OakError
+from oakctl.errors import NotFound, OakError, Unreachable
 from oakctl.model import subjects
 from oakctl.model.messages import Enrolment, WorkerChange
 from oakctl.model.requests import ClusterCreate, PlaybookRun, WorkerAdd
@@ -21,7 +22,7 @@ from oakctl.model.views import HostView, OperationView
 from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root import admission, credentials, names
 from oakctl.orchestration.root.installer import Role
-from oakctl.orchestration.root.links import summary
+from oakctl.orchestration.root.links import Link, summary
 from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Progress
 from oakctl.orchestration.root.store import events, fleet
@@ -32,6 +33,8 @@ from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 log = logging.getLogger("oakctl.root.bootstrap")
 
 CHANGE = "fleet apply"  # the kind of an operation that may change what there is
+ENROL_S = 15.0  # for an orchestrator that has just been started anew, and is not there yet
+ENROL_RETRY_S = 0.3
 
 
 class Bootstrap:
@@ -216,7 +219,7 @@ class Bootstrap:
             )
         secret = credentials.worker_secret(request.cluster, request.name)
         hashed = await progress.in_thread(lambda: credentials.hashed(secret))
-        enrolment = link.order(subjects.CTL_ENROL, Enrolment(request.name, hashed))
+        enrolment = _enrolled(link, Enrolment(request.name, hashed))
         await progress.step(host.name, "bus: credential", enrolment)
         inputs = worker_inputs(request, secret, access)
         await progress.in_thread(
@@ -268,6 +271,19 @@ class Bootstrap:
         return await self._means.operations.start(
             "playbook run", subject, lambda db: None, work, request
         )
+
+
+async def _enrolled(link: Link, enrolment: Enrolment) -> None:
+    """Make the worker's user on the bus; twice is fine. Raises Unreachable after ENROL_S."""
+    deadline = time.monotonic() + ENROL_S
+    while True:
+        try:
+            await link.order(subjects.CTL_ENROL, enrolment)
+            return
+        except Unreachable:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(ENROL_RETRY_S)
 
 
 def cluster_inputs(request: ClusterCreate, block: int, secret: str) -> ClusterInputs:

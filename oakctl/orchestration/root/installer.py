@@ -83,8 +83,8 @@ class Installer(Protocol):
 
     def roll_back(
         self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
-    ) -> None:
-        """Have a role run from the release before `bad` again."""
+    ) -> tuple[str, ...]:
+        """Have a role run from the release before `bad` again; what its process wrote last."""
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event
@@ -183,10 +183,10 @@ class SshInstaller:
 
     def roll_back(
         self, host: HostView, role: str, bad: str, report: Report, cancelled: threading.Event
-    ) -> None:
+    ) -> tuple[str, ...]:
         """See `Installer`."""
         with self.target(host, accept_new=False) as reached:
-            bootstrap.roll_back(reached, role, bad, report, cancelled)
+            return bootstrap.roll_back(reached, role, bad, report, cancelled)
 
     def playbook(
         self, host: HostView, run: PlaybookRun, report: Report, cancelled: threading.Event

@@ -192,10 +192,10 @@ class Root:
                 host.jump,
                 host.lab,
             )
-            moved = known is not None and _place(known) != _place(host)
+            moved = known is not None and known.place != host.place
             if known is not None and known.role and moved:
                 raise Conflict(
-                    f"host {host.name} is {known.role} and lies at {known.address}:{known.port}",
+                    f"host {host.name} is {known.role} and lies at {known.place}",
                     hint=f"take its role away first, or register {host.address} by another name",
                 )
             fleet.put_host(db, stored)
@@ -236,7 +236,7 @@ class Root:
             return known
 
         host = await self.store.run(work)
-        if _place(host) not in {_place(other) for other in await self.hosts()}:
+        if host.place not in {other.place for other in await self.hosts()}:
             await asyncio.to_thread(self._machines.forget_key, host)
         self.passwords.forget(name)
 
@@ -419,10 +419,6 @@ def _unfinished(scene: views.Scene) -> int:
     moving = sum(row.phase is not Phase.PLACED for row in scene.rows)
     # An application whose last shares are not confirmed yet has no rows, and needs this root.
     return moving + sum(row.deleting for row in scene.applications)
-
-
-def _place(host: HostView) -> tuple[str, int]:
-    return host.address, host.port or 22
 
 
 def _take_away(role: str) -> str:

@@ -99,11 +99,11 @@ class Upgrading:
             failure = error
         else:
             return
-        back = await self._back(host, role, release, progress, ready)
+        back, said = await self._back(host, role, release, progress, ready)
         raise OakError(
             f"release {release} failed on {host.name}: {failure.message}; {back}",
             hint=f"oakctl host ssh {host.name}",
-            details=failure.details,
+            details=failure.details or said,
         ) from failure
 
     async def _back(
@@ -113,19 +113,19 @@ class Upgrading:
         release: str,
         progress: Progress,
         ready: Callable[[], Awaitable[None]],
-    ) -> str:
-        """Take the host back to the release before; says how that went."""
+    ) -> tuple[str, tuple[str, ...]]:
+        """Take the host back to the release before; how that went, and what the new one wrote."""
         try:
-            await progress.in_thread(
+            said = await progress.in_thread(
                 lambda: self._means.installer.roll_back(
                     host, role, release, progress.report, progress.cancelled
                 )
             )
             await ready()
         except OakError as error:
-            return f"the release before does not run either: {error.message}"
+            return f"the release before does not run either: {error.message}", error.details
         progress.note(host.name, "rollback", "the release before runs again")
-        return "the release before runs again"
+        return "the release before runs again", said
 
 
 def _check_ready(what: str, state: str) -> None:

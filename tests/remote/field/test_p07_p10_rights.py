@@ -54,7 +54,7 @@ def test_p07_the_password_is_nowhere_on_the_host(tmp_path: Path) -> None:
 
 def test_p08_no_password_is_sent_where_none_is_asked_for() -> None:
     wrapped = privilege.wrap(PI, "cat", "secret")
-    assert wrapped.preamble == b""
+    assert wrapped.password == b""
     assert wrapped.command.startswith("sudo -n -- ")
 
 
@@ -76,15 +76,21 @@ def test_p09_prompts_are_never_read(tmp_path: Path, asked: bool) -> None:
     sudo.write_text(f'#!/bin/bash\n{prompt}{reading}shift 4; exec "$@"\n')
     sudo.chmod(0o755)
     wrapped = privilege.wrap(replace(PI, privilege="sudo-password"), "cat; exit 3", "secret")
-    done = subprocess.run(
+    with subprocess.Popen(
         ["sh", "-c", wrapped.command],
-        input=wrapped.preamble + b"a\nb\n",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        capture_output=True,
-        timeout=20,
-        check=False,
-    )
-    assert (done.stdout, done.returncode) == (b"a\nb\n", 3)
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(wrapped.password)
+        process.stdin.flush()
+        # What follows goes out only now: sudo-rs takes all that is there for the password.
+        assert process.stdout.readline().decode() == f"{wrapped.ready}\n"
+        said, _ = process.communicate(wrapped.go + b"a\nb\n", timeout=20)
+    assert (said, process.returncode) == (b"a\nb\n", 3)
 
 
 def test_p09_doas_alone() -> None:
