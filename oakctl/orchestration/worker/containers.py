@@ -7,7 +7,6 @@ this file. The package `docker` beside it, and the SDK, are imported once a sock
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from oakctl.model import wire
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import ContainerFacts, ContainerGrants
+from oakctl.orchestration import waits
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.files import InstanceFiles
@@ -92,8 +92,7 @@ class Containers:
 
         An agent that reported before would take what runs for what is being created.
         """
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._asked.wait(), FIRST_ANSWER_S)
+        await waits.set_within(self._asked, FIRST_ANSWER_S)
 
     async def freshen_log(self, known: Record) -> None:
         """Get what the instance has said since; nothing to do where it writes by itself."""

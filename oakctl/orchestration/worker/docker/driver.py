@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from oakctl.orchestration import waits
 from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.docker.calls import Calls
 from oakctl.orchestration.worker.docker.engine import Engine
@@ -140,11 +141,8 @@ class Driver:
         )
         thread.start()
         while not self._lost.is_set():
-            try:
-                await asyncio.wait_for(self._poke.wait(), LOOK_EVERY_S)
+            if await waits.set_within(self._poke, LOOK_EVERY_S):
                 await asyncio.sleep(GATHER_S)
-            except asyncio.TimeoutError:
-                pass
             self._poke.clear()
             await self.look()
 
