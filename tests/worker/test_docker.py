@@ -186,6 +186,8 @@ async def test_agent_killed_adopts_the_same_container_and_loses_no_output(
         await until(lambda n=reports: len(orchestrator.reports) > n, "a report of the new agent")
         seen = await orchestrator.reaches(NAME, InstanceState.RUNNING)
         assert (seen.pid, seen.restarts) == (pid, 0)
+        told = [report.instances[0].state for report in orchestrator.reports[reports:]]
+        assert set(told) == {InstanceState.RUNNING}, "never anything else, not for a moment"
     assert inspect(docker_engine)["Id"] == before
     said = await log_until(orchestrator, "line 200")
     assert said[:201] == [f"line {number}" for number in range(201)]

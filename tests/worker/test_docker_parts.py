@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,7 +31,9 @@ from oakctl.orchestration.worker.docker import (
     words,
 )
 from oakctl.orchestration.worker.docker.accelerators import Accelerators, Assigned, assign
+from oakctl.orchestration.worker.docker.calls import AT_ONCE, Calls
 from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
 from oakctl.orchestration.worker.docker.housekeeping import Brought, Ledger
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.outputs import Mark
@@ -38,7 +42,7 @@ from oakctl.orchestration.worker.docker.request import Node, Surroundings
 from oakctl.orchestration.worker.docker.runtime import DockerRuntime
 from oakctl.orchestration.worker.launch import CannotStart
 from oakctl.overlay.host import HostDriver
-from tests.worker.stage import spec
+from tests.worker.stage import spec, until
 
 NODE = Node("edge", "w1", "/opt/oakctl", cpus=4.0)
 AROUND = Surroundings("sha256:image", "192.0.2.7")
@@ -470,3 +474,37 @@ def test_an_agent_without_docker_loads_nothing_of_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_call_has_a_deadline_and_raises_what_it_raised() -> None:
+    calls, go = Calls(), threading.Event()
+    assert await calls.run(lambda: 7, what="counting") == 7
+
+    def fails() -> None:
+        raise EngineRefused("no", 409)
+
+    with pytest.raises(EngineRefused, match="no"):
+        await calls.run(fails, what="asking")
+    with pytest.raises(EngineAway, match=r"Docker does not answer \(waiting: 0 s\)"):
+        await calls.run(go.wait, 30.0, what="waiting", deadline_s=0.05)
+    waiting = asyncio.ensure_future(calls.run(go.wait, 30.0, what="waiting"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go.set()
+
+
+async def test_only_so_many_calls_at_once() -> None:
+    calls, go, started = Calls(), threading.Event(), []
+
+    def work(number: int) -> int:
+        started.append(number)
+        go.wait(30)
+        return number
+
+    tasks = [asyncio.ensure_future(calls.run(work, n, what="working")) for n in range(8)]
+    await until(lambda: len(started) == AT_ONCE, "the first calls")
+    assert len(started) == AT_ONCE
+    go.set()
+    assert sorted(await asyncio.gather(*tasks)) == list(range(8))

@@ -76,6 +76,7 @@ class Agent:
         self._agent_id = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self._unreported = asyncio.Event()
+        self._looked = asyncio.Event()  # a first pass was made: there is something to report
         self._heartbeat_s = config.heartbeat_s
         self._confirmed: set[tuple[str, int]] = set()
         self._last: tuple[ObservedInstance, ...] = ()
@@ -212,9 +213,12 @@ class Agent:
         self._wake.set()
 
     async def _passes(self) -> None:
+        if self._instances.have(CONTAINER):
+            await self._containers.asked()
         while True:
             self._wake.clear()
             self._pass(time.time())
+            self._looked.set()
             await waits.set_within(self._wake, self._until_next(time.time()))
 
     def _pass(self, now: float) -> None:
@@ -280,6 +284,7 @@ class Agent:
     async def _reports(self) -> None:
         """The newest report goes up until it is acknowledged; older ones are of no interest."""
         delay = FIRST_RETRY_S
+        await self._looked.wait()
         while True:
             await self._unreported.wait()
             await asyncio.sleep(REPORT_GATHER_S)

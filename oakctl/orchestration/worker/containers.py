@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from oakctl.model import wire
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import ContainerFacts, ContainerGrants
+from oakctl.orchestration import waits
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.files import InstanceFiles
@@ -30,6 +31,7 @@ log = logging.getLogger("oakctl.worker.containers")
 
 USUAL_SOCKET = "/var/run/docker.sock"
 LOOK_EVERY_S = 5.0
+FIRST_ANSWER_S = 5.0
 
 
 class Containers:
@@ -52,6 +54,7 @@ class Containers:
         self._changed = changed
         self._parts: Parts | None = None
         self._socket = socket_of(config)
+        self._asked = asyncio.Event()
         reason = self._why_not()
         self.facts = ContainerFacts(reason=reason)
         self.runtime: Runtime = NoRuntime(reason)
@@ -63,6 +66,7 @@ class Containers:
         while True:
             if self._there():
                 break
+            self._asked.set()
             await asyncio.sleep(LOOK_EVERY_S)
         from oakctl.orchestration.worker.docker.parts import Parts
 
@@ -83,6 +87,13 @@ class Containers:
     def _there(self) -> bool:
         return bool(self._socket) and Path(self._socket).exists()
 
+    async def asked(self) -> None:
+        """Wait until Docker has said what runs, or is known to say nothing; some seconds at most.
+
+        An agent that reported before would take what runs for what is being created.
+        """
+        await waits.set_within(self._asked, FIRST_ANSWER_S)
+
     async def freshen_log(self, known: Record) -> None:
         """Get what the instance has said since; nothing to do where it writes by itself."""
         if self._parts is not None and known.desired.service.virtualization == "container":
@@ -101,6 +112,7 @@ class Containers:
 
     def _on_facts(self, found: ContainerFacts) -> None:
         self.facts = found
+        self._asked.set()
         self._changed(found)
 
     def _grants(self) -> ContainerGrants:

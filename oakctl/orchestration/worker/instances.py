@@ -111,6 +111,11 @@ class Instances:
         """Where the ports of a running instance are reached from here."""
         return self._runtimes.of(known.desired).address(known)
 
+    def have(self, virtualization: str) -> bool:
+        """Whether some instance here is of this kind."""
+        kinds = (known.desired.service.virtualization for known in self.records.values())
+        return virtualization in kinds
+
     def hasty(self) -> bool:
         """Whether something starts or ends that nobody will tell the agent of."""
         return any(

@@ -52,6 +52,9 @@ class Calls:
 
             threading.Thread(target=work, name=f"docker: {what}", daemon=True).start()
             try:
-                return await asyncio.wait_for(done, deadline_s)
-            except asyncio.TimeoutError:
-                raise EngineAway(f"Docker does not answer ({what}: {deadline_s:.0f} s)") from None
+                await asyncio.wait([done], timeout=deadline_s)
+                if not done.done():
+                    raise EngineAway(f"Docker does not answer ({what}: {deadline_s:.0f} s)")
+                return done.result()
+            finally:
+                done.cancel()  # does nothing to one that is done

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from oakctl.orchestration import waits
 from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.docker.calls import Calls
 from oakctl.orchestration.worker.docker.engine import Engine
@@ -58,6 +59,7 @@ class Driver:
                 engine = await self.calls.run(Engine, self._socket, what="connecting")
                 self._on_connected(engine)
                 await self.look()
+                self._changed()
                 delay = FIRST_RETRY_S
                 await self._watch(engine)
             except EngineAway as error:
@@ -82,8 +84,8 @@ class Driver:
             for id_ in self._by_id.keys() - states.keys():
                 news = self._miss(id_) or news
             self._states = states
-            first, self.known = not self.known, True
-        if news or first:
+            self.known = True
+        if news:
             self._changed()
 
     def poke(self) -> None:
@@ -139,11 +141,8 @@ class Driver:
         )
         thread.start()
         while not self._lost.is_set():
-            try:
-                await asyncio.wait_for(self._poke.wait(), LOOK_EVERY_S)
+            if await waits.set_within(self._poke, LOOK_EVERY_S):
                 await asyncio.sleep(GATHER_S)
-            except asyncio.TimeoutError:
-                pass
             self._poke.clear()
             await self.look()
 
@@ -167,7 +166,6 @@ class Driver:
         self.engine = engine
         self.trouble = ""
         log.info("Docker %s, API %s", engine.facts.version, engine.facts.api)
-        self._changed()
 
     def _on_away(self, why: str) -> None:
         if self.engine is not None:
