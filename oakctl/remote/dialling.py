@@ -22,6 +22,7 @@ from oakctl.errors import OakError, Unreachable
 from oakctl.remote import identity
 from oakctl.remote.heartbeat import Heartbeat
 from oakctl.remote.identity import Identity
+from oakctl.remote.orderly import OrderlyTransport
 from oakctl.remote.route import route
 from oakctl.remote.signing import FileKey
 from oakctl.remote.target import CONNECT_DEADLINE_S, LOGIN_DEADLINE_S, Target
@@ -151,7 +152,7 @@ def _connection(
     algorithms = target.host_key_algorithms()
 
     def transport(sock: Any, **options: Any) -> Any:
-        made = paramiko.Transport(sock, **options)
+        made = OrderlyTransport(sock, **options)
         possible = made.get_security_options()
         possible.key_types = tuple(name for name in algorithms if name in possible.key_types)
         return made
