@@ -19,7 +19,7 @@ from oakctl.model import subjects
 from oakctl.model.messages import Offer, OfferAnswer
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.model.views import Decision
-from oakctl.orchestration.root import placing
+from oakctl.orchestration.root import images, placing
 from oakctl.orchestration.root.artifacts import Artifacts, needed_by
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.delegation import (
@@ -263,6 +263,8 @@ class Driver:
         self._attempts[key] = Attempt({**before, cluster: why}, rounds=attempt.rounds)
 
     async def _have_artifacts(self, link: Link, spec: ServiceSpec, key: Key) -> None:
+        if not images.fits(spec, link.state):
+            return  # refused for it, with the reason, before anything is sent
         for sha256 in needed_by(spec):
             await self._have_artifact(link, sha256, key)
 
