@@ -1,4 +1,4 @@
-"""Archives of images that tests make: as `docker save` writes them, old and new, and OCI layouts."""
+"""Archives of images: as `docker save` writes them, old and new, and OCI layouts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sha(content: bytes) -> str:
 
 def layer(files: Mapping[str, bytes]) -> bytes:
     """A layer's tar."""
-    return tar({path: content for path, content in files.items()})
+    return tar(files)
 
 
 def filler(seed: int, size: int = 200_000) -> bytes:

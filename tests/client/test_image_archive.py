@@ -104,7 +104,9 @@ HOSTILE = {
     "config is a link outside": _docker(["a", "b"], "k", {"k": "/etc/passwd"}),
     "links in a circle": _docker(["a", "b"], "k", {"k": "m", "m": "k"}),
     "damaged OCI": tar({"oci-layout": b"", "index.json": b'{"manifests": [{"digest": "md5:1"}]}'}),
-    "OCI with a path": tar({"oci-layout": b"", "index.json": b'{"manifests": [{"digest": "sha256:../x"}]}'}),
+    "OCI with a path": tar(
+        {"oci-layout": b"", "index.json": b'{"manifests": [{"digest": "sha256:../x"}]}'}
+    ),
     "cut off": docker_archive(IMAGE, "a:1")[:1500],
 }  # fmt: skip
 

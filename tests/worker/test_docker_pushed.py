@@ -192,5 +192,5 @@ async def test_what_was_fetched_for_nobody_goes(
     begun = tmp_path / "blobs" / f".fetch-{wanted.pushed[0].config}"
     begun.write_bytes(cluster.blobs[wanted.pushed[0].config][:10])
     images.keep_only({wanted}, time.time())
-    assert [path for path in (tmp_path / "blobs").iterdir()] == [begun]
+    assert list((tmp_path / "blobs").iterdir()) == [begun]
     await brought(images, wanted)
