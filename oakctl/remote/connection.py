@@ -1,8 +1,7 @@
 """A host for playbooks, by fabric: commands and files over one connection, for threads.
 
-Belongs here: running, putting, reading, with the rights that takes, and what went wrong in words.
-Does not belong here: which commands (the playbooks), channels (`channels`), connecting
-(`dialling`).
+Belongs here: what a host is to a playbook: facts, running, putting, reading. Does not belong here:
+which commands (the playbooks), how one runs and as whom (`commands`), connecting (`dialling`).
 """
 
 from __future__ import annotations
@@ -11,43 +10,33 @@ import hashlib
 import logging
 import secrets
 import shlex
-import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
-from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.errors import OakError
 from oakctl.model.config import HostLayout
 from oakctl.remote import (
     facts,
     interpreter,
-    privilege,
     python_cache,
     reboot,
     residence,
-    shells,
     uploads,
 )
 from oakctl.remote.channels import (
-    LOST,
-    MOST_OUTPUT,
-    Channels,
-    Ended,
     Progress,
-    Stdin,
-    end_command,
     no_progress,
 )
+from oakctl.remote.commands import Commands
 from oakctl.remote.dialling import Line
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.interpreter import Interpreter
-from oakctl.remote.privilege import Wrapped
 from oakctl.remote.residence import Homeless, Residence
-from oakctl.remote.sessions import NoneFree
-from oakctl.remote.step import COMMAND_DEADLINE_S, Cancelled, CommandFailed, Completed, Tell
-from oakctl.remote.streaming import Lines, Listener
+from oakctl.remote.step import COMMAND_DEADLINE_S, CommandFailed, Completed, Tell
+from oakctl.remote.streaming import Listener
 from oakctl.remote.target import Target
 
 IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
@@ -81,16 +70,10 @@ class FabricRemote:
     """
 
     def __init__(self, line: Line) -> None:
-        self._line = line
+        self._commands = Commands(line, lambda: self.facts)
         self._target = line.target
-        self._channels = Channels(line.connection, self._target.where)
-        self._closed = threading.Event()
-        self._trying = threading.Lock()
-        self._believed = False
-        self._wrong: OakError | None = None
         self.after_renewal: list[Callable[[], None]] = []
         self._listener: Tell | None = None
-        self._running: set[str] = set()  # marks of commands
 
     def __enter__(self) -> FabricRemote:
         return self
@@ -162,7 +145,9 @@ class FabricRemote:
         check: bool = True,
     ) -> Completed:
         """See `Remote`. What a login shell prints before the command is left out."""
-        return self._execute(command, stdin, timeout_s, root=self._owner_is_root, check=check)
+        return self._commands.execute(
+            command, stdin, timeout_s, root=self._owner_is_root, check=check
+        )
 
     def as_login(
         self,
@@ -173,7 +158,7 @@ class FabricRemote:
         check: bool = True,
     ) -> Completed:
         """See `Remote`."""
-        return self._execute(command, stdin, timeout_s, check=check)
+        return self._commands.execute(command, stdin, timeout_s, check=check)
 
     def root(
         self,
@@ -184,7 +169,7 @@ class FabricRemote:
         check: bool = True,
     ) -> Completed:
         """See `Remote`."""
-        return self._execute(command, stdin, timeout_s, root=True, check=check)
+        return self._commands.execute(command, stdin, timeout_s, root=True, check=check)
 
     def stream(
         self, command: str, listener: Listener, *, timeout_s: float, sudo: bool = False
@@ -193,41 +178,10 @@ class FabricRemote:
 
         Returns its exit code. Raises as `run` does, CommandFailed excepted.
         """
-        done = self._execute(command, b"", timeout_s, root=sudo, check=False, listener=listener)
+        done = self._commands.execute(
+            command, b"", timeout_s, root=sudo, check=False, listener=listener
+        )
         return done.exit_code
-
-    def end_commands(self) -> None:
-        """End on the host what runs there for us; raises nothing."""
-        for mark in tuple(self._running):
-            self._end(mark)
-
-    def require_rights(self) -> None:
-        """Try the password where one is needed, once for this connection.
-
-        Raises OakError when there is none, WrongPassword when sudo does not believe it. Called
-        before the first step, so that a wrong one is found before anything is done.
-        """
-        if self.facts.privilege != "sudo-password":
-            return
-        with self._trying:
-            if self._believed:
-                return
-            if self._wrong is not None:
-                raise self._wrong
-            self._try_password()
-            self._believed = True
-
-    def _try_password(self) -> None:
-        if not self._target.sudo_password:
-            raise self._named(privilege.missing(self.facts))
-        trial = privilege.trial(self._target.sudo_password)
-        done = self._ended(trial, b"", TRIAL_DEADLINE_S, label="sudo true")
-        if done.late:
-            raise _too_late(self.name, "sudo true", TRIAL_DEADLINE_S)
-        if done.exit_code != 0:
-            said = done.stderr.replace(trial.asking, "")
-            self._wrong = self._named(privilege.refusal(self.facts, said))
-            raise self._wrong
 
     @property
     def _owner_is_root(self) -> bool:
@@ -238,10 +192,6 @@ class FabricRemote:
     @property
     def _facts_known(self) -> bool:
         return "facts" in self.__dict__
-
-    def _named(self, error: OakError) -> OakError:
-        kind = type(error)
-        return kind(f"{self.name}: {error.message}", hint=error.hint, details=error.details)
 
     def put(
         self, path: str, content: bytes, *, mode: int = 0o600, progress: Progress = no_progress
@@ -266,8 +216,8 @@ class FabricRemote:
             progress(done, total)
             self.tell(PurePosixPath(path).name, done, total)
 
-        with uploads.turn(len(content), self._closed, f"{self.name}: put {path}"):
-            self._execute(
+        with uploads.turn(len(content), self._commands.closed, f"{self.name}: put {path}"):
+            self._commands.execute(
                 command,
                 content,
                 timeout_s,
@@ -279,7 +229,7 @@ class FabricRemote:
     def read(self, path: str) -> bytes | None:
         """See `Remote`."""
         quoted = shlex.quote(path)
-        done = self._execute(
+        done = self._commands.execute(
             f"[ -e {quoted} ] || exit {MISSING}; exec cat -- {quoted}",
             b"",
             COMMAND_DEADLINE_S,
@@ -299,13 +249,19 @@ class FabricRemote:
 
         Raises Unreachable when the connection is gone.
         """
-        wrapped = self._wrapped(command, self._owner_is_root)
-        try:
-            return self._channels.attend(wrapped.command, _stdin(wrapped), COMMAND_DEADLINE_S)
-        except NoneFree as error:
-            raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
-        except LOST as error:
-            raise self._lost(command) from error
+        return self._commands.attend(command, root=self._owner_is_root)
+
+    def end_commands(self) -> None:
+        """End on the host what runs there for us; raises nothing."""
+        self._commands.end_all()
+
+    def require_rights(self) -> None:
+        """Try the password where one is needed, once for this connection.
+
+        Raises OakError when there is none, WrongPassword when sudo does not believe it. Called
+        before the first step, so that a wrong one is found before anything is done.
+        """
+        self._commands.require_rights()
 
     def tell(self, message: str, done: int = 0, total: int = 0) -> None:
         """See `Remote`."""
@@ -322,17 +278,11 @@ class FabricRemote:
 
     def redial(self) -> None:
         """Give the connection up and open another; raises Unreachable, Cancelled."""
-        self._line.close()
-        self.pause(0)
-        self._line = Line(self._target)
-        self._channels = Channels(self._line.connection, self._target.where)
-        self.pause(0)
+        self._commands.redial()
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Cancelled once `close` was called."""
-        if self._closed.wait(seconds):
-            self._line.close()
-            raise Cancelled(f"{self.name}: stopped while it was waited for")
+        self._commands.pause(seconds)
 
     def renew(self) -> None:
         """Forget what was found out on an earlier connection, and do what was asked for then."""
@@ -344,131 +294,4 @@ class FabricRemote:
 
     def close(self) -> None:
         """Give the connection up, whatever runs on it; twice is fine."""
-        self._closed.set()
-        self._line.close()
-
-    def _execute(
-        self,
-        command: str,
-        stdin: bytes,
-        timeout_s: float,
-        *,
-        root: bool = False,
-        label: str = "",
-        encoding: str = "utf-8",
-        check: bool = True,
-        progress: Progress = no_progress,
-        listener: Listener | None = None,
-    ) -> Completed:
-        label = label or command
-        # Everything before the mark is the login shell's: a greeting in .bashrc is common.
-        mark = secrets.token_hex(8)
-        script = f"echo {mark}; echo {mark} >&2; {shells.one_line(command)}"
-        wrapped = self._wrapped(script, root)
-        sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
-        self._running.add(mark)
-        try:
-            result = self._ended(
-                wrapped,
-                stdin,
-                timeout_s,
-                label=label,
-                encoding=encoding,
-                progress=progress,
-                sinks=sinks,
-            )
-        finally:
-            self._running.discard(mark)
-        for sink in sinks or ():
-            sink.close()
-        _, reached, stdout = result.stdout.partition(f"{mark}\n")
-        if result.late:
-            self._end(mark)
-            raise _too_late(self.name, label, timeout_s)
-        if result.flooded:
-            self._end(mark)
-            raise OakError(
-                f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
-                hint=f"see what it says: oakctl host ssh {self.name}",
-            )
-        stderr = result.stderr.rpartition(f"{mark}\n")[2]
-        done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
-        cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
-        if cut_off and (self._closed.is_set() or not self._channels.alive):
-            raise self._lost(label)
-        if not reached and root and self.facts.privilege != "root":
-            raise self._named(privilege.refusal(self.facts, result.stderr))
-        if not reached:
-            raise Unreachable(
-                f"{self.name}: the login shell of {self._target.login} runs no commands",
-                hint=f"ssh -p {self._target.port} {self._target.login}@{self._target.address} true",
-                details=done.last_lines(),
-            )
-        if check and done.exit_code != 0:
-            raise CommandFailed(done)
-        return done
-
-    def _wrapped(self, script: str, root: bool) -> Wrapped:
-        if not root:
-            return Wrapped(shells.sh(script))
-        try:
-            self.require_rights()
-            return privilege.wrap(self.facts, script, self._target.sudo_password)
-        except OakError as error:
-            raise error if error.message.startswith(self.name) else self._named(error) from error
-
-    def _ended(
-        self,
-        wrapped: Wrapped,
-        stdin: bytes,
-        timeout_s: float,
-        *,
-        label: str,
-        encoding: str = "utf-8",
-        progress: Progress = no_progress,
-        sinks: tuple[Lines, Lines] | None = None,
-    ) -> Ended:
-        """What came of a command, with what may go wrong on the way in words."""
-        try:
-            return self._channels.run(
-                wrapped.command,
-                _stdin(wrapped, stdin),
-                timeout_s,
-                encoding=encoding,
-                progress=progress,
-                sinks=sinks,
-            )
-        except NoneFree as error:
-            raise _too_late(self.name, label, timeout_s) from error
-        except LOST as error:
-            raise self._lost(label) from error
-
-    def _end(self, mark: str) -> None:
-        """End what nobody waits for any more: an SSH server leaves it to itself."""
-        try:
-            self._ended(Wrapped(end_command(mark)), b"", COMMAND_DEADLINE_S, label="kill")
-        except OakError as error:
-            log.info("%s: what was too slow may go on: %s", self.name, error.message)
-
-    def _lost(self, label: str) -> OakError:
-        if self._closed.is_set():
-            return Cancelled(f"{self.name}: stopped during `{_first_line(label)}`")
-        return Unreachable(
-            f"{self.name}: the connection was lost during `{_first_line(label)}`",
-            hint="run it again: it carries on where it ended",
-        )
-
-
-def _stdin(wrapped: Wrapped, content: bytes = b"") -> Stdin:
-    return Stdin(wrapped.go + content, wrapped.password, wrapped.ready, wrapped.asking)
-
-
-def _too_late(host: str, label: str, timeout_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"{host}: `{_first_line(label)}` did not end within {timeout_s:g} s",
-        hint="run it again: it carries on where it ended",
-    )
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+        self._commands.close()

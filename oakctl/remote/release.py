@@ -104,7 +104,7 @@ def roll_back(remote: Remote) -> str:
     if not version or not is_there(remote, version):
         raise NotFound(
             f"{remote.name}: there is no release to go back to",
-            hint="oakctl fleet upgrade with the version of oakctl that you want there",
+            hint="install the version of oakctl that you want there, then: oakctl fleet upgrade",
         )
     switch(remote, version)
     return version

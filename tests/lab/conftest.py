@@ -47,10 +47,10 @@ def hosts(lab_directories: Path) -> Iterator[FleetHosts]:
         fleet.down()
 
 
-@pytest.fixture(scope="package")
-def operator_cache(lab_directories: Path) -> Path:
-    """What the operator can make again: one for all, so that an archive is built once."""
-    return lab_directories / "operator-cache"
+@pytest.fixture
+def operator_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What operators can make again: one for all of a test, so that archives are built once."""
+    return tmp_path_factory.mktemp("operator-cache")
 
 
 @pytest.fixture

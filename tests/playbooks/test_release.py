@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from oakctl.errors import NotFound
-from oakctl.remote import bundle, connection, release
+from oakctl.remote import bootstrap, bundle, connection, release
 from oakctl.remote.step import Remote
 from tests.playbooks.conftest import Host
 
@@ -70,8 +70,14 @@ async def test_there_and_back(host: Host) -> None:
     assert newer["bus"] == pids["bus"]
     assert version in Path(f"/proc/{newer['orchestrator']}/environ").read_text()
 
-    assert await on(host, release.roll_back) == old
-    await on(host, lambda remote: release.restart(remote, release.units(remote)))
+    await host._call(bootstrap.roll_back, "cluster", version)
+    assert host.done() == [
+        "rollback: switch to the release before",
+        "cluster: start the orchestrator",
+    ]
+    assert await on(host, release.in_force) == old
+    await host._call(bootstrap.roll_back, "cluster", version)
+    assert host.done() == [], "twice is fine"
     await host.cluster()
     assert host.done() == [], "a host that went back is as the older plan wants it"
     assert await on(host, release.previous) == version
