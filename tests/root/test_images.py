@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def push(client: RootClient, folder: Path, content: bytes, name: str = "")
         return await image_push.push(client, archive, chosen, lambda _: None)
 
 
-def container(name: str, code: str, **more: object) -> dict[str, object]:
+def container(name: str, code: str, **more: Any) -> dict[str, Any]:
     return service(name, virtualization="container", code=code, cmd=[], **more)
 
 

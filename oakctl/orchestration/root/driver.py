@@ -201,7 +201,8 @@ class Driver:
         try:
             async with self._slots:
                 link = self._links[effect.cluster]
-                await self._have_artifacts(link, spec, key)
+                if images.fits(spec, link.state):  # else it is refused, before anything is sent
+                    await self._have_artifacts(link, spec, key)
                 async with self._seats.setdefault(seat, asyncio.Lock()):
                     await self._offer_now(link, effect, row, spec)
         except OakError as error:
@@ -263,8 +264,6 @@ class Driver:
         self._attempts[key] = Attempt({**before, cluster: why}, rounds=attempt.rounds)
 
     async def _have_artifacts(self, link: Link, spec: ServiceSpec, key: Key) -> None:
-        if not images.fits(spec, link.state):
-            return  # refused for it, with the reason, before anything is sent
         for sha256 in needed_by(spec):
             await self._have_artifact(link, sha256, key)
 
