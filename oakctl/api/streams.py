@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastapi.responses import StreamingResponse
 from oakctl.api.errors import body_of
 from oakctl.errors import OakError
 from oakctl.model import wire
+from oakctl.orchestration.root.links import Link
 from oakctl.orchestration.root.root import Root
 from oakctl.orchestration.root.store import events, operations
 
@@ -108,3 +110,10 @@ async def log_lines(root: Root, name: str, offset: int, follow: bool) -> AsyncIt
         }
         if time.monotonic() >= deadline:
             return
+
+
+async def image_lines(root: Root, link: Link, name: str) -> AsyncIterator[Line]:
+    """How far an image is on its way to a cluster; the last line says that it is there."""
+    async with aclosing(root.images.send(link, name)) as told:
+        async for progress in told:
+            yield wire.to_plain(progress)

@@ -14,6 +14,7 @@ from oakctl.cli import (
     event,
     fleet,
     host_commands,
+    image,
     instance,
     lab,
     playbook,
@@ -48,6 +49,7 @@ for noun in (
     application,
     service,
     instance,
+    image,
     event,
     playbook,
 ):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oakctl.model.images import PlatformImage
 from oakctl.model.resources import Location, Resources
 
 
@@ -120,3 +121,26 @@ class ServiceChange:
     """How many instances are wanted."""
 
     replicas: int
+
+
+@dataclass(frozen=True)
+class ImagePush:
+    """An image whose blobs were uploaded (as artifacts), to be known by this name."""
+
+    name: str  # "ar:1"
+    images: tuple[PlatformImage, ...]  # one for each platform
+
+
+@dataclass(frozen=True)
+class LayersQuestion:
+    """Which of these layers are here already? By the sha256 of the uncompressed tar."""
+
+    diff_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImageSend:
+    """Bring a pushed image to a cluster now, ahead of any service."""
+
+    name: str
+    cluster: str

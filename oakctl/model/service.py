@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oakctl.model.images import PlatformImage
 from oakctl.model.resources import Location, Resources
 
 
@@ -159,6 +160,7 @@ class ServiceSpec:
     grace_s: float = 5.0  # seconds between the request to stop and the kill
     not_enforced: tuple[str, ...] = ()  # fields accepted but not enforced, in words
     labels: dict[str, str] = field(default_factory=dict)
+    images: tuple[PlatformImage, ...] = ()  # of a pushed image; empty: `code` is in a registry
 
     @property
     def name(self) -> str:
@@ -170,6 +172,12 @@ class ServiceSpec:
         """The sha256 of every artifact that an instance needs: its program, or added files."""
         added = tuple(files.artifact for files in self.added_files)
         return (self.code, *added) if self.virtualization == "process" else added
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The sha256 of all that is carried to a node: artifacts, and what images consist of."""
+        parts = (blob for image in self.images for blob in image.blobs)
+        return tuple(dict.fromkeys((*self.artifacts, *parts)))
 
     def all_ports(self) -> tuple[Port, ...]:
         """Every port that a service address of this service leads to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oakctl.model.images import PlatformImage
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Aggregate, ProcessUse, Verdict, WorkerSummary
 from oakctl.model.requests import WorkerAdd
@@ -269,3 +270,23 @@ class RootStatus:
     undelegated: int  # wanted instances that no cluster has yet
     rss_mb: float = 0.0
     cpu_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """An image that was pushed."""
+
+    name: str  # "ar:1"
+    images: tuple[PlatformImage, ...]  # one for each platform
+    pushed_at: float
+    services: tuple[str, ...] = ()  # job names of those that run it
+
+
+@dataclass(frozen=True)
+class ImageProgress:
+    """How far an image is on its way into a cluster, in bytes."""
+
+    there: int
+    size: int
+    sent: int  # over this link, for this push
+    ended: bool = False

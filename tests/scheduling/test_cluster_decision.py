@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl.errors import NotFound
+from oakctl.model.images import Layer, PlatformImage
 from oakctl.model.messages import Verdict
-from oakctl.model.node import Usage
+from oakctl.model.node import ContainerFacts, Usage
 from oakctl.model.resources import Resources
 from oakctl.model.service import Connectivity, Constraint, Port, ServiceSpec
 from oakctl.orchestration.scheduling.candidate import Surroundings
@@ -173,3 +175,18 @@ def test_an_unknown_policy_names_the_known_ones() -> None:
     with pytest.raises(NotFound, match="'ldp'") as caught:
         decide(service(), [worker("w1")], "ldp")
     assert "rom, spread" in caught.value.hint
+
+
+def test_a_pushed_image_needs_the_worker_s_platform() -> None:
+    sha = "a" * 64
+    pushed = PlatformImage("linux/amd64", sha, 10, (Layer(sha, 5, sha),))
+    spec = service(virtualization="container", code="ar:1", images=(pushed,))
+    candidate = worker("w1", runtimes=("process", "container"))
+
+    def on(platform: str) -> tuple[str, ...]:
+        containers = ContainerFacts("Docker", platform=platform)
+        facts = replace(candidate.facts, containers=containers)
+        return objections(spec, replace(candidate, facts=facts), Surroundings(cluster="edge"))
+
+    assert on("linux/amd64") == ()
+    assert on("linux/arm64") == ("image ar:1 has no linux/arm64: it is for linux/amd64",)

@@ -125,7 +125,7 @@ class WorkerDesk:
     def _is_needed(self, worker: str, sha256: str) -> bool:
         state = self._core.state
         specs = (state.spec(record.job_name) for record in state.on(worker))
-        return any(spec is not None and sha256 in spec.artifacts for spec in specs)
+        return any(spec is not None and sha256 in spec.blobs for spec in specs)
 
     async def _on_report(self, message: Msg) -> None:
         report = read(message, Report)

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from pathlib import Path
 
 from oakctl import paths
@@ -25,6 +25,7 @@ from oakctl.orchestration.root.store.database import Store
 # Half of what a bus message may carry.
 PIECE = 512 * 1024
 PIECE_TIMEOUT_S = 15.0
+SLOWEST_STORE = 2_000_000.0  # bytes a second: the last piece waits for all to be verified and kept
 HEX = frozenset("0123456789abcdef")
 
 
@@ -34,8 +35,8 @@ def is_sha256(text: str) -> bool:
 
 
 def needed_by(spec: ServiceSpec) -> tuple[str, ...]:
-    """The sha256 of each artifact that instances of this service need."""
-    return tuple(sha256 for sha256 in dict.fromkeys(spec.artifacts) if is_sha256(sha256))
+    """The sha256 of each artifact and blob of an image that its instances need."""
+    return tuple(sha256 for sha256 in spec.blobs if is_sha256(sha256))
 
 
 class Artifacts:
@@ -86,6 +87,12 @@ class Artifacts:
             await asyncio.to_thread(os.fsync, file.fileno())
         return digest.hexdigest(), size
 
+    async def forget(self, sums: Set[str]) -> None:
+        """Delete the files of artifacts that the store has forgotten."""
+        for sha256 in sorted(sums):
+            file = self.directory() / sha256
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+
     async def send(self, link: Link, sha256: str, progress: Callable[[int, int], None]) -> None:
         """Have it complete in the cluster; goes on where an earlier transfer stopped.
 
@@ -113,18 +120,20 @@ class Artifacts:
             while offset < size:
                 opened.seek(offset)
                 piece = await asyncio.to_thread(opened.read, PIECE)
-                reached = await self._piece(link, Upload(file.name, size, offset), piece)
+                last = offset + len(piece) >= size
+                timeout_s = PIECE_TIMEOUT_S + (size / SLOWEST_STORE if last else 0.0)
+                reached = await self._piece(link, Upload(file.name, size, offset), piece, timeout_s)
                 if reached == offset:
                     raise OakError(f"cluster {link.name} took no byte of artifact {file.name[:12]}")
                 offset = reached
                 progress(min(offset, size), size)
 
     @staticmethod
-    async def _piece(link: Link, upload: Upload, body: bytes) -> int:
+    async def _piece(
+        link: Link, upload: Upload, body: bytes, timeout_s: float = PIECE_TIMEOUT_S
+    ) -> int:
         headers = {subjects.HEADER_UPLOAD: wire.encode(upload).decode()}
-        answer = await link.send_bytes(
-            subjects.CTL_UPLOAD, body, headers, UploadAnswer, PIECE_TIMEOUT_S
-        )
+        answer = await link.send_bytes(subjects.CTL_UPLOAD, body, headers, UploadAnswer, timeout_s)
         if answer.error:
             raise OakError(f"cluster {link.name}, artifact {upload.sha256[:12]}: {answer.error}")
         return answer.next_offset

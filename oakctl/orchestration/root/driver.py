@@ -19,7 +19,7 @@ from oakctl.model import subjects
 from oakctl.model.messages import Offer, OfferAnswer
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.model.views import Decision
-from oakctl.orchestration.root import placing
+from oakctl.orchestration.root import images, placing
 from oakctl.orchestration.root.artifacts import Artifacts, needed_by
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.delegation import (
@@ -201,7 +201,8 @@ class Driver:
         try:
             async with self._slots:
                 link = self._links[effect.cluster]
-                await self._have_artifacts(link, spec, key)
+                if images.fits(spec, link.state):  # else it is refused, before anything is sent
+                    await self._have_artifacts(link, spec, key)
                 async with self._seats.setdefault(seat, asyncio.Lock()):
                     await self._offer_now(link, effect, row, spec)
         except OakError as error:

@@ -44,6 +44,7 @@ from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.host_access import HostAccess
 from oakctl.orchestration.root.host_runs import HostRuns
+from oakctl.orchestration.root.images import Images
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Operations
@@ -71,6 +72,7 @@ class Root:
         self.closing = False
         self.store = Store(paths.database())
         self.artifacts = Artifacts(self.store)
+        self.images = Images(self.store, self.artifacts)
         self.operations = Operations(self.store, self.bell)
         self.passwords = Passwords()
         self.passphrases = Passwords()
@@ -314,6 +316,7 @@ class Root:
     async def apply(self, request: ApplyRequest) -> ApplyResult:
         """Whole or not at all; durable when this returns."""
         applications, warnings = await asyncio.to_thread(applying.read, request)
+        applications = await self.images.resolve(applications)
         await applying.check_artifacts(applications, self.artifacts)
         result = await self.store.run(
             lambda db: applying.apply(db, applications, warnings, time.time())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from oakctl.model import images
 from oakctl.model.resources import Location
 from oakctl.model.service import Constraint, ServiceSpec
 from oakctl.orchestration.scheduling import grants, wording
@@ -51,6 +52,18 @@ def accelerators(spec: ServiceSpec, candidate: Candidate, _around: Surroundings)
     if facts.containers.gpus or "vgpus" in facts.declared or not facts.capacity.vgpus:
         return ""
     return "its GPUs cannot be handed to containers: Docker has no NVIDIA runtime there"
+
+
+def image_platform(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
+    """A pushed image has to have been built for the worker's platform."""
+    own = candidate.facts.containers.platform
+    if not spec.images or not own or images.for_platform(spec.images, own):
+        return ""
+    return f"image {spec.code} has no {own}: it is for {wording.listed(_platforms(spec))}"
+
+
+def _platforms(spec: ServiceSpec) -> tuple[str, ...]:
+    return tuple(sorted(image.platform for image in spec.images))
 
 
 def architecture(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
@@ -176,6 +189,7 @@ FILTERS: tuple[Filter, ...] = (
     granted,
     accelerators,
     architecture,
+    image_platform,
     direct,
     clusters,
     geo,

@@ -85,6 +85,11 @@ class Artifacts:
         self._present = {path.name for path in directory.iterdir() if is_sha256(path.name)}
 
     @property
+    def source(self) -> ChunkSource:
+        """Where they come from."""
+        return self._source
+
+    @property
     def present(self) -> Set[str]:
         """The sha256 sums of the artifacts that are whole."""
         return self._present

@@ -1,4 +1,4 @@
-"""What is kept to explain and to look up: decisions, artifacts, the last sight of a cluster."""
+"""What is kept to explain and to look up: decisions, artifacts, images, sights of clusters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from oakctl.model import wire
 from oakctl.model.messages import ClusterState
-from oakctl.model.views import Decision
+from oakctl.model.views import Decision, ImageView
 
 DECISIONS_PER_INSTANCE = 20
 
@@ -63,6 +63,28 @@ def artifact_size(db: Database, sha256: str) -> int | None:
     """Its size in bytes; None when it was not uploaded."""
     found = db.execute("SELECT size FROM artifacts WHERE sha256 = ?", [sha256]).fetchone()
     return int(found[0]) if found else None
+
+
+def forget_artifact(db: Database, sha256: str) -> None:
+    """Its file is about to go."""
+    db.execute("DELETE FROM artifacts WHERE sha256 = ?", [sha256])
+
+
+def put_image(db: Database, image: ImageView) -> None:
+    """Keep a pushed image under its name, instead of one that had it before."""
+    row = {"name": image.name, "body": wire.encode(image).decode()}
+    db.table("images").upsert(row, pk="name")
+
+
+def images(db: Database) -> Sequence[ImageView]:
+    """Every pushed image, by name."""
+    rows = db.execute("SELECT body FROM images ORDER BY name")
+    return [wire.decode(body, ImageView) for (body,) in rows]
+
+
+def forget_image(db: Database, name: str) -> None:
+    """Take its name away."""
+    db.execute("DELETE FROM images WHERE name = ?", [name])
 
 
 def put_sighting(db: Database, state: ClusterState, seen_at: float) -> None:

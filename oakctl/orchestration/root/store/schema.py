@@ -165,3 +165,9 @@ def timeline(db: Database) -> None:
         not_null={"seen_at", "body"},
         strict=True,
     )
+
+
+@migrations()
+def pushed_images(db: Database) -> None:
+    """Images that were pushed; what they consist of lies with the artifacts."""
+    db.table("images").create({"name": str, "body": str}, pk="name", not_null={"body"}, strict=True)

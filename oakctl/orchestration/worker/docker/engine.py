@@ -25,6 +25,7 @@ from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
 from oakctl.orchestration.worker.docker.seen import Seen
 
 CALL_S = 25.0  # of one read from the socket
+LOAD_SILENT_S = 600.0  # the same while an image is taken in: a slow disk says nothing for long
 MOST_LOG_LINES = 20_000  # of one look
 
 _AWAY = (
@@ -139,6 +140,39 @@ class Engine:
                 if line.get("error"):
                     raise EngineRefused(str(line["error"]))
                 report(line)
+
+    def stacks(self) -> tuple[tuple[str, ...], ...]:
+        """The layers of every image here: the sha256 of each one's tar, the lowest first.
+
+        Empty where images lie with containerd, which does not take an archive with gaps.
+        """
+        with self._told():
+            status = dict(self._client.info().get("DriverStatus") or ())
+            if "containerd" in str(status.get("driver-type", "")):
+                return ()
+            found = [str(image["Id"]) for image in self._client.images(all=True)]
+        return tuple(stack for stack in map(self._stack, found) if stack)
+
+    def _stack(self, id_: str) -> tuple[str, ...]:
+        try:
+            with self._told():
+                layers = (self._client.inspect_image(id_).get("RootFS") or {}).get("Layers")
+        except EngineRefused as error:
+            if error.missing:  # it went meanwhile
+                return ()
+            raise
+        return tuple(str(one).rpartition(":")[2] for one in layers or ())
+
+    def load(self, archive: Iterator[bytes]) -> None:
+        """Take images in from an archive; raises EngineRefused with what is wrong."""
+        with self._told():
+            patient = docker.APIClient(
+                base_url=f"unix://{self._socket}", version=self.facts.api, timeout=LOAD_SILENT_S
+            )
+            with contextlib.closing(patient):
+                for line in patient.load_image(archive):
+                    if line.get("error"):
+                        raise EngineRefused(str(line["error"]))
 
     def untag(self, reference: str) -> bool:
         """Take an image away; False when a container uses it or nothing was there."""

@@ -13,14 +13,16 @@ from collections.abc import Callable, Coroutine, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
+from oakctl.model import images as pushed_images
 from oakctl.model import wire
 from oakctl.orchestration.worker import storage
-from oakctl.orchestration.worker.artifacts import Status
-from oakctl.orchestration.worker.docker import housekeeping, words
+from oakctl.orchestration.worker.artifacts import NotDelivered, Status
+from oakctl.orchestration.worker.docker import housekeeping, layers, words
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
 from oakctl.orchestration.worker.docker.housekeeping import Ledger, full_reference
 from oakctl.orchestration.worker.docker.progress import PullProgress
+from oakctl.orchestration.worker.docker.pushed import PushedImages
 from oakctl.orchestration.worker.needs import Need
 
 log = logging.getLogger("oakctl.worker.docker")
@@ -40,7 +42,10 @@ class NotHere(Exception):
 
 
 class Images:
-    """The images of one node; `changed` is called when a status changes."""
+    """The images of one node; `changed` is called when a status changes.
+
+    Without `pushed` there are none but those of registries.
+    """
 
     def __init__(
         self,
@@ -48,7 +53,9 @@ class Images:
         ledger: Path,
         changed: Callable[[], None],
         keep_s: float = housekeeping.KEEP_UNUSED_S,
+        pushed: PushedImages | None = None,
     ) -> None:
+        self._pushed = pushed
         self._driver = driver
         self._changed = changed
         self._path = ledger
@@ -97,7 +104,10 @@ class Images:
             del self._ids[need]
         if now - self._tidied >= TIDY_EVERY_S and (self._tidying is None or self._tidying.done()):
             self._tidied = now
-            references = {full_reference(need.name) for need in wanted}
+            references = {name for need in wanted for name in _references(need)}
+            if self._pushed is not None:
+                blobs = (blob for need in wanted for image in need.pushed for blob in image.blobs)
+                self._pushed.tidy(frozenset(blobs))
             self._tidying = asyncio.get_running_loop().create_task(self.tidy(references, now))
 
     async def tidy(self, wanted: Set[str], now: float) -> None:
@@ -135,6 +145,10 @@ class Images:
                 problem = str(error)
             except (EngineAway, EngineRefused) as error:
                 problem = words.in_words(str(error))
+            except NotDelivered as error:
+                problem = str(error)
+            except OSError as error:
+                problem = storage.in_words(error)
             log.warning("image %s: %s", need.name, problem)
             told = Status(self.status(need).progress, f"image {need.name}: {problem}")
             if self._status.get(need) != told:
@@ -149,6 +163,8 @@ class Images:
         engine = self._driver.engine
         if engine is None:
             raise EngineAway(self._driver.trouble)
+        if need.pushed:
+            return await self._get_pushed(need, engine.facts.platform)
         reference = full_reference(need.name)
         found = await self._call(engine.image, reference)
         if found is None and need.pull == "never":
@@ -162,6 +178,24 @@ class Images:
         if platform != engine.facts.platform:
             raise NotHere(f"it is for {platform}, this node is {engine.facts.platform}")
         return id_
+
+    async def _get_pushed(self, need: Need, platform: str) -> str:
+        image = pushed_images.for_platform(need.pushed, platform)
+        if image is None:
+            built = ", ".join(sorted(one.platform for one in need.pushed))
+            raise NotHere(f"it was pushed for {built}, this node is {platform}")
+        engine, reference = self._driver.engine, layers.reference(image)
+        if engine is None or self._pushed is None:
+            raise EngineAway(self._driver.trouble)
+        found = await self._call(engine.image, reference)
+        if found is None:
+            await self._pushed.bring(image, lambda share: self._on_progress(need, share))
+            found = await self._call(engine.image, reference)
+            if found is None:
+                raise NotHere("it was loaded and is not there")
+            log.info("image %s: loaded as %s", need.name, reference)
+        self._keep(self._ledger.with_image(reference, found[0]))
+        return found[0]
 
     async def _pull(self, need: Need, reference: str) -> tuple[str, str]:
         engine = self._driver.engine
@@ -205,6 +239,10 @@ class Images:
             storage.replace_file(self._path, wire.encode(ledger))
         except OSError as error:
             log.warning("%s: %s", self._path.name, storage.in_words(error))
+
+
+def _references(need: Need) -> tuple[str, ...]:
+    return tuple(map(layers.reference, need.pushed)) or (full_reference(need.name),)
 
 
 async def _unless_silent(

@@ -17,9 +17,11 @@ from oakctl.model.node import ContainerFacts, ContainerGrants
 from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.docker import accelerators, request
 from oakctl.orchestration.worker.docker.accelerators import Accelerators
+from oakctl.orchestration.worker.docker.blobs import Blobs
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.outputs import Outputs
+from oakctl.orchestration.worker.docker.pushed import PushedImages
 from oakctl.orchestration.worker.docker.request import Node
 from oakctl.orchestration.worker.docker.runtime import DockerRuntime
 from oakctl.orchestration.worker.docker.seen import Seen
@@ -55,8 +57,11 @@ class Parts:
         self._driver = Driver(socket, config.prefix, self._on_change)
         self._driver.before_end = self._before_end
         self.outputs = Outputs(files, self._driver)
-        ledger = Path(HostLayout(config.prefix).state("agent/images.json"))
-        self.images = Images(self._driver, ledger, wake)
+        state = HostLayout(config.prefix)
+        ledger = Path(state.state("agent/images.json"))
+        blobs = Blobs(Path(state.state("agent/blobs")), artifacts.source)
+        pushed = PushedImages(self._driver, blobs)
+        self.images = Images(self._driver, ledger, wake, pushed=pushed)
         self.runtime = DockerRuntime(
             self._driver, self.images, artifacts, overlay, self.node, grants, self._here,
             self.outputs.collect, wake,
