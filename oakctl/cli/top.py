@@ -73,7 +73,7 @@ def explain(
     form: Output = Format.TABLE,
 ) -> None:
     """Say why the instances of a service are where they are, or are nowhere."""
-    from oakctl.cli import explain as text
+    from oakctl.tui.viewmodels import explanation as text
 
     async def main() -> Explanation:
         async with session.root() as client:
