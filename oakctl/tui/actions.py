@@ -136,6 +136,14 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "follow", "f", "Follow", "go on to the newest line, or stay", _on(_V.EVENTS, _V.INSTANCE)
     ),
+    Action(
+        "setup",
+        "w",
+        "Set up",
+        "the wizard: machines, a fleet on them, a first application",
+        _on(_V.FLEET),
+        changes=True,
+    ),
     Action("filter", "slash", "Filter", "show only lines with: text  !text  key=value", _LISTS),
     Action("command", "colon", "Command", "type a command", _FLEET_VIEWS),
     Action("palette", "ctrl+p", "Palette", "search for a command", _FLEET_VIEWS, in_footer=False),

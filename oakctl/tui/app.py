@@ -30,6 +30,8 @@ from oakctl.tui.screens.lists import (
     ServicesScreen,
 )
 from oakctl.tui.screens.view import FleetView
+from oakctl.tui.screens.wizard.frame import Connect as ConnectRoot
+from oakctl.tui.screens.wizard.frame import open_wizard
 from oakctl.tui.terminal import leave_on_signals, survive_old_mouse_reports
 from oakctl.tui.viewmodels.demo import DemoProgress
 from oakctl.tui.viewmodels.filters import Filter
@@ -58,6 +60,7 @@ class OakApp(App[None]):
         self.read_only = read_only
         self.feed = Feed(connect, clock)
         self._dirty = False
+        self._has_drawn = False  # something that the root said
 
     @property
     def connect(self) -> Connect:
@@ -73,23 +76,25 @@ class OakApp(App[None]):
         self.set_interval(POLL_S, self._tick)
         self.set_interval(FLUSH_S, self._beat)
         self._tick()
+        await self.begin()
 
     def first_screen(self) -> FleetView:
         """The screen that is there from the start to the end."""
         raise NotImplementedError
+
+    async def begin(self) -> None:
+        """What else is shown at the start."""
 
     def ready_to_look(self) -> bool:
         """Whether there is a root to be asked."""
         return True
 
     def _mark(self) -> None:
-        # The first answer is drawn at once, the others with the next beat.
-        if not self._dirty and not self._seen_anything:
-            self._seen_anything = bool(self.feed.snapshot.taken_at)
-            self._draw()
         self._dirty = True
-
-    _seen_anything = False
+        if not self._has_drawn and self.feed.snapshot.taken_at:
+            # The first answer is drawn at once, the others with the next beat.
+            self._has_drawn = True
+            self._beat()
 
     def _tick(self) -> None:
         self._dirty = True  # ages grow whether the root answers or not
@@ -131,6 +136,9 @@ class OakApp(App[None]):
     async def go_to(self, view: View, key: str = "", shown: str | None = None) -> None:
         """Another view, with the cursor on `key` and the filter `shown`."""
 
+    async def open_wizard(self) -> None:
+        """From machines to a running application; only where the root can be changed."""
+
     async def action_quit(self) -> None:
         """Ctrl-Q is q."""
         self.action_leave()
@@ -165,9 +173,34 @@ class FleetApp(OakApp):
         View.EVENTS: EventsScreen,
     }
 
-    def __init__(self, connect: Connect, **options: Any) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        setup: ConnectRoot | None = None,
+        begin_with_setup: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(connect, **options)
         self._views: dict[View, FleetView] = {}
+        self._setup = setup
+        self._begin_with_setup = begin_with_setup
+
+    async def begin(self) -> None:
+        """Where that is wanted, with the wizard."""
+        if self._begin_with_setup:
+            await self.open_wizard()
+
+    async def open_wizard(self) -> None:
+        """See `OakApp.open_wizard`."""
+        if self._setup is None:
+            return
+
+        async def left() -> None:
+            await self.go_to(View.FLEET)
+            self.feed.ask_now()
+
+        await open_wizard(self, self._setup, left)
 
     def first_screen(self) -> FleetView:
         """The fleet."""
@@ -187,12 +220,11 @@ class FleetApp(OakApp):
         screen = self._view(view)
         if shown is not None:
             screen.shown = Filter(shown)
+        if isinstance(screen, ListView):
+            screen.look_for = key
         if self.screen is not screen:
             await self.switch_screen(screen)
         screen.refresh_view()
-        if key and isinstance(screen, ListView) and screen.has_panels():
-            screen.table.select(key)
-            screen.refresh_view()
 
     def action_leave(self) -> None:
         """End the app; asks when work on hosts would be interrupted."""

@@ -136,6 +136,10 @@ class Doing:
         """All that can be done here, to search in."""
         self._app.action_command_palette()
 
+    async def setup(self) -> None:
+        """The wizard."""
+        await self._app.open_wizard()
+
     async def refresh(self) -> None:
         """Ask the root now."""
         self._app.feed.ask_now()

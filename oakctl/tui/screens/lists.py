@@ -27,6 +27,10 @@ class ListView(FleetView):
     columns: ClassVar[Sequence[str]]
     kind: ClassVar[str]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.look_for = ""  # a key that gets the cursor as soon as it is there
+
     def compose_panels(self) -> ComposeResult:
         """The table."""
         table = KeyedTable(self.columns, id="list", classes="panel main filtered")
@@ -40,6 +44,8 @@ class ListView(FleetView):
     def draw(self, snapshot: Snapshot, now: float) -> None:
         """The rows."""
         self.table.show(self.rows(snapshot, now))
+        if self.look_for and self.table.select(self.look_for):
+            self.look_for = ""
 
     def rows(self, snapshot: Snapshot, now: float) -> Sequence[TableRow]:
         """What is in the table."""

@@ -6,11 +6,13 @@ not belong here: what a view shows, or what an action does (`tui.doing`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
@@ -103,8 +105,12 @@ class FleetView(Screen[None]):
 
     def refresh_view(self) -> None:
         """Draw what is known now; ages grow whether the root answers or not."""
-        if not self.has_panels():
-            return
+        if self.has_panels():
+            # While the app starts or ends, not all of a screen is there.
+            with suppress(NoMatches):
+                self._draw_all()
+
+    def _draw_all(self) -> None:
         feed = self.oak.feed
         now = feed.clock()
         width = max(10, self.size.width - 2)
