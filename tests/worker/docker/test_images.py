@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,33 +15,17 @@ from oakctl.orchestration.worker.docker.housekeeping import Ledger
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.needs import IMAGE, Need
 from tests.worker.docker_engine import IMAGE as BUSYBOX
-from tests.worker.docker_engine import DockerEngine, engine
+from tests.worker.docker_engine import DockerEngine
 from tests.worker.image_registry import ImageRegistry, registry
 from tests.worker.stage import until
 
 pytestmark = [pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    with engine() as made:
-        yield made
-
-
 @pytest.fixture
 def images_of() -> Iterator[ImageRegistry]:
     with registry() as made:
         yield made
-
-
-@pytest.fixture
-async def driver(docker_engine: DockerEngine) -> AsyncIterator[Driver]:
-    made = Driver(str(docker_engine.socket), "/test", lambda: None)
-    task = asyncio.ensure_future(made.run())
-    await until(lambda: made.known, "Docker to answer")
-    yield made
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
