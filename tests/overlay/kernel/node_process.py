@@ -12,6 +12,7 @@ from typing import Any
 
 from oakctl.model import wire
 from oakctl.model.documents import TablesDocument
+from oakctl.model.overlay import OverlayNode
 from oakctl.overlay.kernel import nft
 from oakctl.overlay.kernel.driver import KernelDriver
 from oakctl.overlay.kernel.host import Host
@@ -25,6 +26,8 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
     if call == "apply":
         document = wire.decode(json.dumps(argument).encode(), TablesDocument)
         return driver.apply(desired_overlay(worker, None, document.tables, cluster="edge"))
+    if call == "connect":
+        return driver.connect([wire.from_plain(node, OverlayNode) for node in argument])
     method = getattr(driver, call)
     return method(argument) if argument is not None else method()
 

@@ -11,6 +11,7 @@ from typing import Any
 from oakctl.lab.namespaces.lab import NamespaceLab
 from oakctl.model import wire
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
+from oakctl.model.overlay import OverlayNode
 from oakctl.model.service import Port, ServiceAddresses
 from oakctl.overlay.kernel.cables import namespace
 
@@ -65,13 +66,23 @@ class Node:
         document = TablesDocument(self.host, 1, tables)
         return bool(self.call("apply", json.loads(wire.encode(document))))
 
+    def connect(self, *nodes: OverlayNode) -> bool:
+        """Give the driver these nodes."""
+        return bool(self.call("connect", [wire.to_plain(node) for node in nodes]))
+
+    def known_as(self, endpoint: str = "", relay: bool = False) -> OverlayNode:
+        """This node as others see it."""
+        key = self.call("public_key")
+        return OverlayNode(self.host, "edge", self.subnet, key, endpoint, relay)
+
     def serve(self, address: str, name: str) -> subprocess.Popen[bytes]:
         """Attach an instance and run a server in it."""
         self.call("attach", address)
-        server = self._spawn(within(address, "serve", name, str(PORT)))
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        return server
+        return self._ready(within(address, "serve", name, str(PORT)))
+
+    def hear(self, address: str, port: int = PORT) -> subprocess.Popen[bytes]:
+        """A program in an attached instance that prints where each datagram is from."""
+        return self._ready(within(address, "hear", str(port)))
 
     def ask(
         self, client: str, address: str, times: int = 1, protocol: str = "tcp", port: int = PORT
@@ -105,6 +116,12 @@ class Node:
             self.kill()
             for process in self._started:
                 end(process)
+
+    def _ready(self, argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        server = self._spawn(argv)
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        return server
 
     def _spawn(self, argv: tuple[str, ...], forget: bool = False) -> subprocess.Popen[bytes]:
         more = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -85,6 +85,14 @@ def listen(address: str, port: int) -> None:
             print(type(error).__name__, flush=True)
 
 
+def hear(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.bind(("0.0.0.0", port))
+        print("ready", flush=True)
+        while True:
+            print(opened.recvfrom(200)[1][0], flush=True)
+
+
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
     if what == "serve":
@@ -93,5 +101,7 @@ if __name__ == "__main__":
         ask(words[0], int(words[1]), int(words[2]), words[3])
     elif what == "talk":
         talk(words[0], int(words[1]), words[2])
+    elif what == "hear":
+        hear(int(words[0]))
     else:
         listen(words[0], int(words[1]))
