@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +82,17 @@ class KernelDriver:
         """
         self._nodes = tuple(nodes)
         return self._tunnel.apply(self._place.worker, self._nodes)
+
+    def neighbours(self) -> frozenset[str]:
+        """The own addresses of the nodes whose reach matters here: they have instances in use."""
+        return planning.neighbours(self._place, self._tables or ())
+
+    def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
+        """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
+        self._sight = replace(
+            self._sight, unreachable=frozenset(unreachable), round_trips_ms=dict(round_trips_ms)
+        )
+        return self._load()
 
     def attach(self, address: str) -> str:
         """Give the instance with this address its namespace; returns the namespace's name.
@@ -219,7 +230,10 @@ class KernelDriver:
             self._wake(source, theirs)
 
     def _wake(self, source: str, theirs: Iterable[Flow]) -> None:
-        """End the clients' sockets: one that only reads would never find out."""
+        """End the clients' sockets: one that only reads would never find out.
+
+        Those that have no answer to their first packet yet try again by themselves.
+        """
         if source in self._sight.local:
             within: tuple[str, ...] = ("-N", cables.namespace(source))
         elif source == self._place.networks.gateway:
@@ -227,7 +241,9 @@ class KernelDriver:
         else:
             return  # of another host, where it is done too
         with contextlib.suppress(OSError):  # a kernel that cannot: they find out when they write
-            self._host.run(("ss", *within, "-K", "-t", flows.closing(list(theirs))))
+            self._host.run(
+                ("ss", *within, "-K", "-t", "state", "established", flows.closing(list(theirs)))
+            )
 
     def _iptables(self) -> str:
         try:

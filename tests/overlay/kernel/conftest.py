@@ -62,8 +62,8 @@ def make_site_node(sites: NamespaceLab, tmp_path: Path) -> Iterator[MakeNode]:
 def _maker(lab: NamespaceLab, directory: Path) -> Iterator[MakeNode]:
     made: list[Node] = []
 
-    def make(host: str, way: str = "library") -> Node:
-        made.append(Node(lab, host, SUBNETS[host], directory / host, way))
+    def make(host: str, way: str = "library", probing: bool = False) -> Node:
+        made.append(Node(lab, host, SUBNETS[host], directory / host, way, probing))
         return made[-1]
 
     try:

@@ -29,12 +29,14 @@ class Failed(Exception):
 class Node:
     """A driver on a host of the lab, and what the tests start there."""
 
-    def __init__(self, lab: NamespaceLab, host: str, subnet: str, state: Path, way: str) -> None:
+    def __init__(
+        self, lab: NamespaceLab, host: str, subnet: str, state: Path, way: str, probing: bool
+    ) -> None:
         self.lab = lab
         self.host = host
         self.subnet = subnet
         self._state = state
-        self._way = way
+        self._way = (way, *(("probing",) if probing else ()))
         self._started: list[subprocess.Popen[bytes]] = []
         self._driver: subprocess.Popen[bytes] | None = None
         self.start()
@@ -42,7 +44,7 @@ class Node:
     def start(self) -> None:
         """A new process with a driver: what a start of the agent is."""
         command = (sys.executable, "-m", "tests.overlay.kernel.node_process")
-        words = (self.host, self.subnet, str(self._state), self._way)
+        words = (self.host, self.subnet, str(self._state), *self._way)
         self._driver = self._spawn((*command, *words), forget=True)
         self.call("start")
 
@@ -94,6 +96,10 @@ class Node:
     def talk(self, client: str, address: str, protocol: str) -> subprocess.Popen[bytes]:
         """One flow that stays; each `say(it, "")` is a question."""
         return self._spawn(within(client, "talk", address, str(PORT), protocol))
+
+    def load(self, client: str, address: str, until: str) -> subprocess.Popen[bytes]:
+        """New connections again and again, until one of a second is answered by `until` alone."""
+        return self._ready(within(client, "load", address, str(PORT), until))
 
     def listen(self, client: str, address: str) -> subprocess.Popen[bytes]:
         """A connection that only reads, after one answer."""
