@@ -120,6 +120,7 @@ def result(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "done": done,
         "failed": failed,
         "faults": [wire.to_plain(fault) for fault in plan.faults],
+        "left": [wire.to_plain(change) for change in plan.left],
         "unchanged": plan.unchanged,
     }
 
