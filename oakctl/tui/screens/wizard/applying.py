@@ -49,6 +49,7 @@ class ApplyStep(WizardScreen):
         if self.wizard.draft.applied:
             self.tell("the fleet is there")
         else:
+            self.query_one("#matrix").focus()
             self.begin(self._apply(), "apply")
 
     def _draw(self) -> None:

@@ -153,7 +153,8 @@ class PlanStep(WizardScreen):
             yield Static(id="plan")
 
     def begin_step(self) -> None:
-        """Plan."""
+        """Plan; until that is done Enter goes nowhere."""
+        self.query_one(VerticalScroll).focus()
         self.begin(self._plan())
 
     async def _plan(self) -> None:
