@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from oakctl.errors import DeadlineExceeded, OakError
-from oakctl.remote import runner
+from oakctl.remote import bootstrap, runner
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.step import Cancelled
@@ -181,6 +181,25 @@ def test_what_ran_as_the_superuser_is_ended_too(tmp_path: Path, sudoers: str) ->
             working.join(60)
         assert isinstance(raised[0], Cancelled)
         until(lambda: not running(slow))
+
+
+def test_with_the_password_the_firewall_is_seen(tmp_path: Path) -> None:
+    """The first questions are asked without it, and would see no rule."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    for name, rule in (("iptables", "-P $2 DROP"), ("nft", "")):
+        file = folder / name
+        file.write_text(f'#!/bin/sh\n[ "$(id -u)" = 0 ] && echo "{rule}"\n')
+        file.chmod(0o755)
+    # As on a host where these are in front of whatever this machine has.
+    options = f"SetEnv PATH={folder}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    sudoers = f"{ASKS}\nDefaults:USER secure_path={folder}:/usr/bin:/bin:/usr/sbin:/sbin"
+    with server(tmp_path / "ssh", sudoers, options) as target:
+        assert not bootstrap.look(target).network.drops_input
+        seen = bootstrap.look(replace(target, sudo_password=PASSWORD))
+        assert seen.network.drops_input
+        assert seen.network.forward_policy == "DROP"
 
 
 def test_over_ipv6(tmp_path: Path) -> None:
