@@ -251,6 +251,11 @@ class FabricRemote:
         """As `close`, and what runs on the host for us is ended there; raises nothing."""
         self._commands.stop()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: what was cut off then is no failure of the host."""
+        return self._commands.closed.is_set()
+
     def end_commands(self) -> None:
         """End on the host what runs there for us; raises nothing."""
         self._commands.end_all()
