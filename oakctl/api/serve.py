@@ -122,6 +122,9 @@ async def serve(
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
+            # A client that is stopped for a while is still there: its end closes the socket.
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
