@@ -16,6 +16,7 @@ from typing import Any
 from oakctl.model import sessions
 from oakctl.model.sessions import PIECE, Broken, Closed, Data, Ended, Event, Flow, Resized
 
+CANCEL_AGAIN_S = 0.5
 Send = Callable[[bytes], Awaitable[None]]  # raises Broken when a frame cannot be sent
 
 
@@ -109,8 +110,7 @@ class Session:
 
     async def close(self, words: str = "") -> None:
         """Let go; the other side is told why, unless the last was said."""
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        await stop(self._keeper)
         if self._over:
             return
         self._over = True
@@ -168,9 +168,20 @@ async def alongside(session: Session, work: Coroutine[Any, Any, None]) -> None:
         for one in done:
             await one
     finally:
-        for one in tasks:
+        await stop(*tasks)
+
+
+async def stop(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks until they have ended: `asyncio.wait_for` of Python 3.11 and older now and then
+    swallows it. Their results are dropped."""
+    pending = set(tasks)
+    while pending:
+        for one in pending:
             one.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for one in tasks:
+        if not one.cancelled():
+            one.exception()
 
 
 async def _until_gone(session: Session) -> None:

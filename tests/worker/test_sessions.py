@@ -129,6 +129,17 @@ async def test_input_that_nobody_reads_and_many_at_once(
         await asyncio.gather(writing, return_exceptions=True)
     assert last == Ended(4)
 
+    (agent.instance(NAME) / "work/out").symlink_to("/etc")
+    request = SessionRequest(NAME, sessions.COPY_IN, path="out/oakctl-was-here", stdin=True)
+    for _ in range(3):
+        async with opened(orchestrator, request) as session:
+            writing = asyncio.ensure_future(session.write(STDIN, b"x" * (3 << 20)))
+            _, words, last = await rest_of(session)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        assert last == Ended(1)
+        assert b"leads out" in words
+
     async def one(number: int) -> bytes:
         async with opened(orchestrator, shell(f"cat; echo {number}", stdin=True)) as session:
             await session.write(STDIN, b"in ")

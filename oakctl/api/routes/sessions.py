@@ -17,7 +17,7 @@ from oakctl.errors import OakError, UsageError
 from oakctl.model import sessions, wire
 from oakctl.model.sessions import Broken, Closed, Data, Ended, Resized, SessionRequest
 from oakctl.orchestration.root.root import Root
-from oakctl.orchestration.sessions import Session
+from oakctl.orchestration.sessions import Session, stop
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
@@ -65,9 +65,7 @@ async def _carry(socket: WebSocket, opened: Session) -> None:
         for task in done:
             await task
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop(*tasks)
 
 
 async def _outward(socket: WebSocket, opened: Session) -> None:

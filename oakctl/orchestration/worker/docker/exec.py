@@ -37,7 +37,7 @@ from oakctl.model.sessions import (
     SessionRequest,
 )
 from oakctl.orchestration.copying import Refused
-from oakctl.orchestration.sessions import Session, alongside
+from oakctl.orchestration.sessions import Session, alongside, stop
 from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.docker.calls import Calls
 from oakctl.orchestration.worker.docker.driver import Driver
@@ -241,9 +241,7 @@ class Executions:
             for one in done:
                 await one
         finally:
-            for one in work:
-                one.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+            await stop(*work)
 
     async def _end_of(self, engine: Engine, made: str) -> Ended:
         found = await self._call(engine, lambda client: client.exec_inspect(made))

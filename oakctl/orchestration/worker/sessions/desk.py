@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from oakctl.model import sessions
 from oakctl.model.sessions import Broken, Ended, SessionAnswer, SessionOpen, SessionRequest
-from oakctl.orchestration.sessions import Session
+from oakctl.orchestration.sessions import Session, stop
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.containers import Containers
 from oakctl.orchestration.worker.processes import ProcessRuntime
@@ -31,7 +31,6 @@ log = logging.getLogger("oakctl.worker.sessions")
 MOST_SESSIONS = 64
 IDLE_S = 8 * 3600.0  # without a byte either way
 CLOSING = "the agent of the worker ends"
-SEND_S = 15.0
 
 
 class SessionDesk:
@@ -73,8 +72,8 @@ class SessionDesk:
 
         async def send(frame: bytes) -> None:
             try:
-                await asyncio.wait_for(self._send(asked.session, frame), SEND_S)
-            except (NatsError, asyncio.TimeoutError) as error:
+                await self._send(asked.session, frame)  # the bus's own pings end a wait here
+            except NatsError as error:
                 raise Broken("the worker lost the bus of its cluster") from error
 
         session = Session(send, "the root")
@@ -92,10 +91,7 @@ class SessionDesk:
 
     async def close(self) -> None:
         """End all: what was started for a session does not outlive it."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop(*self._tasks)
 
     async def _serve(self, asked: SessionOpen, session: Session, known: Record) -> None:
         request = asked.request

@@ -22,7 +22,7 @@ from typing import Any
 
 from oakctl.model.sessions import STDERR, STDIN, STDOUT, Broken, Closed, Data, Ended, Resized
 from oakctl.model.sessions import SessionRequest as Request
-from oakctl.orchestration.sessions import Session
+from oakctl.orchestration.sessions import Session, stop
 from oakctl.orchestration.worker import procfs
 from oakctl.orchestration.worker.launch import LAB_MARKS
 from oakctl.orchestration.worker.sessions import descriptors
@@ -94,9 +94,7 @@ class _Carried:
             code, words = ended.result(), os.read(errors, LONGEST_REASON)
             return Ended(code if code >= 0 else DIED_OF - code, words.decode(errors="replace"))
         finally:
-            for task in (inward, outward, ended):
-                task.cancel()
-            await asyncio.gather(inward, outward, ended, return_exceptions=True)
+            await stop(inward, outward, ended)
 
     async def _rest(self, outward: asyncio.Task[None], inward: asyncio.Task[None]) -> None:
         """All output of the command itself; a child that it left may hold the pipes for ever."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 
 from oakctl.model.sessions import PIECE, STDIN, STDOUT, Broken, Closed, Data, Ended
-from oakctl.orchestration.sessions import Session
+from oakctl.orchestration.sessions import Session, stop
 
 CONNECT_S = 10.0
 
@@ -31,9 +31,7 @@ async def run(session: Session, address: str, port: int) -> Ended:
         try:
             await asyncio.gather(*both)
         finally:
-            for one in both:
-                one.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await stop(*both)
     except OSError as error:
         return Ended(1, f"the connection to {address}:{port} broke ({error.strerror or error})")
     finally:
