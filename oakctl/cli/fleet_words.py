@@ -47,6 +47,11 @@ def plan_lines(plan: Plan, *, steps: bool) -> Iterator[str]:
     if plan.extras:
         yield "not in the file, and kept (--prune removes it):"
         yield from (f"  {change.kind} {change.name}" for change in plan.extras)
+    if plan.left:
+        yield "not as the file says, and kept so (oakctl fleet apply changes it):"
+        for change in plan.left:
+            what = "; ".join(change.differences) or change.action
+            yield f"  {change.kind} {change.name}: {what}"
     yield from _finding_lines(plan, everything=steps)
     for fault in plan.faults:
         yield f"not looked at: {fault.message}"
@@ -81,6 +86,9 @@ def _change_lines(change: Change, steps: bool) -> Iterator[str]:
 
 def summary(plan: Plan) -> str:
     """`5 to create, 1 to change, 0 to remove, 3 as described`; or that there is nothing to do."""
+    if plan.is_empty and plan.left:
+        kept = f"{len(plan.left)} {'is' if len(plan.left) == 1 else 'are'} not as described"
+        return f"no upgrades: {plan.unchanged} hosts, clusters and workers are as described, {kept}"
     if plan.is_empty:
         return f"no changes: {plan.unchanged} hosts, clusters and workers are as described"
     new = sum(change.action in (REGISTER, CREATE) for change in plan.changes)
@@ -175,6 +183,7 @@ def result(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "done": done,
         "failed": failed,
         "faults": [wire.to_plain(fault) for fault in plan.faults],
+        "left": [wire.to_plain(change) for change in plan.left],
         "unchanged": plan.unchanged,
     }
 

@@ -82,18 +82,22 @@ class Applier:
         """Make every change that can be made.
 
         What is removed goes first, so that its host is free: workers, then clusters. Then comes
-        what is made: hosts, clusters, workers, then newer releases, one machine of a cluster at
-        a time. Hosts are forgotten last.
+        what is made: hosts, clusters, workers, and newer releases last, one worker of a cluster
+        at a time. Only orchestrators get theirs before any worker is touched: whoever is made or
+        changed gets the new release with that, and what is newer never speaks to an older
+        orchestrator. Hosts are forgotten last.
         """
         removals = [each for each in plan.changes if each.action in (REMOVE, REPLACE)]
         made = [each for each in plan.changes if each.action not in (REMOVE, FORGET, UPGRADE)]
+        newer = [each for each in plan.changes if each.action == UPGRADE]
         forgotten = [each for each in plan.changes if each.action == FORGET]
         await self._stage(_of("host", made), self._register)
         await self._stage(_of("worker", removals), self._remove_worker)
         await self._stage(_of("cluster", removals), self._remove_cluster)
         await self._stage(_of("cluster", made), self._put_cluster)
+        await self._stage(_of("cluster", newer), self._upgrade)
         await self._stage(_of("worker", made), self._put_worker)
-        await self._roll([each for each in plan.changes if each.action == UPGRADE])
+        await self._roll(_of("worker", newer))
         await self._stage(forgotten, self._forget)
         return Outcome(tuple(self._done), tuple(self._failed))
 
@@ -105,14 +109,13 @@ class Applier:
         await asyncio.gather(*(self._one(c, make) for c in changes if c.key not in failed))
 
     async def _roll(self, changes: Sequence[Change]) -> None:
-        """Newer releases: in each cluster its orchestrator, then one worker after the other.
+        """Newer releases: in each cluster, whose orchestrator has it, one worker after the other.
 
-        The orchestrator first: the root is new already, so what is newer always speaks to what is
-        older, and a release that does not run is found before any worker has it. The first that
-        fails stops the rolling in its cluster.
+        A release that does not run is found before all have it: the first that fails stops the
+        rolling in its cluster.
         """
         clusters: dict[str, list[Change]] = {}
-        for change in sorted(changes, key=lambda each: (each.kind, each.name)):
+        for change in sorted(changes, key=lambda each: each.name):
             clusters.setdefault(change.name.partition("/")[0], []).append(change)
 
         async def roll(line: Sequence[Change]) -> None:
@@ -191,12 +194,17 @@ class Applier:
         await self._follow(change, await self._root.put_worker(self._workers[change.name]))
 
     async def _upgrade(self, change: Change) -> None:
+        """The newer release, with the way back from it, and what differs when that is ready."""
         if change.kind == "cluster":
-            begun = await self._root.upgrade_cluster(change.name)
-        else:
-            cluster, _, name = change.name.partition("/")
-            begun = await self._root.upgrade_worker(cluster, name)
-        await self._follow(change, begun)
+            await self._follow(change, await self._root.upgrade_cluster(change.name))
+            if change.differences:
+                await self._put_cluster(change)
+            return
+        cluster, _, name = change.name.partition("/")
+        await self._follow(change, await self._root.upgrade_worker(cluster, name))
+        # An upgrade restarts no host: what a restart was agreed to for is done by the change.
+        if change.differences or self._workers[change.name].allow_reboot:
+            await self._put_worker(change)
 
     async def _remove_cluster(self, change: Change) -> None:
         begun = await self._root.remove_cluster(change.name, force=self._force, clean=self._force)

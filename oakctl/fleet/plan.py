@@ -16,7 +16,7 @@ REGISTER = "register"  # a host gets its name
 CREATE = "create"
 RESUME = "carry on"  # what an earlier run began
 CHANGE = "change"  # it is there, and described differently
-UPGRADE = "upgrade"  # it is as described, and runs from another release than this program's
+UPGRADE = "upgrade"  # it runs from another release than this program's; then what differs, if any
 REPAIR = "repair"  # it is as described, and steps of it do not hold on its host
 REPLACE = "replace"  # taken away where it is, made where it shall be
 REMOVE = "remove"
@@ -53,6 +53,7 @@ class Plan:
     findings: tuple[HostFinding, ...] = ()  # about all hosts, worst first
     unchanged: int = 0  # hosts, clusters and workers that are as described
     restarts: tuple[StepEvent, ...] = ()  # of hosts: planned, or skipped as not agreed to
+    left: tuple[Change, ...] = ()  # not as described, and not this command's to change
 
     @property
     def is_empty(self) -> bool:

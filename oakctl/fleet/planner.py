@@ -83,8 +83,11 @@ def destruction(wanted: Wanted, seen: Seen, *, prune: bool = False) -> Plan:
 
 
 def upgrades(plan: Plan) -> Plan:
-    """Of a plan what brings newer releases; all else is left as it is."""
-    return replace(plan, changes=tuple(c for c in plan.changes if c.action == UPGRADE), extras=())
+    """Of a plan what brings newer releases; all else is left as it is, and named as `left`."""
+    newer = [each for each in plan.changes if each.action == UPGRADE]
+    left = (each for each in plan.changes if each.action != UPGRADE or each.differences)
+    changes = tuple(replace(each, differences=()) for each in newer)
+    return replace(plan, changes=changes, extras=(), left=tuple(left))
 
 
 def _destroyed(cluster: ClusterView, kept: str) -> Change:
@@ -178,7 +181,7 @@ def _worker(request: WorkerAdd, seen: Seen, leaving: frozenset[Key]) -> Change |
     known = next((each for each in seen.workers if worker_name(each) == name), None)
     steps = _steps(checked)
     if known is not None and known.host == request.host:
-        differing = differences.of_worker(known.asked or request, request)
+        differing = _differing(known.asked or request, request)
         facts = known.summary.facts if known.summary is not None else None
         is_old = facts is not None and facts.release not in ("", seen.release)
         action = _action(known.status, differing, checked, is_old=is_old)
@@ -195,6 +198,13 @@ def _worker(request: WorkerAdd, seen: Seen, leaving: frozenset[Key]) -> Change |
     if other is not None and ("worker", worker_name(other)) not in leaving:
         change = _taken(change, f"worker {worker_name(other)}")
     return _possible(change, checked, seen)
+
+
+def _differing(known: WorkerAdd, wanted: WorkerAdd) -> tuple[str, ...]:
+    found = differences.of_worker(known, wanted)
+    if known.docker == wanted.docker:
+        return found
+    return (*found, differences.differs("docker", *("yes" * d.docker for d in (known, wanted))))
 
 
 def _leaving(wanted: Wanted, seen: Seen, gone: frozenset[Key]) -> frozenset[Key]:
@@ -230,17 +240,19 @@ def _action(status: str, differing: Sequence[str], checked: Checked, *, is_old: 
     """What a thing on the right host needs; None: nothing.
 
     `is_old`: its process runs from another release, though its host may have the new one already.
+    What is changed gets this program's release with that, so where that is a newer one it is an
+    upgrade first: in its turn, and taken back when it does no good.
     """
     if status == "removing":
         return REPLACE
     if status in ("creating", "joining"):
         return RESUME
+    new = any(step.step.startswith(RELEASE_STEPS) for step in checked.missing)
+    if checked.missing and (new or is_old):
+        return UPGRADE
     if differing:
         return CHANGE
-    if not checked.missing:
-        return None
-    new = any(step.step.startswith(RELEASE_STEPS) for step in checked.missing)
-    return UPGRADE if new or is_old else REPAIR
+    return REPAIR if checked.missing else None
 
 
 def _steps(checked: Checked) -> tuple[str, ...]:

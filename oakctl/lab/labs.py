@@ -29,9 +29,15 @@ def ls() -> tuple[Lab, ...]:
 
 
 async def down(name: str, progress: Progress) -> None:
-    """Take a lab away, of whatever kind; fine when there is nothing."""
-    if _is_of_machines(name) or (os.geteuid() == 0 and machines.is_there(name)):
+    """Take a lab away, of whatever kind; fine when there is nothing.
+
+    What builds and emulation left behind is nobody's in particular: it goes with any lab.
+    """
+    superuser = os.geteuid() == 0
+    if _is_of_machines(name) or (superuser and machines.is_there(name)):
         await machines.down(name, progress)
+    elif superuser and machines.is_littered():
+        await machines.sweep(name)
     await loopback.down(name, progress)
 
 

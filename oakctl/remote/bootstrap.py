@@ -30,7 +30,7 @@ from oakctl.remote import (
 )
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
-from oakctl.remote.hostlock import host_lock
+from oakctl.remote.hostlock import LEASE_S, SLACK_S, Waiting, host_lock
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.runner import Report
@@ -173,7 +173,7 @@ def remove(target: Target, role: str, report: Report, cancelled: threading.Event
             return
         if found.as_root:
             remote.require_rights()
-        with host_lock(remote):
+        with host_lock(remote, _waiting(remote, report)):
             runner.run(removal_plan(role), remote, report, cancelled)
 
 
@@ -182,8 +182,19 @@ def _held(target: Target, report: Report, cancelled: threading.Event) -> Iterato
     """The host, found usable, and held for this run."""
     with connection.open_fabric(target) as remote, runner.ended_by(cancelled, remote):
         admit(remote, report)
-        with host_lock(remote):
+        with host_lock(remote, _waiting(remote, report)):
             yield remote
+
+
+def _waiting(remote: FabricRemote, report: Report) -> Waiting:
+    """Tells that another run holds the host, or did a moment ago."""
+    patience = f"waiting up to {LEASE_S + SLACK_S} s for a run that has gone silent"
+
+    def tell(holder: str) -> None:
+        said = f"held by {holder or 'a run not known'}: {patience}"
+        report(StepEvent(time.time(), remote.name, "host: lock", "running", said))
+
+    return tell
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,11 @@ class FabricRemote:
         """
         return self._commands.attend(command, root=self._owner_is_root)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: what was cut off then is no failure of the host."""
+        return self._commands.closed.is_set()
+
     def end_commands(self) -> None:
         """End on the host what runs there for us; raises nothing."""
         self._commands.end_all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +13,7 @@ from oakctl.client.image_archive import Archive, choose
 from oakctl.errors import NotFound, Unreachable, UsageError
 from tests.worker.docker_engine import IMAGE, DockerEngine, engine
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("docker"), reason="Docker's own program is not installed"),
-]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +42,7 @@ async def test_an_image_is_saved_and_the_file_goes(
     assert list((paths.cache_directory() / "images").iterdir()) == []
 
 
+@pytest.mark.usefixtures("docker_engine")  # it brings Docker's own program
 async def test_a_docker_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

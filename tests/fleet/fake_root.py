@@ -132,6 +132,7 @@ class FakeRoot:
 
         def finish() -> None:
             self.made[request.name] = (request, "ready")
+            self.outdated.discard(request.name)
 
         return self._end(f"cluster {request.name}", finish)
 
@@ -150,6 +151,7 @@ class FakeRoot:
 
         def finish() -> None:
             self.joined[name] = (request, "ready")
+            self.outdated.discard(name)
 
         return self._end(f"worker {name}", finish)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oakctl.cli.fleet_words import plan_lines
 from oakctl.fleet import looking, planner
 from oakctl.fleet.state import Checked, Seen, Wanted
 from oakctl.model.messages import WorkerSummary
@@ -37,6 +39,73 @@ async def test_the_orchestrator_comes_first() -> None:
     edge = [call for call in root.calls if "edge" in call]
     assert edge == ["upgrade edge", "upgrade edge/w1", "upgrade edge/w2"]
     assert (await planned(root, FLEET)).is_empty
+
+
+async def test_what_differs_is_changed_and_what_is_new_made_when_its_release_has_come() -> None:
+    root = FakeRoot()
+    await applied(root, FLEET, await planned(root, FLEET))
+    root.outdated, root.calls = {"edge", "edge/w1", "edge/w2"}, []
+    changed = replace(FLEET.workers[0], labels={"room": "hall"})
+    wanted = replace(
+        FLEET,
+        hosts=HOSTS,
+        clusters=(replace(EDGE, policy="spread"), CLOUD),
+        workers=(changed, *FLEET.workers[1:], WorkerAdd("w3", "edge", "h5")),
+    )
+
+    assert not (await applied(root, wanted, await planned(root, wanted))).failed
+
+    assert root.calls == [
+        *("put h5", "upgrade edge", "cluster edge", "worker edge/w3"),
+        *("upgrade edge/w1", "worker edge/w1", "upgrade edge/w2"),
+    ]
+    assert (await planned(root, wanted)).is_empty
+
+
+async def test_a_release_that_fails_is_not_changed_on_and_comes_with_no_other_worker() -> None:
+    root = FakeRoot()
+    await applied(root, FLEET, await planned(root, FLEET))
+    root.outdated, root.broken, root.calls = {"edge", "edge/w1"}, {"edge"}, []
+    changed = replace(FLEET.workers[0], labels={"room": "hall"})
+    more = (changed, *FLEET.workers[1:], WorkerAdd("w3", "edge", "h5"))
+    wanted = replace(FLEET, hosts=HOSTS, workers=more)
+
+    outcome = await applied(root, wanted, await planned(root, wanted))
+
+    failed = {failure.change.name for failure in outcome.failed}
+    assert failed == {"edge", "edge/w1", "edge/w3"}
+    assert root.calls == ["put h5", "upgrade edge"]
+
+
+async def test_a_restart_that_was_agreed_to_comes_after_the_upgrade() -> None:
+    root = FakeRoot()
+    await applied(root, FLEET, await planned(root, FLEET))
+    root.outdated, root.calls = {"edge/w1"}, []
+    plan = await planned(root, FLEET)
+    agreed = replace(FLEET, workers=tuple(replace(w, allow_reboot=True) for w in FLEET.workers))
+    await applied(root, agreed, plan)
+    assert root.calls == ["upgrade edge/w1", "worker edge/w1"]
+
+
+async def test_what_an_upgrade_leaves_as_it_is_is_named() -> None:
+    root = FakeRoot()
+    await applied(root, FLEET, await planned(root, FLEET))
+    root.outdated, root.calls = {"edge/w1"}, []
+    one, two, *others = (replace(w, labels={"room": "hall"}) for w in FLEET.workers[:2])
+    wanted = replace(FLEET, workers=(one, two, *others, WorkerAdd("w3", "edge", "h4")))
+
+    plan = planner.upgrades(await planned(root, wanted))
+
+    assert [change.name for change in plan.changes] == ["edge/w1"]
+    assert [change.name for change in plan.left] == ["edge/w1", "edge/w2", "edge/w3"]
+    lines = "\n".join(plan_lines(plan, steps=False))
+    assert "not as the file says, and kept so (oakctl fleet apply changes it):" in lines
+    assert "  worker edge/w2: label room: - → hall" in lines
+    await applied(root, wanted, plan)
+    assert root.calls == ["upgrade edge/w1"]
+    left = planner.upgrades(await planned(root, wanted))
+    assert not left.changes
+    assert "no upgrades" in list(plan_lines(left, steps=False))[-1]
 
 
 async def test_a_failure_stops_its_own_cluster_only() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 import time
 import urllib.request
@@ -16,11 +15,9 @@ from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Suite
 from tests.lab.fleet_hosts import FleetHosts, Host
 from tests.lab.operator_tool import Operator
 from tests.lab.requirements import MARKS
+from tests.worker.docker_engine import busybox, installed
 
-pytestmark = [
-    *MARKS,
-    pytest.mark.skipif(not shutil.which("busybox"), reason="busybox-static is not installed"),
-]
+pytestmark = [*MARKS]
 
 PLAN = LabPlan(hosts=(MachineHost("engine", suite=Suite.BOOKWORM, docker=True),))
 DEADLINE_S = 120
@@ -53,6 +50,9 @@ PLAIN = "id -u; cat /opt/oakctl/etc/worker/secret; ls /opt/oakctl; echo end; exe
 @pytest.fixture(scope="module")
 def host(lab_directories: Path) -> Iterator[Host]:
     """With Docker, and one image that came from no registry."""
+    missing = installed()  # of what the image is made of
+    if missing:
+        pytest.skip(missing)
     fleet = FleetHosts(PLAN, "tests-engine")
     try:
         fleet.up()
@@ -68,7 +68,7 @@ def image() -> bytes:
     """busybox, as a whole file system."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(Path(shutil.which("busybox") or "").resolve(), "bin/busybox")
+        archive.add(busybox(), "bin/busybox")
         shell = tarfile.TarInfo("bin/sh")
         shell.type, shell.linkname = tarfile.SYMTYPE, "busybox"
         archive.addfile(shell)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from oakctl import paths
 from oakctl.errors import Conflict, NotFound, OakError, Unreachable, UsageError
+from oakctl.model import wire
 from oakctl.model.requests import (
     ApplyRequest,
     ClusterCreate,
@@ -19,6 +21,9 @@ from oakctl.model.requests import (
 )
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
+from oakctl.orchestration.root.store import fleet
+from oakctl.orchestration.root.store.database import open_database
+from oakctl.remote import bundle
 from oakctl.remote.bootstrap import ClusterInputs, WorkerInputs
 from oakctl.remote.facts import HostFacts, Listener
 from tests.root.descriptor import application, service
@@ -41,6 +46,40 @@ async def test_a_worker_is_changed_and_keeps_its_secret(stage: Stage) -> None:
         assert credentials.known_worker_secret("edge", "w1") == secret
         with pytest.raises(Conflict, match="worker edge/w1 already"):
             await root.put_worker(replace(W1, host="edge-o"))
+
+
+async def test_what_was_agreed_to_for_one_run_is_of_that_run_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new host key and a restart of the host: neither is kept, nor used by what comes later."""
+    agreed: list[tuple[bool, bool]] = []
+    real = stage.installer.worker
+
+    def worker(host: HostView, accept_new: bool, inputs: WorkerInputs, *told: Any) -> None:
+        agreed.append((accept_new, inputs.allow_reboot))
+        real(host, accept_new, inputs, *told)
+
+    monkeypatch.setattr(stage.installer, "worker", worker)
+    edge = await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        request = replace(W1, labels={"room": "hall"}, accept_new=True, allow_reboot=True)
+        begun = await root.put_worker(request)
+        await root.wait_operation(begun.id, 30)
+        assert (await root.worker("edge", "w1")).asked == replace(W1, labels={"room": "hall"})
+        edge.release = bundle.version(bundle.build().read_bytes())
+        begun = await root.upgrade_worker("edge", "w1")
+        await root.wait_operation(begun.id, 30)
+    assert agreed[1:] == [(True, True), (False, False)]
+    database = open_database(paths.database())
+    (body,) = database.execute("SELECT body FROM workers").fetchone()
+    assert '"accept_new":true' not in body.replace(" ", "")
+    # As earlier versions stored it.
+    with database.atomic():
+        database.table("workers").update(("edge", "w1"), {"body": wire.encode(request).decode()})
+    (row,) = fleet.workers(database)
+    assert (row.request.accept_new, row.request.allow_reboot) == (False, False)
+    database.close()
 
 
 async def test_an_interrupted_change_is_still_a_difference(stage: Stage) -> None:

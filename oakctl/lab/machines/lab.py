@@ -12,6 +12,7 @@ import os
 import platform
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -160,18 +161,28 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         progress(f"lab {name}: taking away its network and its files")
         await unmount_below(shell, files.directory / "hosts")
         await network.remove(shell, files, record.tag(lab))
-        await image.sweep(shell)
-        await emulation.release(shell)
+        await _sweep(shell)
         keys.distrust_hosts(lab)
         if mounts_below(files.directory):
             raise Conflict(f"something is mounted below {files.directory}", hint="findmnt")
-        if files.directory.exists():
+        # With a loopback lab of that name in it, the directory is that lab's, whose keeper runs.
+        if files.directory.exists() and not files.common.record.exists():
             shutil.rmtree(files.directory)
     locking.remove_if_empty(paths.labs_directory(), paths.state_directory())
 
 
+async def sweep(name: str) -> None:
+    """Take away what interrupted builds left and emulation that nobody uses: no lab's own.
+
+    `name`: the lab on whose behalf it is done. Raises OakError.
+    """
+    tools.check_machine()
+    async with locking.lock():
+        await _sweep(Shell(record.identity(name)))
+
+
 def is_there(name: str) -> bool:
-    """Whether anything of such a lab is there, be it what an accident left."""
+    """Whether anything of this very lab is there, be it what an accident left."""
     lab = record.identity(name)
     links = topology.operator_links(record.tag(lab))
     return (
@@ -180,10 +191,12 @@ def is_there(name: str) -> bool:
         or any(Path("/sys/class/net", link).exists() for link in links)
         or bool(traces.cgroups(record.unit(lab, "*")))
         or bool(processes.of_lab(lab))
-        # Nobody's in particular: whoever takes a lab down clears them away.
-        or emulation.is_left()
-        or bool(image.drafts())
     )
+
+
+def is_littered() -> bool:
+    """Whether there is what `sweep` may take away."""
+    return sys.platform == "linux" and (emulation.is_left() or bool(image.drafts()))
 
 
 def load(name: str) -> Lab:
@@ -274,6 +287,11 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sweep(shell: Shell) -> None:
+    await image.sweep(shell)
+    await emulation.release(shell)
 
 
 def _trust(files: MachineFiles, lab: MachineLab) -> None:

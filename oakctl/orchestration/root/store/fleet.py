@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
@@ -29,7 +29,10 @@ class ClusterRow:
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A worker as it was asked for. `state`: joining, ready, removing."""
+    """A worker as it was asked for. `state`: joining, ready, removing.
+
+    Stored without what was agreed to for one run: a new host key, a restart of the host.
+    """
 
     request: WorkerAdd
     state: str
@@ -147,7 +150,9 @@ def lowest_free_block(db: Database) -> int:
 def workers(db: Database) -> Sequence[WorkerRow]:
     """Every worker, by cluster and name."""
     rows = db.execute("SELECT body, state FROM workers ORDER BY cluster, name")
-    return [WorkerRow(wire.decode(body, WorkerAdd), state) for body, state in rows]
+    return [
+        WorkerRow(_without_consents(wire.decode(body, WorkerAdd)), state) for body, state in rows
+    ]
 
 
 def worker(db: Database, cluster: str, name: str) -> WorkerRow | None:
@@ -171,7 +176,7 @@ def put_worker(db: Database, row: WorkerRow) -> None:
             "cluster": row.cluster,
             "name": row.name,
             "host": row.request.host,
-            "body": wire.encode(row.request).decode(),
+            "body": wire.encode(_without_consents(row.request)).decode(),
             "state": row.state,
         },
         pk=("cluster", "name"),
@@ -186,6 +191,10 @@ def set_worker(db: Database, cluster: str, name: str, state: str) -> None:
 def forget_worker(db: Database, cluster: str, name: str) -> None:
     """Remove a worker."""
     db.table("workers").delete((cluster, name))
+
+
+def _without_consents(request: WorkerAdd) -> WorkerAdd:
+    return replace(request, accept_new=False, allow_reboot=False)
 
 
 def _location(body: str | None) -> Location | None:

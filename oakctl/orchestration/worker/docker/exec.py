@@ -39,7 +39,6 @@ from oakctl.model.sessions import (
 from oakctl.orchestration.copying import Refused
 from oakctl.orchestration.sessions import Session, alongside, stop
 from oakctl.orchestration.worker import procfs
-from oakctl.orchestration.worker.docker.calls import Calls
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
@@ -63,7 +62,6 @@ class Executions:
     def __init__(self, driver: Driver, socket: str) -> None:
         self._driver = driver
         self._socket = socket
-        self._copies = Calls()
 
     async def run(self, session: Session, known: Record, request: SessionRequest) -> Ended:
         """Run a command in the instance's container until it ends; raises Broken."""
@@ -135,7 +133,7 @@ class Executions:
         try:
             id_, engine = self._container(known)
             thread = asyncio.ensure_future(
-                self._call(engine, lambda client: work(client, id_, theirs), COPY_S, self._copies)
+                self._call(engine, lambda client: work(client, id_, theirs), COPY_S)
             )
             await carry()
         except (EngineAway, EngineRefused) as error:
@@ -166,7 +164,6 @@ class Executions:
         engine: Engine,
         function: Callable[[Any], Any],
         deadline_s: float = 30.0,
-        calls: Calls | None = None,
     ) -> Any:
         def work() -> Any:
             with _told():
@@ -176,8 +173,7 @@ class Executions:
                 with contextlib.closing(client):
                     return function(client)
 
-        calls = calls or self._driver.calls
-        return await calls.run(work, what="a session", deadline_s=deadline_s)
+        return await self._driver.calls.run_long(work, what="a session", deadline_s=deadline_s)
 
     async def _start(
         self, engine: Engine, id_: str, tty: bool

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from oakctl.model.images import Layer, PlatformImage
-from oakctl.orchestration.worker.artifacts import Chunk, NotDelivered
 from oakctl.orchestration.worker.docker import layers
 from oakctl.orchestration.worker.docker.blobs import Blobs
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.pushed import PushedImages
+from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
 from oakctl.orchestration.worker.needs import IMAGE, Need
 from tests.image_files import ARCHITECTURE, Built, filler, layer, sha
-from tests.worker.docker_engine import DockerEngine, busybox, engine
+from tests.worker.docker_engine import DockerEngine, busybox
 from tests.worker.stage import until
 
 pytestmark = [pytest.mark.slow]
 
-BASE = (layer({"bin/busybox": busybox().read_bytes()} if busybox().exists() else {}), filler(1))
+
+@cache
+def base() -> tuple[bytes, ...]:
+    """Layers with a program; asked for when an engine is there, which brings it."""
+    return (layer({"bin/busybox": busybox().read_bytes()}), filler(1))
 
 
 class Cluster:
@@ -61,22 +65,6 @@ class Cluster:
         return Chunk(data, len(whole))
 
 
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    with engine() as made:
-        yield made
-
-
-@pytest.fixture
-async def driver(docker_engine: DockerEngine) -> AsyncIterator[Driver]:
-    made = Driver(str(docker_engine.socket), "/test", lambda: None)
-    task = asyncio.ensure_future(made.run())
-    await until(lambda: made.known, "Docker to answer")
-    yield made
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 @pytest.fixture
 def cluster() -> Cluster:
     return Cluster()
@@ -103,12 +91,12 @@ async def brought(images: Images, wanted: Need) -> str:
 async def test_only_what_docker_lacks_is_fetched_and_it_runs(
     images: Images, cluster: Cluster, docker_engine: DockerEngine, tmp_path: Path
 ) -> None:
-    first = cluster.push(Built((*BASE, layer({"version": b"1"}))))
+    first = cluster.push(Built((*base(), layer({"version": b"1"}))))
     id_ = await brought(images, need(first))
     assert set(cluster.asked) == set(first[0].blobs)
     assert list((tmp_path / "blobs").iterdir()) == []
     cluster.asked.clear()
-    second = cluster.push(Built((*BASE, layer({"version": b"2"}))))
+    second = cluster.push(Built((*base(), layer({"version": b"2"}))))
     newer = await brought(images, need(second))
     assert cluster.asked == [second[0].config, second[0].layers[2].sha256]
     assert newer != id_
@@ -121,7 +109,7 @@ async def test_only_what_docker_lacks_is_fetched_and_it_runs(
 
 
 async def test_an_image_that_is_there_is_not_asked_for(images: Images, cluster: Cluster) -> None:
-    pushed = cluster.push(Built((*BASE, layer({"version": b"3"}))))
+    pushed = cluster.push(Built((*base(), layer({"version": b"3"}))))
     await brought(images, need(pushed))
     cluster.asked.clear()
     await brought(images, need(pushed, "another/name:1"))
@@ -142,7 +130,7 @@ async def test_layers_that_go_in_between_are_fetched_after_all(
 async def test_another_platform_is_a_reason_and_nothing_is_fetched(
     images: Images, cluster: Cluster
 ) -> None:
-    wanted = need(cluster.push(Built(BASE, "riscv64")))
+    wanted = need(cluster.push(Built(base(), "riscv64")))
     images.fetch(wanted)
     await until(lambda: images.status(wanted).problem, "the reason")
     assert "it was pushed for linux/riscv64, this node is linux/" in images.status(wanted).problem
@@ -150,7 +138,7 @@ async def test_another_platform_is_a_reason_and_nothing_is_fetched(
 
 
 async def test_the_node_s_platform_is_taken_of_several(images: Images, cluster: Cluster) -> None:
-    pushed = cluster.push(Built(BASE, "riscv64"), Built((*BASE, layer({"v": b"5"}))))
+    pushed = cluster.push(Built(base(), "riscv64"), Built((*base(), layer({"v": b"5"}))))
     await brought(images, need(pushed))
     assert pushed[0].config not in cluster.asked
     assert ARCHITECTURE in pushed[1].platform

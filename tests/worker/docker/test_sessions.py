@@ -4,55 +4,33 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import tarfile
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from oakctl.model import sessions
-from oakctl.model.instance import InstanceState
 from oakctl.model.service import Port
 from oakctl.model.sessions import STDIN, Data, Ended, SessionRequest
 from oakctl.orchestration import copying
-from tests.bus_fixture import Bus
-from tests.worker.docker_engine import IMAGE, DockerEngine, engine
+from tests.worker.docker.stage import NAME, container, running
+from tests.worker.docker_engine import DockerEngine
 from tests.worker.sessions_by_hand import line_of, opened, rest_of
-from tests.worker.stage import AgentProcess, Orchestrator, desired, spec, until
+from tests.worker.stage import AgentProcess, Orchestrator, until
 
 pytestmark = pytest.mark.slow
-NAME = "app.ns.srv.ns.instance.0"
 MIB = 1 << 20
 SERVE = "mkdir -p /www; echo served > /www/index.html; exec httpd -f -p 80 -h /www"
 
 
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    """One for all tests of this module."""
-    with engine() as made:
-        yield made
-
-
 @pytest.fixture
-async def container(bus: Bus, docker_engine: DockerEngine, orchestrator: Orchestrator):  # type: ignore[no-untyped-def]  # an agent with one container that runs
-    folder = Path(tempfile.mkdtemp(prefix="oakctl-test-", dir="/var/tmp"))
-    agent = AgentProcess.create(
-        bus, folder, overlay_driver="host", address="127.0.0.1",
-        docker_socket=str(docker_engine.socket),
-    )  # fmt: skip
-    agent.start()
-    service = spec(
-        IMAGE, virtualization="container", pull="never", cmd=("/bin/busybox", "sh", "-c", SERVE),
-        environment=("GREETING=good day",), listen=(Port(80),),
-    )  # fmt: skip
-    await orchestrator.want(desired(service))
-    await orchestrator.reaches(NAME, InstanceState.RUNNING)
-    yield agent
-    agent.destroy()
-    docker_engine.clean()
-    shutil.rmtree(folder)
+async def up(agent: AgentProcess, orchestrator: Orchestrator) -> AgentProcess:
+    """With one container that runs."""
+    service = container(
+        "/bin/busybox", "sh", "-c", SERVE, environment=("GREETING=good day",), listen=(Port(80),)
+    )
+    await running(agent, orchestrator, service)
+    return agent
 
 
 def shell(text: str, **changes: object) -> SessionRequest:
@@ -67,7 +45,7 @@ def packed(path: Path) -> bytes:
 
 
 async def test_commands_files_and_connections(
-    container: AgentProcess, orchestrator: Orchestrator, tmp_path: Path
+    up: AgentProcess, orchestrator: Orchestrator, tmp_path: Path
 ) -> None:
     async with opened(orchestrator, shell("echo $GREETING; echo oops >&2; exit 9")) as session:
         assert await rest_of(session) == (b"good day\n", b"oops\n", Ended(9))
@@ -124,9 +102,7 @@ async def test_commands_files_and_connections(
         assert (await rest_of(session))[0].endswith(b"served\n")
 
 
-async def test_a_device_is_not_taken_in(
-    container: AgentProcess, orchestrator: Orchestrator
-) -> None:
+async def test_a_device_is_not_taken_in(up: AgentProcess, orchestrator: Orchestrator) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         device = tarfile.TarInfo("disk")
@@ -144,7 +120,7 @@ async def test_a_device_is_not_taken_in(
 
 
 async def test_a_command_of_a_session_that_breaks_is_ended(
-    container: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
+    up: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
 ) -> None:
     client = docker_engine.client
     (one,) = client.containers()
