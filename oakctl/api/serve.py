@@ -45,6 +45,7 @@ def run(keep: bool, idle_s: float = IDLE_S, installer: Installer | None = None) 
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of each WebSocket
     with only_one(), listening() as listener:
         return asyncio.run(serve(listener, keep, idle_s, installer))
 

@@ -150,8 +150,12 @@ class Session:
 
     async def _keep(self) -> None:
         while not (self._over or self._broken):
+            before = time.monotonic()
             await asyncio.sleep(sessions.ALIVE_EVERY_S)
-            silent = time.monotonic() - self._heard_at
+            now = time.monotonic()
+            if now - before > 2 * sessions.ALIVE_EVERY_S:
+                self._heard_at = now  # we did not run, so we did not hear either
+            silent = now - self._heard_at
             if silent > sessions.SILENCE_S:
                 self.break_off(f"no word from {self._other} for {silent:.0f} s")
                 return
@@ -173,7 +177,7 @@ async def alongside(session: Session, work: Coroutine[Any, Any, None]) -> None:
 
 async def stop(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until they have ended: `asyncio.wait_for` of Python 3.11 and older now and then
-    swallows it. Their results are dropped."""
+    swallows it. Their results are dropped. Not for tasks that take long to put things in order."""
     pending = set(tasks)
     while pending:
         for one in pending:

@@ -74,7 +74,7 @@ class Executions:
         try:
             await self._carry(session, request, engine, made, reader, writer)
             return await self._end_of(engine, made)
-        except Broken:
+        except (Broken, asyncio.CancelledError):
             await self._kill(engine, made)
             raise
         except (EngineAway, EngineRefused, OSError) as error:

@@ -30,6 +30,7 @@ log = logging.getLogger("oakctl.worker.sessions")
 
 MOST_SESSIONS = 64
 IDLE_S = 8 * 3600.0  # without a byte either way
+CLOSE_S = 10.0
 CLOSING = "the agent of the worker ends"
 
 
@@ -91,7 +92,12 @@ class SessionDesk:
 
     async def close(self) -> None:
         """End all: what was started for a session does not outlive it."""
-        await stop(*self._tasks)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)  # what they have started ends meanwhile
+        await stop(*tasks)
 
     async def _serve(self, asked: SessionOpen, session: Session, known: Record) -> None:
         request = asked.request
