@@ -94,6 +94,7 @@ class Root:
     async def __aenter__(self) -> Root:
         await self.store.open()
         await self.operations.fail_interrupted()
+        await self.artifacts.sweep()
         await self.clusters.open_all()
         self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._tick())]
         for task in self._tasks:
