@@ -21,7 +21,7 @@ def title(snapshot: Snapshot, now: float, view: View, width: int, *, note: str =
         gap = width - len(left) - len(right)
         if gap >= 2:
             return f"{left}{' ' * gap}{right}"
-    return words.shorten(left, width)
+    return left[:width]
 
 
 def _tabs(view: View) -> str:
