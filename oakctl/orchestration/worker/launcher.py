@@ -23,6 +23,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAPABILITIES_V3 = 0x20080522
 CAP_NET_BIND_SERVICE = 10
+CLONE_NEWNET = 0x40000000
 
 
 def identity() -> dict[str, Any]:
@@ -68,6 +69,19 @@ def become(user: int, low_ports: bool) -> None:
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "(no_new_privs)")
 
 
+def enter(namespace: str) -> None:
+    """Have the network of this namespace and no other from now on."""
+    import ctypes  # by instances with a namespace alone
+
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+    finally:
+        os.close(descriptor)
+
+
 def launch(directory: Path) -> None:
     """Replace this process by the program; returns only by an exception."""
     order = json.loads((directory / "launch.json").read_text())
@@ -78,6 +92,8 @@ def launch(directory: Path) -> None:
         signal.signal(number, signal.SIG_DFL)
     overwrite(directory / "process", json.dumps(identity()))
     os.set_inheritable(LOCK_DESCRIPTOR, False)
+    if order.get("namespace"):
+        enter(order["namespace"])
     if order.get("user") is not None:
         become(order["user"], order["low_ports"])
     os.chdir(order["directory"])
