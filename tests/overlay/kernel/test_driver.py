@@ -227,6 +227,7 @@ def test_beside_rules_that_drop_what_is_forwarded(make_node: MakeNode) -> None:
         a.serve(A1, "a1")
         a.call("attach", A2)
         a.apply(table(target("a", A1), target("b", B1)))
+        assert a.call("problems") == []  # what is looked at now and then: they came after us
         assert set(names(a.ask(A2, RR, 40))) == {"a1", "b1"}
         assert names(b.ask("", A1)) == {"a1": 1}
         a.call("remove")
