@@ -60,6 +60,8 @@ class NodeFacts:
     overlay_reason: str = ""  # what the overlay cannot do here, in words
     containers: ContainerFacts = ContainerFacts()
     release: str = ""  # the version of the node archive that the agent runs from
+    secrets: bool = False  # whether instances here can be given secrets
+    secrets_reason: str = ""  # why not, in words
 
 
 @dataclass(frozen=True)
