@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oakctl.errors import DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout, WorkerConfig
-from oakctl.orchestration.worker import cgroup, containers, procfs, runtime, storage
+from oakctl.orchestration.worker import cgroup, containers, memory, procfs, runtime, storage
 from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.record import Record
 
@@ -47,6 +47,7 @@ def clear(prefix: str) -> int:
     limits = cgroup.probe(cgroup.node_group(prefix))
     limits.sweep(set())
     limits.close()
+    memory.clear(prefix)
     return len(killed)
 
 
