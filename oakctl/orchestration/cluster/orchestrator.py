@@ -34,6 +34,8 @@ from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
+from oakctl.orchestration.cluster.secret_desk import SecretDesk
+from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.state import SettingsRecord, State
 from oakctl.orchestration.cluster.store import Store
 from oakctl.orchestration.cluster.summary import cluster_state
@@ -61,6 +63,7 @@ class Orchestrator:
         self._tasks = Tasks()
         self._uplink = Uplink(config.cluster)
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
+        self._secrets = Secrets(Path(self._layout.state("secrets.json")))
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
         self._store: Store | None = None
@@ -84,10 +87,13 @@ class Orchestrator:
             core,
             self._artifacts,
             credentials,
+            self._secrets,
             self._tasks,
             lambda: self._uplink.compose(self._compose(core)),
         )
+        secrets = SecretDesk(client, core, self._secrets)
         await workers.open()
+        await secrets.open()
         await root.open()
         await root.sessions.open(watcher)
         log.info("cluster %s: %d workers, %d instances", self._config.cluster,
@@ -98,6 +104,7 @@ class Orchestrator:
             self._uplink.run_states(client, self._compose(core)),
             self._uplink.run_statistics(client),
             core.outbox.run(client, stored),
+            secrets.tidy(),
             self._thrown_out(),
         )
 
@@ -166,6 +173,7 @@ class Orchestrator:
                 session=session,
                 seq=seq,
                 release=self._release,
+                secrets=self._secrets.versions(),
                 now=now,
             )
 

@@ -27,6 +27,7 @@ from oakctl.model.messages import (
     LogsRequest,
     Offer,
     OfferAnswer,
+    SecretsChange,
     Settings,
     Share,
     Upload,
@@ -41,6 +42,7 @@ from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks, answer
+from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.session_relay import SessionRelay, serve
 from oakctl.orchestration.scheduling import policies
 
@@ -62,6 +64,7 @@ class RootDesk:
         core: Core,
         artifacts: Artifacts,
         credentials: Credentials,
+        secrets: Secrets,
         tasks: Tasks,
         compose: Callable[[], ClusterState],
     ) -> None:
@@ -69,6 +72,7 @@ class RootDesk:
         self._core = core
         self._artifacts = artifacts
         self._credentials = credentials
+        self._secrets = secrets
         self._tasks = tasks
         self._compose = compose
         self.sessions = SessionRelay(client, self._where, tasks)
@@ -84,6 +88,7 @@ class RootDesk:
             (subjects.CTL_WORKER, self._worker, _refused),
             (subjects.CTL_SETTINGS, self._settings, _refused),
             (subjects.CTL_TABLE, self._table, _refused),
+            (subjects.CTL_SECRETS, self._change_secrets, _refused),
         )
         # These wait for workers and disks; others need not wait for them.
         beside: tuple[tuple[str, Handler, Refusal], ...] = (
@@ -199,6 +204,14 @@ class RootDesk:
     async def _table(self, message: Msg) -> Answer:
         table = wire.decode(message.data, ServiceTable)
         return await self._core.change(lambda state, _, now: tables.foreign(state, table))
+
+    async def _change_secrets(self, message: Msg) -> Answer:
+        asked = wire.decode(message.data, SecretsChange)
+        try:
+            self._secrets.change(asked)
+        except OSError as error:
+            return Answer(False, f"a secret can't be stored here: {error.strerror}")
+        return Answer(True)
 
     async def _upload(self, message: Msg) -> UploadAnswer:
         header = (message.headers or {}).get(subjects.HEADER_UPLOAD, "")
