@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, session, source
 from oakctl.cli.grammar import Output, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing
-from oakctl.errors import NotFound, UsageError
+from oakctl.errors import UsageError
 from oakctl.model.views import SecretView
 from oakctl.tui.viewmodels import words
 
@@ -117,19 +116,11 @@ def remove(
 def _value(name: str, file: Path | None) -> bytes:
     """What was given; raises NotFound for no file, UsageError for nothing in it."""
     if file is not None:
-        try:
-            content = file.expanduser().read_bytes()
-        except OSError as error:
-            raise NotFound(
-                f"{file} cannot be read: {error.strerror}", hint=f"ls -l {file}"
-            ) from error
+        content = source.content(file, missing=f"ls -l {file}")
     elif diagnostics.can_prompt():
         content = diagnostics.ask_secret(name).encode()
-    elif sys.stdin is None:
-        content = b""
     else:
-        content = sys.stdin.buffer.read()
-        content = content.removesuffix(b"\n").removesuffix(b"\r")
+        content = source.content(source.STDIN).removesuffix(b"\n").removesuffix(b"\r")
     if not content:
         raise UsageError(
             f"secret {name}: nothing was given as its value",

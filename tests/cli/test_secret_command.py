@@ -61,7 +61,7 @@ def test_what_is_refused(with_root: Oakctl, tmp_path: Path) -> None:
     assert "nothing was given as its value" in empty.err
     absent = with_root("secret", "set", "a", "--from-file", str(tmp_path / "none"))
     assert absent.code == 3
-    assert "cannot be read" in absent.err
+    assert "there is no file" in absent.err
     half = with_root("secret", "set", "a", "--registry", "ghcr.io", stdin="x")
     assert half.code == 2
     assert "--username" in half.err

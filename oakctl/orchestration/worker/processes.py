@@ -21,6 +21,7 @@ from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.attempt import Attempt
 from oakctl.orchestration.worker.cgroup import Limits
 from oakctl.orchestration.worker.files import InstanceFiles
+from oakctl.orchestration.worker.kernel_overlay import attach
 from oakctl.orchestration.worker.launch import CannotStart
 from oakctl.orchestration.worker.overlay import OverlayDriver
 from oakctl.orchestration.worker.record import Record
@@ -73,6 +74,7 @@ class ProcessRuntime:
         try:
             bind = self._overlay.bind_address(desired.address)
             local_address = self._overlay.local_service_address
+            namespace = attach(self._overlay, desired.address)
             user = self.user(desired)
             given = str(self._secrets.for_process(name, user)) if desired.service.secrets else ""
             environment = launch.environment(
@@ -88,6 +90,7 @@ class ProcessRuntime:
             "environment": environment,
             "secrets": str(self._secrets.kept(name)) if given else "",
             "directory": str(work),
+            "namespace": namespace,
             "user": user,
             "low_ports": any(port.container < LOW_PORT for port in desired.service.all_ports()),
             "cgroups": self._limits.entrances(group),
