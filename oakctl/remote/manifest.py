@@ -27,6 +27,7 @@ ROLES: dict[str, Role] = {
             "bin",
             "etc/bus",
             "etc/cluster.json",
+            "etc/admission.conf",
             "etc/bus.unit.json",
             "etc/orchestrator.unit.json",
             "state/bus",
