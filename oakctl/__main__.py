@@ -80,9 +80,10 @@ def _of_this_machine(error: OSError) -> OakError:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from oakctl.cli import diagnostics
+    from oakctl.cli import again, diagnostics
     from oakctl.cli.app import app
 
+    again.remember(arguments)
     if COMPLETE in os.environ:
         from typer._completion_classes import completion_init
 

@@ -132,11 +132,7 @@ def delete(
     name: Name, yes: Yes = False, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT
 ) -> None:
     """Stop every instance of an application and forget it."""
-    diagnostics.confirm(
-        f"Delete application {name} and stop all of its instances?",
-        yes=yes,
-        command=f"oakctl app delete {name} --yes",
-    )
+    diagnostics.confirm(f"Delete application {name} and stop all of its instances?", yes=yes)
 
     async def main() -> None:
         async with session.root() as client:

@@ -155,11 +155,7 @@ def remove(
     question = f"Remove cluster {name} and everything of it on its host?"
     if force:
         question = f"Forget cluster {name} and its workers, whatever still runs on their hosts?"
-    diagnostics.confirm(
-        question,
-        yes=yes,
-        command=f"oakctl cluster remove {name}{' --force' * force} --yes",
-    )
+    diagnostics.confirm(question, yes=yes)
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         host = (await client.cluster(name)).host

@@ -9,6 +9,7 @@ import getpass
 import os
 import sys
 
+from oakctl.cli import again
 from oakctl.errors import OakError, UsageError
 from oakctl.tui.viewmodels.words import clean
 
@@ -52,16 +53,16 @@ def can_prompt() -> bool:
     return _is_tty(sys.stdin) and _is_tty(sys.stderr) and not os.environ.get("CI")
 
 
-def confirm(question: str, *, yes: bool, command: str) -> None:
+def confirm(question: str, *, yes: bool) -> None:
     """Go on only with consent; the default is No.
 
     Raises UsageError without `--yes` where nobody can be asked, and OakError when the answer
-    is No. `command` is what to type instead.
+    is No.
     """
     if yes:
         return
     if not can_prompt():
-        raise UsageError(f"there is no terminal to ask on: {question}", hint=command)
+        raise UsageError(f"there is no terminal to ask on: {question}", hint=again.typed("--yes"))
     if not ask(question):
         raise OakError("nothing was changed")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, host_python, session
+from oakctl.cli import again, diagnostics, host_python, session
 from oakctl.cli import output as stdout
 from oakctl.cli.grammar import (
     AcceptNew,
@@ -146,7 +146,6 @@ def apply(
     time.
     """
     wanted = _allowing(_given(_read(file), python_archive), allow_reboot)
-    again = f"oakctl fleet apply -f {file}{' --allow-reboot' if allow_reboot else ''}"
 
     async def main() -> tuple[Plan, Outcome]:
         from oakctl.cli import fleet_looking
@@ -165,10 +164,10 @@ def apply(
             if not yes and await _may_restart(found):
                 asked = _allowing(wanted, True)
                 found = await plan(asked)
-            return found, await _agreed(client, asked, found, parallel, yes, f"{again} --yes")
+            return found, await _agreed(client, asked, found, parallel, yes)
 
     found, outcome = session.run(main())
-    _close(found, outcome, again, output)
+    _close(found, outcome, output)
     if found.changes:
         diagnostics.say(f"the fleet is as described: {len(outcome.done)} changes made")
 
@@ -191,7 +190,6 @@ def upgrade(
     that does not become ready goes back to the release before, and the others keep theirs.
     """
     wanted_of_file = _read(file) if file is not None else None
-    again = "oakctl fleet upgrade" + (f" -f {file}" if file is not None else "")
 
     async def main() -> tuple[Plan, Outcome]:
         from oakctl.cli import fleet_looking
@@ -206,10 +204,10 @@ def upgrade(
                 client, wanted, accept_new=accept_new, sudo_password_file=sudo_password_file
             )
             found = planner.upgrades(planner.plan(wanted, seen))
-            return found, await _agreed(client, wanted, found, 64, yes, f"{again} --yes")
+            return found, await _agreed(client, wanted, found, 64, yes)
 
     found, outcome = session.run(main())
-    _close(found, outcome, again, output)
+    _close(found, outcome, output)
     if found.changes:
         diagnostics.say(f"{len(outcome.done)} of the fleet run from this release now")
 
@@ -232,7 +230,6 @@ def destroy(
 ) -> None:
     """Take away workers, then clusters, then hosts of the file; each host is left as it was."""
     wanted = _read(file)
-    again = f"oakctl fleet destroy -f {file}"
 
     async def main() -> tuple[Plan, Outcome]:
         from oakctl.cli import fleet_looking
@@ -249,11 +246,10 @@ def destroy(
                 client, Wanted(hosts), accept_new=False, sudo_password_file=sudo_password_file
             )
             _tell_silent(seen, force)
-            command = f"{again}{' --force' * force} --yes"
-            return found, await _agreed(client, wanted, found, parallel, yes, command, force=force)
+            return found, await _agreed(client, wanted, found, parallel, yes, force=force)
 
     found, outcome = session.run(main())
-    _close(found, outcome, again, output)
+    _close(found, outcome, output)
     diagnostics.say("nothing of the fleet is left")
 
 
@@ -310,7 +306,6 @@ async def _agreed(
     plan: Plan,
     parallel: int,
     yes: bool,
-    command: str,
     *,
     force: bool = False,
 ) -> Outcome:
@@ -323,7 +318,7 @@ async def _agreed(
     if not plan.changes:
         return Outcome()
     some = f"{len(plan.changes)} change{'' if len(plan.changes) == 1 else 's'}"
-    await asyncio.to_thread(diagnostics.confirm, f"Make {some}?", yes=yes, command=command)
+    await asyncio.to_thread(diagnostics.confirm, f"Make {some}?", yes=yes)
     applier = Applier(client, wanted, Progress(), limit=parallel, force=force)
     try:
         return await applier.run(plan)
@@ -332,13 +327,13 @@ async def _agreed(
         raise
 
 
-def _close(plan: Plan, outcome: Outcome, again: str, form: Format) -> None:
+def _close(plan: Plan, outcome: Outcome, form: Format) -> None:
     """Write what became of it where that is asked for; raises what did not come about."""
     from oakctl.cli import fleet_words
 
     if form in (Format.JSON, Format.YAML):
         stdout.document(fleet_words.result(plan, outcome), form)
-    if failure := fleet_words.failure_of(plan, outcome, again):
+    if failure := fleet_words.failure_of(plan, outcome, again.typed()):
         raise failure
 
 

@@ -213,7 +213,7 @@ def _fields(machine: Machine) -> list[tuple[str, str]]:
 @app.command("forget", epilog=examples("oakctl host forget pi-1"))
 def forget(name: Annotated[str, typer.Argument(help="The host.")], yes: Yes = False) -> None:
     """Forget a machine; refused while it has a role."""
-    diagnostics.confirm(f"Forget host {name}?", yes=yes, command=f"oakctl host forget {name} --yes")
+    diagnostics.confirm(f"Forget host {name}?", yes=yes)
 
     async def main() -> None:
         async with session.root() as client:

@@ -104,7 +104,7 @@ def run(
 
 
 class _Result:
-    """What came of the command on one host."""
+    """What came of the command on one host; its output is kept only where it is written last."""
 
     def __init__(self) -> None:
         self.lines: dict[str, list[str]] = {"out": [], "err": []}
@@ -148,8 +148,8 @@ def _take(event: HostOutput | HostEnded, result: _Result, prefix: bool, output: 
     if isinstance(event, HostEnded):
         result.ended = event
         return
-    result.lines[event.stream].append(event.text)
     if output in (Format.JSON, Format.YAML):
+        result.lines[event.stream].append(event.text)
         return
     text = f"{event.host}: {event.text}" if prefix else event.text
     text = clean(text, len(text))

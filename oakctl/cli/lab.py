@@ -217,9 +217,7 @@ def start(host: Host, name: Name = DEFAULT_LAB) -> None:
 @app.command("power-cut", epilog=examples("oakctl lab power-cut edge-w1 --yes"))
 def power_cut(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
     """Kill everything on a host at once and leave it off."""
-    diagnostics.confirm(
-        f"Cut the power of {host}?", yes=yes, command=f"oakctl lab power-cut {host} --yes"
-    )
+    diagnostics.confirm(f"Cut the power of {host}?", yes=yes)
     _power(name, host, lambda lab: lab.power_cut(host))
     diagnostics.say(f"host {host} lost its power")
 
@@ -241,9 +239,7 @@ def heal(host: Host, name: Name = DEFAULT_LAB) -> None:
 @app.command(epilog=examples("oakctl lab reflash m1 --yes"))
 def reflash(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
     """Make a machine anew: an empty disk and another host key, which nobody trusts yet."""
-    diagnostics.confirm(
-        f"Erase {host} and install it anew?", yes=yes, command=f"oakctl lab reflash {host} --yes"
-    )
+    diagnostics.confirm(f"Erase {host} and install it anew?", yes=yes)
     _on_machine(name, lambda lab: lab.reflash_hosts([host]))
     diagnostics.say(f"host {host} is new; `oakctl lab up` makes its new key known")
 

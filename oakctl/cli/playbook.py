@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import again, diagnostics, session, waiting
 from oakctl.cli import output as stdout
 from oakctl.cli.answers import Answers
 from oakctl.cli.grammar import (
@@ -189,7 +189,6 @@ def run(
     settings = _settings(setting or [])
     hosts = list(dict.fromkeys(host))
     runs = [PlaybookRun(name, each, settings, accept_new, allow_reboot) for each in hosts]
-    again = f"oakctl playbook run {name} {' '.join(hosts)}"
 
     async def main() -> list[HostOutcome]:
         async with session.root() as client:
@@ -198,7 +197,7 @@ def run(
             outcomes = await _each(runs, lambda each: _looked(client, each, asking, answers))
             if check:
                 return outcomes
-            wanted = await _agreed(runs, outcomes, again, yes=yes)
+            wanted = await _agreed(runs, outcomes, yes=yes)
             done = await _each(wanted, lambda each: _carried_out(client, each, timeout))
             ran = {outcome.host: outcome for outcome in done}
             return [ran.get(outcome.host, outcome) for outcome in outcomes]
@@ -207,7 +206,7 @@ def run(
     _write(outcomes, output)
     failures = [outcome for outcome in outcomes if outcome.error]
     if failures:
-        raise _failure(failures, len(outcomes), again)
+        raise _failure(failures, len(outcomes))
     if not check:
         changed = [outcome.host for outcome in outcomes if outcome.changed]
         diagnostics.say(f"playbook {name} has run" if changed else "no changes")
@@ -256,7 +255,7 @@ async def _plan_of(client: RootClient, request: PlanRequest) -> HostPlan:
 
 
 async def _agreed(
-    runs: list[PlaybookRun], looked: list[HostOutcome], again: str, *, yes: bool
+    runs: list[PlaybookRun], looked: list[HostOutcome], *, yes: bool
 ) -> list[PlaybookRun]:
     """The runs that have something to do, once that was agreed to; restarts are asked for alone."""
     plans = {outcome.host: HostPlan(outcome.host, outcome.steps) for outcome in looked}
@@ -272,7 +271,7 @@ async def _agreed(
     ]
     if wanted:
         question = f"Run {runs[0].name} on {', '.join(run.host for run in wanted)}?"
-        await asyncio.to_thread(diagnostics.confirm, question, yes=yes, command=f"{again} --yes")
+        await asyncio.to_thread(diagnostics.confirm, question, yes=yes)
     return wanted
 
 
@@ -299,14 +298,14 @@ def _write(outcomes: list[HostOutcome], form: Format) -> None:
                 stdout.line(outcome.host)
 
 
-def _failure(failures: list[HostOutcome], of: int, again: str) -> OakError:
+def _failure(failures: list[HostOutcome], of: int) -> OakError:
     first = failures[0]
     if of == 1:
         return error_for(first.exit_code, first.error, first.hint, ())
     return error_for(
         first.exit_code,
         f"it failed on {len(failures)} of {of} hosts",
-        f"{again}   # carries on",
+        f"{again.typed()}   # carries on",
         tuple(f"{each.error}{f' ({each.hint})' if each.hint else ''}" for each in failures),
     )
 

@@ -200,11 +200,7 @@ def remove(
     question = f"Remove worker {name} and everything of it on its host?"
     if force:
         question = f"Forget worker {name}, whatever still runs on its host?"
-    diagnostics.confirm(
-        question,
-        yes=yes,
-        command=f"oakctl worker remove {name}{' --force' * force} --yes",
-    )
+    diagnostics.confirm(question, yes=yes)
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         where = await _resolved(client, name, cluster)

@@ -60,6 +60,7 @@ class ObservedInstance:
     crash_looping: bool = False
     reason: str = ""  # in words, on failure or while waiting
     progress: float | None = None  # 0 to 1 while CREATING
+    signs: int = 0  # grows while CREATING goes on, also where its progress does not show that
     address: str = ""  # overlay address
     bind: str = ""  # the address it listens on, as the node's overlay driver gives it
     limits: str = ""  # what is enforced: "cpu 0.5 memory 64 MiB pids 128 (cgroup v2)" or why not

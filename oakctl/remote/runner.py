@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 
 from oakctl.errors import OakError, error_for
 from oakctl.model.views import StepEvent
-from oakctl.remote import playbook
+from oakctl.remote import playbook, threads
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
 
@@ -56,8 +57,9 @@ def look(plan: Sequence[Step], remote: Remote, *, allow_reboot: bool = False) ->
     Once something is missing, a later check may fail for just that reason: it is planned too.
     """
     # Side by side: a distant host would else take a round trip for each check.
-    with ThreadPoolExecutor(CHECKS_AT_ONCE, f"look {remote.name}") as threads:
-        checks = [threads.submit(_asked, step, remote) for step in plan]
+    asked = [partial(_asked, step, remote) for step in plan]
+    checks = threads.side_by_side(asked, CHECKS_AT_ONCE, f"look {remote.name}")
+    wait(checks)
     found: list[StepEvent] = []
     for step, check in zip(plan, checks, strict=True):
         missing, holds = _answered(step, check, remote, any(e.state == "planned" for e in found))

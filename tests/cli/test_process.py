@@ -81,6 +81,12 @@ def test_what_destroys_needs_yes_without_a_terminal(
     assert ended.err.endswith(f"hint: oakctl {' '.join(arguments)} --yes\n")
 
 
+def test_what_to_type_next_has_every_option_that_was_given(oakctl: Oakctl) -> None:
+    given = ("worker", "remove", "w1", "--cluster", "edge", "--timeout", "5m")
+    ended = oakctl(*given)
+    assert ended.err.endswith(f"hint: oakctl {' '.join(given)} --yes\n")
+
+
 ERRORS = [OakError, UsageError, NotFound, Unreachable, DeadlineExceeded, Conflict]
 
 
@@ -161,7 +167,7 @@ def test_question_on_a_terminal_is_no_unless_yes(typed: bytes, code: int, tmp_pa
 import sys
 from oakctl import __main__
 from oakctl.cli import diagnostics
-__main__._run = lambda arguments: diagnostics.confirm("Really?", yes=False, command="x --yes") or 0
+__main__._run = lambda arguments: diagnostics.confirm("Really?", yes=False) or 0
 sys.exit(__main__.main([]))
 """
     ours, theirs = pty.openpty()

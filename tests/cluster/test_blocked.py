@@ -53,6 +53,34 @@ def test_moves_after_the_deadline_and_not_before() -> None:
     assert moved.epoch > record.epoch
 
 
+def creating(signs: int, seconds: float) -> tuple[str, str]:
+    """Its worker before and after so long, in which it gave so many signs of life."""
+    state, fleet = placed(("w1", "w2"))
+    (record,) = state.instances.values()
+    watches: sweep.Watches = {}
+    for number in range(signs + 1):
+        seen = ObservedInstance(
+            record.job_name, 0, record.epoch, InstanceState.CREATING, START.wall,
+            progress=0.5, signs=number,
+        )  # fmt: skip
+        now = seconds * number / max(1, signs)
+        state = state.with_instance(replace(record, state=InstanceState.CREATING, observed=seen))
+        state, watches = sweep.sweep(
+            state, fleet, watches, Timers(), Now(START.wall + now, START.mono + now)
+        )
+    later = Now(START.wall + seconds, START.mono + seconds)
+    state, _ = sweep.sweep(state, fleet, watches, Timers(), later)
+    return record.worker, next(iter(state.instances.values())).worker
+
+
+def test_signs_of_life_keep_it_where_it_is() -> None:
+    long = 5 * Timers().progress_s
+    before, after_ = creating(signs=10, seconds=long)
+    assert after_ == before
+    before, after_ = creating(signs=0, seconds=long)
+    assert after_ != before
+
+
 def test_what_ran_and_failed_stays() -> None:
     state, fleet = placed(("w1", "w2"))
     (record,) = state.instances.values()

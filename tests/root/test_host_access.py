@@ -120,6 +120,28 @@ async def test_a_command_ends_with_its_reader(machines: Machines) -> None:
     )
 
 
+async def test_whatever_breaks_on_one_host_its_run_ends(machines: Machines) -> None:
+    """Nobody waits for ever for the end of a run that has none."""
+    well = machines.make()
+
+    async def named(wanted: object) -> list[HostView]:
+        return [HostView(name, "127.0.0.1") for name in wanted]  # type: ignore[attr-defined]
+
+    @contextmanager
+    def target(host: HostView, accept_new: bool) -> Iterator[Target]:
+        if host.name == "pi-0":
+            raise ZeroDivisionError("of ours")
+        yield well.target(name=host.name, accept_new=accept_new)
+
+    async with asyncio.timeout(60):
+        found = [each async for each in events(HostRuns(named, target), "true", hosts=2)]
+    ends = {each.host: each for each in found if isinstance(each, HostEnded)}
+    assert ends["pi-0"].exit_code == 1
+    assert ends["pi-0"].error == "pi-0: ZeroDivisionError: of ours"
+    assert "root.log" in ends["pi-0"].hint
+    assert ends["pi-1"].exit_code == 0
+
+
 async def test_a_host_that_is_not_reached_is_one_of_the_answers(machines: Machines) -> None:
     machine = machines.make()
     there = runs(machine)

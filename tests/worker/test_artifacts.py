@@ -18,7 +18,8 @@ import pytest
 
 from oakctl.model.instance import InstanceState
 from oakctl.orchestration.worker import artifacts, shim
-from oakctl.orchestration.worker.artifacts import KEEP_UNUSED_S, Artifacts, Chunk, NotDelivered
+from oakctl.orchestration.worker.artifacts import KEEP_UNUSED_S, Artifacts
+from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
 from tests.worker.stage import AgentProcess, Orchestrator, artifact, desired, spec, until
 
 SLEEPER = "import time\ntime.sleep(600)\n"

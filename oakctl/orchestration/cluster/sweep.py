@@ -34,7 +34,7 @@ class Watch:
     Kept in memory: after a start of the orchestrator every deadline begins anew.
     """
 
-    marker: tuple[int, InstanceState, float | None]  # epoch, state, progress
+    marker: tuple[int, InstanceState, float | None, int]  # epoch, state, progress, signs of life
     since: float
     attempts: int = 0  # placements or searches in a row that came to nothing
     retry_at: float = 0.0
@@ -48,8 +48,9 @@ def watch(state: State, before: Watches, now: Now) -> dict[Key, Watch]:
     """The watches after a look at all instances."""
     found = {}
     for key, record in state.instances.items():
-        progress = record.observed.progress if record.observed else None
-        marker = (record.epoch, record.state, progress)
+        seen = record.observed
+        told = (seen.progress, seen.signs) if seen else (None, 0)
+        marker = (record.epoch, record.state, *told)
         known = before.get(key)
         if known is None:
             known = Watch(marker, now.mono)

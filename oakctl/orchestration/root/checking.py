@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from oakctl.errors import OakError
@@ -16,7 +16,7 @@ from oakctl.model.config import BUS_PORT
 from oakctl.model.views import HostCheck, HostFinding, HostView
 from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.passwords import Passwords
-from oakctl.remote import fleet_check, python_cache, reach_rules, residence
+from oakctl.remote import fleet_check, python_cache, reach_rules, residence, threads
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.findings import BLOCK, NOTE, in_order
 from oakctl.remote.route import route
@@ -116,12 +116,9 @@ class Checking:
 
 async def side_by_side(hosts: Sequence[HostView], ask: Callable[[HostView], T]) -> list[T]:
     """What `ask`, which blocks, gives for each host; several are asked at a time."""
-    loop = asyncio.get_running_loop()
-    threads = ThreadPoolExecutor(AT_ONCE, "check")
-    try:
-        return await asyncio.gather(*(loop.run_in_executor(threads, ask, h) for h in hosts))
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    asked = threads.side_by_side([partial(ask, host) for host in hosts], AT_ONCE, "check")
+    # Whoever goes away cancels those whose turn has not come.
+    return await asyncio.gather(*(asyncio.wrap_future(each) for each in asked))
 
 
 def _reaches(host: str, hub: str) -> HostFinding:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shlex
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 
-from oakctl.errors import OakError
+from oakctl.errors import ExitCode, OakError
 from oakctl.model.hosts import HostEnded, HostOutput, HostRun
 from oakctl.model.views import HostView
+from oakctl.remote import threads
 from oakctl.remote.connection import FabricRemote, open_fabric
 from oakctl.remote.target import Target
+
+log = logging.getLogger("oakctl.root.host_runs")
 
 AT_ONCE = 20
 QUIET_S = 5.0  # without news: then that is said
@@ -51,8 +55,8 @@ class HostRuns:
             if not over.is_set():
                 asyncio.run_coroutine_threadsafe(events.put(event), loop).result()
 
-        threads = ThreadPoolExecutor(AT_ONCE, "host run")
-        work = [loop.run_in_executor(threads, self._on, host, wanted, tell, over) for host in hosts]
+        runs = [partial(self._on, host, wanted, tell, over) for host in hosts]
+        work = threads.side_by_side(runs, AT_ONCE, "host run")
         left = len(hosts)
         try:
             while left:
@@ -65,7 +69,8 @@ class HostRuns:
                 yield event
         finally:
             over.set()
-            threads.shutdown(wait=False, cancel_futures=True)
+            for each in work:
+                each.cancel()  # where its turn has not come
             while not all(each.done() for each in work):
                 with contextlib.suppress(asyncio.QueueEmpty):
                     events.get_nowait()  # whoever waits to tell something goes on, and sees it
@@ -84,6 +89,13 @@ class HostRuns:
             tell(HostEnded(host.name, code))
         except OakError as error:
             tell(HostEnded(host.name, error.exit_code, error.message, error.hint, error.details))
+        # The outermost boundary of a run: whatever broke, its reader waits for an end.
+        except Exception as error:
+            if over.is_set():
+                return
+            log.exception("a command on host %s broke", host.name)
+            why = f"{host.name}: {type(error).__name__}: {error}"
+            tell(HostEnded(host.name, int(ExitCode.FAILED), why, "see the root's log, root.log"))
 
 
 def _run(

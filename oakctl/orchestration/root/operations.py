@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from oakctl.model.views import OperationView, StepEvent
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.store import events, operations
 from oakctl.orchestration.root.store.database import Store
+from oakctl.remote import threads
 
 T = TypeVar("T")
 log = logging.getLogger("oakctl.root.operations")
@@ -55,18 +55,7 @@ class Progress:
 
         A daemon thread: one that hangs in the network must not keep the process from leaving.
         """
-        future: Future[T] = Future()
-
-        def run() -> None:
-            future.set_running_or_notify_cancel()
-            try:
-                future.set_result(work())
-            # Whatever it is, it is raised again where the work is awaited.
-            except BaseException as error:  # noqa: BLE001
-                future.set_exception(error)
-
-        threading.Thread(target=run, daemon=True, name="operation").start()
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(threads.begin(work, "operation"))
 
     async def step(self, host: str, title: str, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, told as a step of its own."""

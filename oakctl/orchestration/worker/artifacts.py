@@ -1,8 +1,8 @@
 """Artifacts on this node: fetched in chunks, verified, unpacked, shared, removed when unused.
 
 Belongs here: `artifacts/<sha256>` and what leads to it. A directory with that name is whole:
-it appears by one rename. Does not belong here: the bus (`ChunkSource` is all that is asked of
-it), or bytes becoming files (`unpack`, in a process of its own).
+it appears by one rename. Does not belong here: their way here (`fetching`), or bytes becoming
+files (`unpack`, in a process of its own).
 
     artifacts/.fetch-<sha256>    what has arrived so far; a later agent goes on from there
     artifacts/.unpack-<n>        being unpacked; worthless after a crash
@@ -20,13 +20,12 @@ import sys
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from oakctl.orchestration.worker import storage, unpack
+from oakctl.orchestration.worker import fetching, storage, unpack
+from oakctl.orchestration.worker.fetching import ChunkSource, NotDelivered
 
 log = logging.getLogger("oakctl.worker.artifacts")
 
-CHUNK = 512 * 1024  # bytes
 FETCHED = 0.7  # of the progress; the rest is verifying and unpacking
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 15.0
@@ -35,31 +34,16 @@ KEEP_UNUSED_S = 60.0  # so that a restart of an application does not fetch again
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class NotDelivered(Exception):
-    """A piece of an artifact did not come; the text says why."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Bytes of an artifact, and how many it has in all."""
-
-    data: bytes
-    size: int
-
-
-class ChunkSource(Protocol):
-    """Where artifacts come from."""
-
-    async def chunk(self, sha256: str, offset: int, length: int) -> Chunk:
-        """Raises NotDelivered."""
-
-
 @dataclass(frozen=True)
 class Status:
-    """How far an artifact is: 0 to 1, and what is in the way."""
+    """How far an artifact is: 0 to 1, and what is in the way.
+
+    `signs` grows while work on it goes on, also where its progress does not show that.
+    """
 
     progress: float = 0.0
     problem: str = ""
+    signs: int = 0
 
 
 class Artifacts:
@@ -173,26 +157,13 @@ class Artifacts:
         self._changed()
 
     def _partial(self, sha256: str) -> Path:
-        return self._directory / f".fetch-{sha256}"
+        return fetching.partial(self._directory, sha256)
 
     async def _download(self, sha256: str) -> None:
-        with self._partial(sha256).open("ab") as file:
-            offset = file.tell()
-            while True:
-                chunk = await self._source.chunk(sha256, offset, CHUNK)
-                if offset > chunk.size:
-                    file.truncate(0)
-                    offset = 0
-                    continue
-                file.write(chunk.data)
-                file.flush()
-                offset += len(chunk.data)
-                share = offset / chunk.size if chunk.size else 1.0
-                self._set(sha256, Status(FETCHED * share))
-                if offset >= chunk.size:
-                    return
-                if not chunk.data:
-                    raise NotDelivered(f"the cluster sends nothing from byte {offset} on")
+        def progress(here: int, size: int) -> None:
+            self._set(sha256, Status(FETCHED * (here / size if size else 1.0)))
+
+        await fetching.download(self._source, sha256, self._partial(sha256), progress)
 
     async def _unpack(self, sha256: str) -> None:
         target = self._directory / f".unpack-{secrets.token_hex(6)}"

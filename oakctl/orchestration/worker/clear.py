@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 from oakctl.errors import DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout, WorkerConfig
-from oakctl.orchestration.worker import cgroup, containers, procfs, storage
+from oakctl.orchestration.worker import cgroup, containers, procfs, runtime, storage
+from oakctl.orchestration.worker.files import InstanceFiles
+from oakctl.orchestration.worker.record import Record
 
 DEADLINE_S = 10.0
 STEP_S = 0.02
+DOCKER_S = 15.0  # it may be in the middle of a restart
+DOCKER_STEP_S = 0.5
 
 
 def clear(prefix: str) -> int:
@@ -48,27 +53,55 @@ def clear(prefix: str) -> int:
 def clear_containers(prefix: str) -> int:
     """Take every container of ours away that a worker below `prefix` made; returns how many.
 
-    Named volumes stay: they are data. A Docker that is stopped runs no container, and none of
-    ours is ever started by it. Raises OakError when Docker refuses.
+    Named volumes stay: they are data. A Docker that was uninstalled has no containers; one that
+    does not answer may have some that run, so where this worker had any it is waited for, 15 s.
+    Raises OakError when it does not come, or refuses.
     """
     config = storage.read_message(Path(HostLayout(prefix).etc("worker.json")), WorkerConfig)
     socket = containers.socket_of(config) if config else ""
-    if not socket or not Path(socket).exists():
+    installed = Path(socket).exists() or shutil.which("dockerd") is not None
+    if not socket or not installed:
         return 0
-    from oakctl.orchestration.worker.docker.engine import Engine
     from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
 
-    try:
-        engine = Engine(socket)
+    end = time.monotonic() + DOCKER_S
+    while True:
+        try:
+            return _remove_containers(socket, prefix)
+        except EngineAway as error:
+            if not _had_containers(prefix):
+                return 0
+            if time.monotonic() > end:
+                raise OakError(
+                    f"containers of this worker may still run: {error}",
+                    hint="systemctl start docker, then the same again",
+                ) from error
+        except EngineRefused as error:
+            raise OakError(f"Docker keeps a container: {error}", hint="docker ps -a") from error
+        time.sleep(DOCKER_STEP_S)
+
+
+def _remove_containers(socket: str, prefix: str) -> int:
+    from oakctl.orchestration.worker.docker.engine import Engine
+
+    with contextlib.closing(Engine(socket)) as engine:
         found = engine.containers(prefix)
         for id_ in found:
             engine.remove(id_)
-        engine.close()
-    except EngineAway:
-        return 0
-    except EngineRefused as error:
-        raise OakError(f"Docker keeps a container: {error}", hint="docker ps -a") from error
     return len(found)
+
+
+def _had_containers(prefix: str) -> bool:
+    """Whether some instance that the agent has not forgotten is a container."""
+    files = InstanceFiles(prefix)
+    records = (
+        storage.read_message(files.directory(name) / "record.json", Record)
+        for name in files.names()
+    )
+    return any(
+        found is not None and found.desired.service.virtualization == runtime.CONTAINER
+        for found in records
+    )
 
 
 def _left(instances: str) -> set[int]:

@@ -222,6 +222,7 @@ class Instances:
             pid=self.pid(name),
             ready=self._is_ready(name),
             progress=status.progress,
+            signs=status.signs,
             waiting_for="" if self.pid(name) else status.problem,
         )
 

@@ -38,7 +38,7 @@ from oakctl.model.messages import (
 )
 from oakctl.model.node import NodeFacts
 from oakctl.orchestration import bus, waits
-from oakctl.orchestration.worker.artifacts import Chunk, NotDelivered
+from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
 
 log = logging.getLogger("oakctl.worker.link")
 

@@ -159,7 +159,13 @@ def state_of(record: Record, *, has_process: bool) -> InstanceState:
 
 
 def observed(
-    record: Record, *, pid: int = 0, ready: bool = False, progress: float | None, waiting_for: str
+    record: Record,
+    *,
+    pid: int = 0,
+    ready: bool = False,
+    progress: float | None,
+    waiting_for: str,
+    signs: int = 0,
 ) -> ObservedInstance:
     """The report's line about this instance; `waiting_for` is why it does not start yet."""
     state = state_of(record, has_process=pid > 0)
@@ -179,6 +185,7 @@ def observed(
         crash_looping=lifecycle.is_crash_looping(record.failures),
         reason=reason or waiting_for,
         progress=progress if creating else None,
+        signs=signs if creating else 0,
         address=record.desired.address,
         bind=record.bind,
         limits=record.limits,

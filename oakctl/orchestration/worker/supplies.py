@@ -72,7 +72,8 @@ class Supplies:
         """How far the instance's needs are, all together."""
         found = [self._status(need) for need in needs.of(desired)]
         problems = [status.problem for status in found if status.problem]
-        return Status(sum(s.progress for s in found) / len(found), "; ".join(problems))
+        signs = sum(status.signs for status in found)
+        return Status(sum(s.progress for s in found) / len(found), "; ".join(problems), signs)
 
     def keep_only(self, wanted: Set[Need], now: float) -> None:
         """Let go of what nobody wants."""

@@ -44,5 +44,5 @@ def runtime_with(driver: Driver, folder: Path) -> DockerRuntime:
     images = Images(driver, folder / "images.json", lambda: None)
     return DockerRuntime(
         driver, images, None, HostDriver(""), lambda: NODE,  # type: ignore[arg-type]
-        ContainerGrants(), Accelerators(), collect, lambda: None,
+        ContainerGrants(), Accelerators(), lambda: "", collect, lambda: None,
     )  # fmt: skip

@@ -51,6 +51,17 @@ def test_gpus_that_are_declared_or_gone() -> None:
         assign(0, 1, TWO, (), ["/dev/apex_0"])
 
 
+def test_whether_this_docker_can_hand_them_in() -> None:
+    jetson = Accelerators(accelerators.JETSON, ("0",))
+    nodes = Accelerators(accelerators.DEVICES, ("/dev/dri/card0",))
+    assert "NVIDIA container toolkit" in accelerators.why_not(TWO, ("runc",), toolkit=False)
+    assert accelerators.why_not(TWO, ("runc",), toolkit=True) == ""
+    assert accelerators.why_not(TWO, ("nvidia", "runc"), toolkit=False) == ""
+    assert "no runtime nvidia" in accelerators.why_not(jetson, ("runc",), toolkit=True)
+    assert accelerators.why_not(jetson, ("nvidia",), toolkit=False) == ""
+    assert accelerators.why_not(nodes, (), toolkit=False) == ""
+
+
 @given(st.lists(st.integers(0, 3), max_size=6))
 def test_no_gpu_is_given_twice(asked: list[int]) -> None:
     here = Accelerators(accelerators.NVIDIA, tuple("0123"))

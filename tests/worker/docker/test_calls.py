@@ -31,6 +31,23 @@ async def test_a_call_has_a_deadline_and_raises_what_it_raised() -> None:
     go.set()
 
 
+async def test_a_look_does_not_wait_for_what_is_long() -> None:
+    calls, go, started = Calls(), threading.Event(), []
+
+    def pull() -> None:
+        started.append(1)
+        go.wait(30)
+
+    pulls = [
+        asyncio.ensure_future(calls.run_long(pull, what="pulling", deadline_s=60.0))
+        for _ in range(AT_ONCE + 1)
+    ]
+    await until(lambda: len(started) == AT_ONCE + 1, "all of them to be under way")
+    assert await calls.run(lambda: 7, what="looking") == 7
+    go.set()
+    await asyncio.gather(*pulls)
+
+
 async def test_only_so_many_calls_at_once() -> None:
     calls, go, started = Calls(), threading.Event(), []
 

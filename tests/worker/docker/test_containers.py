@@ -14,6 +14,7 @@ import pytest
 from oakctl.model.instance import InstanceState
 from oakctl.model.service import RestartPolicy, Volume
 from oakctl.node import __main__
+from oakctl.orchestration.worker import clear, procfs
 from tests.worker.docker.stage import (
     NAME,
     container,
@@ -191,6 +192,28 @@ async def test_strays_of_ours_go_and_strangers_stay(
 
     await until(lambda: stray not in ids(), "the stray to go")
     assert {stranger, neighbour} <= ids()
+
+
+async def test_clear_does_not_leave_what_runs_while_docker_is_away(
+    agent: AgentProcess,
+    orchestrator: Orchestrator,
+    docker_engine: DockerEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await running(agent, orchestrator, container())
+    (agent.prefix / "etc").mkdir()
+    shutil.copy(agent.prefix / "worker.json", agent.prefix / "etc/worker.json")
+    agent.kill()
+    pid = inspect(docker_engine)["State"]["Pid"]
+    docker_engine.stop(signal.SIGKILL)
+    assert procfs.stat_of(pid), "a dockerd that was killed leaves containers running"
+    monkeypatch.setattr(clear, "DOCKER_S", 0.5)
+    assert __main__.main(["clear", "--prefix", str(agent.prefix)]) != 0
+    assert "containers of this worker may still run: Docker is stopped" in capsys.readouterr().err
+    docker_engine.start()
+    assert __main__.main(["clear", "--prefix", str(agent.prefix)]) == 0
+    assert docker_engine.client.containers(all=True) == []
 
 
 async def test_clear_takes_containers_along(

@@ -92,8 +92,9 @@ async def test_port_of_a_strangers_container(
     [
         (container("/no/such/program"), "cannot run /no/such/program: it is not in the image"),
         (container("/data"), "cannot run /data: it is no program"),
+        (container(""), "cannot run an empty name: it is not in the image"),
     ],
-    ids=["absent", "a folder"],
+    ids=["absent", "a folder", "without a name"],
 )
 async def test_programs_that_cannot_run(
     agent: AgentProcess, orchestrator: Orchestrator, service: ServiceSpec, reason: str

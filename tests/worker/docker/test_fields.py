@@ -12,7 +12,13 @@ from oakctl.model.node import ContainerGrants
 from oakctl.model.resources import Resources
 from oakctl.model.service import AddedFiles, Port, Probe, RestartPolicy, Volume
 from oakctl.orchestration.worker import procfs
+from oakctl.orchestration.worker.docker import accelerators, request, words
+from oakctl.orchestration.worker.docker.accelerators import Accelerators
+from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.errors import EngineRefused
+from oakctl.orchestration.worker.docker.request import Surroundings
 from tests.bus_fixture import free_port
+from tests.worker.docker.parts import NODE, instance
 from tests.worker.docker.stage import (
     NAME,
     container,
@@ -21,7 +27,7 @@ from tests.worker.docker.stage import (
     running,
     shell,
 )
-from tests.worker.docker_engine import DockerEngine
+from tests.worker.docker_engine import IMAGE, DockerEngine
 from tests.worker.stage import AgentProcess, Orchestrator, artifact, desired, until
 
 pytestmark = [pytest.mark.slow]
@@ -144,6 +150,57 @@ async def test_a_link_does_not_lead_out_of_what_is_granted(
     await orchestrator.want(desired(container(volumes=(Volume(f"{shared}/way", "/x"),))))
     seen = await orchestrator.reaches(NAME, InstanceState.FAILED)
     assert seen.reason.startswith("path /etc for writing not granted")
+
+
+async def test_what_is_mounted_is_where_the_link_led_when_it_was_compared(
+    agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
+) -> None:
+    shared = agent.prefix / "shared"
+    (shared / "really").mkdir(parents=True)
+    (shared / "way").symlink_to(shared / "really")
+    (agent.prefix / "etc").mkdir(exist_ok=True)
+    grants = ContainerGrants(host_paths=(str(shared),))
+    (agent.prefix / "etc/grants.json").write_bytes(wire.encode(grants))
+    service = container(volumes=(Volume(f"{shared}/way", "/x"),))
+    await running(agent, orchestrator, service)
+    (mount,) = inspect(docker_engine)["Mounts"]
+    assert mount["Source"] == str((shared / "really").resolve())
+
+
+async def test_a_device_node_that_stands_for_a_gpu(
+    agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
+) -> None:
+    (agent.prefix / "etc").mkdir(exist_ok=True)
+    grants = ContainerGrants(vgpu_devices=("/dev/full", "/dev/random"))
+    (agent.prefix / "etc/grants.json").write_bytes(wire.encode(grants))
+    text = (
+        "ls /dev/full; ls /dev/no 2>/dev/null; echo x > /dev/full || echo full; echo end; sleep 99"
+    )
+    service = shell(text, requests=Resources(vgpus=1))
+    await running(agent, orchestrator, service)
+    said = await log_until(orchestrator, "end")
+    assert (said[0], said[-2:]) == ("/dev/full", ["full", "end"])
+    assert inspect(docker_engine)["Config"]["Labels"]["oakctl.gpus"] == "/dev/full"
+    await orchestrator.want(desired(service), desired(service, 1), desired(service, 2))
+    await orchestrator.reaches("app.ns.srv.ns.instance.1", InstanceState.RUNNING)
+    third = await orchestrator.reaches("app.ns.srv.ns.instance.2", InstanceState.FAILED)
+    assert third.reason == "asks for 1 vgpus, 0 of 2 are free here"
+
+
+async def test_the_device_request_for_a_gpu_reaches_docker(
+    driver: Driver, docker_engine: DockerEngine
+) -> None:
+    here = Accelerators(accelerators.NVIDIA, ("0", "1"))
+    around = Surroundings(IMAGE, "127.0.0.1", assigned=accelerators.assign(1, 0, here, ["0"]))
+    engine = driver.engine
+    assert engine is not None
+    id_ = engine.create("gpu", request.body(instance(cmd=("/bin/sh",)), 1, NODE, around))
+    (sent,) = docker_engine.client.inspect_container(id_)["HostConfig"]["DeviceRequests"]
+    assert (sent["Driver"], sent["DeviceIDs"], sent["Capabilities"]) == ("nvidia", ["1"], [["gpu"]])
+    with pytest.raises(EngineRefused) as refused:
+        engine.start(id_)
+    assert "install the NVIDIA container toolkit" in words.in_words(str(refused.value))
+    engine.remove(id_)
 
 
 async def test_what_is_granted_is_there(

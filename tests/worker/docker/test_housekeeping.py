@@ -26,17 +26,14 @@ def test_images_go_by_age_and_by_pressure() -> None:
     assert housekeeping.removable(again, 9000.0 + 9 * day, 0.0) == ()
 
 
-def test_names_of_images_with_their_tag() -> None:
-    full = housekeeping.full_reference
-    assert full("web") == "web:latest"
-    assert full("host:5000/a/web") == "host:5000/a/web:latest"
-    assert full("host:5000/a/web:1") == "host:5000/a/web:1"
-    assert full("web@sha256:" + "a" * 64) == "web@sha256:" + "a" * 64
-
-
 def test_ledger_knows_what_we_brought() -> None:
     ledger = Ledger().with_image("a:1", "1").with_image("b:1", "2").with_image("a:1", "3")
     assert ledger.has("a:1")
     assert not ledger.has("c:1")
-    assert {image.id for image in ledger.images} == {"2", "3"}
-    assert ledger.without("a:1").images == (Brought("b:1", "2"),)
+    nameless = Brought("1", "1")
+    assert ledger.images == (nameless, Brought("b:1", "2"), Brought("a:1", "3"))
+    assert nameless.nameless
+    assert ledger.without("a:1").images == (nameless, Brought("b:1", "2"))
+    named = ledger.with_image("c:1", "1").images
+    assert named[-1] == Brought("c:1", "1"), "it has a name again"
+    assert nameless not in named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from oakctl.model import wire
 from oakctl.orchestration.worker import storage
+from oakctl.orchestration.worker.docker import effort
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.housekeeping import Ledger
 from oakctl.orchestration.worker.docker.images import Images
@@ -70,6 +72,67 @@ async def test_always_asks_the_registry_each_time(images: Images, images_of: Ima
     images.fetch(second)
     await until(lambda: second in images.present, "the newer image to come")
     assert images.id(first) != images.id(second)
+
+
+async def test_what_a_newer_one_has_taken_the_name_of_goes_too(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine
+) -> None:
+    ids = []
+    for whose in ("one", "two", "three"):
+        reference = images_of.put("web", "newer", {"a": whose})
+        need = Need(IMAGE, reference, "always", whose)
+        images.fetch(need)
+        await until(lambda need=need: need in images.present, "the image to come")
+        ids.append(images.id(need))
+    client = docker_engine.client
+    client.tag(ids[1], "somebodys/own", "1")
+    for at in (0.0, 1000.0):
+        await images.tidy({reference}, time.time() + at)
+    left = {one["Id"] for one in client.images(all=True)} & set(ids)
+    assert left == set(ids[1:]), "the first one goes, the second has a name of somebody's"
+    client.remove_image("somebodys/own:1")
+
+
+async def test_what_we_brought_under_somebodys_name_goes_and_the_name_stays(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine
+) -> None:
+    client = docker_engine.client
+    client.pull(images_of.put("their", "1", {"a": "theirs"}))
+    ids = []
+    for whose in ("one", "two"):
+        need = Need(IMAGE, images_of.put("their", "1", {"a": whose}), "always", whose)
+        images.fetch(need)
+        await until(lambda need=need: need in images.present, "the image to come")
+        ids.append(images.id(need))
+    for at in (0.0, 1000.0):
+        await images.tidy(set(), time.time() + at)
+    assert ids[0] not in {one["Id"] for one in client.images(all=True)}
+    assert client.inspect_image(need.name)["Id"] == ids[1]
+
+
+async def test_signs_of_life_while_nothing_moves(
+    images: Images, images_of: ImageRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effort, "SIGN_EVERY_S", 0.05)
+    need = Need(IMAGE, images_of.put("still", "1", {"a": "b"}))
+    images_of.go.clear()
+    images.fetch(need)
+    await until(lambda: images.status(need).signs > 5, "signs of life")
+    images_of.go.set()
+    await until(lambda: need in images.present, "the image to come")
+
+
+async def test_a_pull_that_nobody_wants_any_more_ends(
+    images: Images, images_of: ImageRegistry, docker_engine: DockerEngine
+) -> None:
+    need = Need(IMAGE, images_of.put("unwanted", "1", {"a": "b"}, layers=4))
+    images_of.go.clear()
+    images.fetch(need)
+    await until(lambda: images.status(need).progress > 0.0, "the pull to be under way")
+    images.keep_only(set(), time.time())
+    images_of.go.set()
+    gone = lambda: not [t for t in threading.enumerate() if "pulling" in t.name]  # noqa: E731
+    await until(gone, "the pull to end")
 
 
 async def test_never_finds_and_does_not_pull(images: Images, images_of: ImageRegistry) -> None:

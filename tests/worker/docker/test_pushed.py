@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from oakctl.model.images import Layer, PlatformImage
-from oakctl.orchestration.worker.artifacts import Chunk, NotDelivered
 from oakctl.orchestration.worker.docker import layers
 from oakctl.orchestration.worker.docker.blobs import Blobs
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.pushed import PushedImages
+from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
 from oakctl.orchestration.worker.needs import IMAGE, Need
 from tests.image_files import ARCHITECTURE, Built, filler, layer, sha
 from tests.worker.docker_engine import DockerEngine, busybox

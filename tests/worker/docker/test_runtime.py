@@ -15,7 +15,9 @@ from oakctl.orchestration.worker.docker import (
     seen,
 )
 from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.runtime import Launch
 from tests.worker.docker.parts import instance, runtime_with
+from tests.worker.stage import until
 
 
 async def test_what_a_look_says_of_a_start(tmp_path: Path) -> None:
@@ -42,6 +44,28 @@ async def test_what_a_look_says_of_a_start(tmp_path: Path) -> None:
     assert gone.over
     assert not gone.never_ran
     assert "removed" in gone.words
+
+
+class Broken:
+    """An engine as no Docker is: what it answers cannot be foreseen."""
+
+    def containers(self, _prefix: str) -> dict[str, str]:
+        return {}
+
+    def create(self, _name: str, _body: object) -> str:
+        raise ValueError("no JSON")
+
+
+async def test_a_start_that_fails_in_an_unforeseen_way_is_made_again_only_after_a_while(
+    tmp_path: Path,
+) -> None:
+    driver = Driver(str(tmp_path / "none"), "/p", lambda: None)
+    driver.engine = Broken()  # type: ignore[assignment]
+    runtime = runtime_with(driver, tmp_path)
+    known = replace(record.new(instance(), 1.0), attempt=1, phase=record.Phase.RUNNING)
+    runtime.start(Launch(known.desired, 1, {}, "", ""))
+    await until(lambda: not runtime.look(known).held, "the start to be over")
+    assert "its start failed on this node: ValueError: no JSON" in runtime.look(known).refused
 
 
 def test_an_agent_without_docker_loads_nothing_of_it() -> None:

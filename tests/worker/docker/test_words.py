@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oakctl.orchestration.worker.docker import (
     words,
 )
 
 
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in words._MEANINGS])
+@given(data=st.data())
+def test_whatever_docker_says_is_put_into_words(pattern: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(pattern))
+    assert words.in_words(text).strip()
+
+
 @pytest.mark.parametrize(
     ("text", "meaning"),
     [
+        ('exec: "": executable file not found in $PATH: unknown',
+         "cannot run an empty name: it is not in the image"),
         (
             "driver failed programming external connectivity on endpoint x: Bind for "
             "0.0.0.0:8080 failed: port is already allocated",

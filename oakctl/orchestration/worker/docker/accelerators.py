@@ -38,6 +38,18 @@ class Assigned:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+def why_not(here: Accelerators, runtimes: Sequence[str], toolkit: bool) -> str:
+    """Why this Docker can hand in none of the node's GPUs; empty: it can, or there are none.
+
+    `toolkit`: the NVIDIA container toolkit's programs are where Docker looks for them.
+    """
+    if here.mode == JETSON and NVIDIA not in runtimes:
+        return "Docker here has no runtime nvidia: install the NVIDIA container runtime"
+    if here.mode == NVIDIA and NVIDIA not in runtimes and not toolkit:
+        return "Docker here can't hand in a GPU: install the NVIDIA container toolkit"
+    return ""
+
+
 def assign(
     vgpus: int,
     vtpus: int,

@@ -13,10 +13,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 
-from oakctl.orchestration.worker.artifacts import CHUNK, ChunkSource, NotDelivered
+from oakctl.orchestration.worker import fetching
+from oakctl.orchestration.worker.fetching import ChunkSource, NotDelivered
 
 BLOCK = 1024 * 1024
-FETCHING = ".fetch-"
 
 
 class Blobs:
@@ -39,8 +39,8 @@ class Blobs:
         path = self.path(sha256)
         if path.exists():  # it was verified before it had this name
             return path
-        partial = self._directory / f"{FETCHING}{sha256}"
-        await self._download(sha256, partial, progress)
+        partial = fetching.partial(self._directory, sha256)
+        await fetching.download(self._source, sha256, partial, lambda here, _: progress(here))
         if await asyncio.to_thread(_sha256, partial) != sha256:
             partial.unlink()
             raise NotDelivered("what arrived is damaged; fetching it again")
@@ -57,24 +57,6 @@ class Blobs:
         """Remove these: they have served."""
         for sha256 in sums:
             self.path(sha256).unlink(missing_ok=True)
-
-    async def _download(self, sha256: str, partial: Path, progress: Callable[[int], None]) -> None:
-        with partial.open("ab") as file:
-            offset = file.tell()
-            while True:
-                chunk = await self._source.chunk(sha256, offset, CHUNK)
-                if offset > chunk.size:
-                    file.truncate(0)
-                    offset = 0
-                    continue
-                file.write(chunk.data)
-                file.flush()
-                offset += len(chunk.data)
-                progress(offset)
-                if offset >= chunk.size:
-                    return
-                if not chunk.data:
-                    raise NotDelivered(f"the cluster sends nothing from byte {offset} on")
 
 
 def _sha256(path: Path) -> str:

@@ -25,6 +25,7 @@ from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
 from oakctl.orchestration.worker.docker.seen import Seen
 
 CALL_S = 25.0  # of one read from the socket
+START_S = 60.0  # the same of what a slow disk takes its time for: creating, starting, removing
 LOAD_SILENT_S = 600.0  # the same while an image is taken in: a slow disk says nothing for long
 MOST_LOG_LINES = 20_000  # of one look
 
@@ -50,6 +51,15 @@ class EngineFacts:
     not_limited: tuple[str, ...]  # what this kernel does not let it limit
 
 
+@dataclass(frozen=True)
+class Command:
+    """A command inside a container."""
+
+    runs: bool
+    exit_code: int | None = None
+    pid: int = 0  # on this node; 0: none, or not known
+
+
 class Engine:
     """One engine, by its socket. Raises EngineAway where none that we can use answers."""
 
@@ -64,6 +74,7 @@ class Engine:
             if old:
                 raise EngineAway(old)
             self.facts = _facts(found, self._client.info())
+            self._patient = self._more_patient(START_S)
 
     def containers(self, prefix: str) -> dict[str, str]:
         """Id → state of every container with our label."""
@@ -85,12 +96,12 @@ class Engine:
     def create(self, name: str, body: Mapping[str, Any]) -> str:
         """Create a container; returns its id."""
         with self._told():
-            return str(self._client.create_container_from_config(body, name)["Id"])
+            return str(self._patient.create_container_from_config(body, name)["Id"])
 
     def start(self, id_: str) -> None:
         """Start it."""
         with self._told():
-            self._client.start(id_)
+            self._patient.start(id_)
 
     def kill(self, id_: str, signal: str) -> None:
         """Send it a signal; none is sent to one that has ended."""
@@ -100,14 +111,30 @@ class Engine:
     def remove(self, id_: str) -> None:
         """End it and take it away, with volumes that have no name."""
         with self._told(), _unless(404, 409):
-            self._client.remove_container(id_, force=True, v=True)
+            self._patient.remove_container(id_, force=True, v=True)
 
-    def execute(self, id_: str, argv: tuple[str, ...]) -> int:
-        """Run a command in it; returns the exit code."""
+    def begin_command(self, id_: str, argv: tuple[str, ...]) -> str:
+        """Start a command in it, whose output nobody wants; returns what it is known by."""
         with self._told():
-            made = self._client.exec_create(id_, list(argv), stdout=True, stderr=True)
-            self._client.exec_start(made["Id"])
-            return int(self._client.exec_inspect(made["Id"])["ExitCode"])
+            made = str(self._client.exec_create(id_, list(argv), stdout=False, stderr=False)["Id"])
+            self._client.exec_start(made, detach=True)
+            return made
+
+    def command(self, command: str) -> Command:
+        """What became of a command; one that Docker knows no more has ended."""
+        try:
+            with self._told():
+                found = self._client.exec_inspect(command)
+        except EngineRefused as error:
+            if error.missing:
+                return Command(runs=False)
+            raise
+        code = found.get("ExitCode")
+        return Command(
+            runs=bool(found.get("Running")),
+            exit_code=None if code is None else int(code),
+            pid=int(found.get("Pid") or 0),
+        )
 
     def logs(self, id_: str, since: float) -> list[bytes]:
         """What it has said since, one entry per line, each with its time before it."""
@@ -120,26 +147,42 @@ class Engine:
 
     def image(self, reference: str) -> tuple[str, str] | None:
         """(id, platform) of an image that is here; None when it is not."""
+        found = self._image(reference)
+        if found is None:
+            return None
+        platform = f"{found.get('Os', 'linux')}/{found.get('Architecture', '')}"
+        return str(found["Id"]), platform
+
+    def names(self, id_: str) -> tuple[str, ...] | None:
+        """The names that an image has; None when it is not here."""
+        found = self._image(id_)
+        return None if found is None else tuple(found.get("RepoTags") or ())
+
+    def _image(self, reference: str) -> Mapping[str, Any] | None:
         try:
             with self._told():
-                found = self._client.inspect_image(reference)
+                found: Mapping[str, Any] = self._client.inspect_image(reference)
         except EngineRefused as error:
             if error.missing:
                 return None
             raise
-        platform = f"{found.get('Os', 'linux')}/{found.get('Architecture', '')}"
-        return str(found["Id"]), platform
+        return found
 
     def pull(
         self, reference: str, platform: str, report: Callable[[Mapping[str, Any]], None]
     ) -> None:
-        """Pull an image; `report` is told each line. Raises EngineRefused with what is wrong."""
+        """Pull an image; `report` is told each line. Raises EngineRefused with what is wrong.
+
+        What `report` raises ends it: Docker gives a pull up when nobody listens to it.
+        """
         with self._told():
             # The platform is left to the engine where it can only be its own.
-            for line in self._client.pull(reference, stream=True, decode=True, platform=platform):
-                if line.get("error"):
-                    raise EngineRefused(str(line["error"]))
-                report(line)
+            lines = self._client.pull(reference, stream=True, decode=True, platform=platform)
+            with contextlib.closing(lines):
+                for line in lines:
+                    if line.get("error"):
+                        raise EngineRefused(str(line["error"]))
+                    report(line)
 
     def stacks(self) -> tuple[tuple[str, ...], ...]:
         """The layers of every image here: the sha256 of each one's tar, the lowest first.
@@ -163,16 +206,16 @@ class Engine:
             raise
         return tuple(str(one).rpartition(":")[2] for one in layers or ())
 
-    def load(self, archive: Iterator[bytes]) -> None:
-        """Take images in from an archive; raises EngineRefused with what is wrong."""
-        with self._told():
-            patient = docker.APIClient(
-                base_url=f"unix://{self._socket}", version=self.facts.api, timeout=LOAD_SILENT_S
-            )
-            with contextlib.closing(patient):
-                for line in patient.load_image(archive):
-                    if line.get("error"):
-                        raise EngineRefused(str(line["error"]))
+    def load(self, archive: Iterator[bytes], report: Callable[[Mapping[str, Any]], None]) -> None:
+        """Take images in from an archive; raises EngineRefused with what is wrong.
+
+        `report` is told each line of how Docker gets on with the layers.
+        """
+        with self._told(), contextlib.closing(self._more_patient(LOAD_SILENT_S)) as patient:
+            for line in patient.load_image(archive, quiet=False):
+                if line.get("error"):
+                    raise EngineRefused(str(line["error"]))
+                report(line)
 
     def untag(self, reference: str) -> bool:
         """Take an image away; False when a container uses it or nothing was there."""
@@ -194,6 +237,12 @@ class Engine:
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
+        self._patient.close()
+
+    def _more_patient(self, seconds: float) -> docker.APIClient:
+        return docker.APIClient(
+            base_url=f"unix://{self._socket}", version=self.facts.api, timeout=seconds
+        )
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -17,11 +17,16 @@ LEAST_UNUSED_S = 120.0  # also under pressure: a restart of an application does 
 
 @dataclass(frozen=True)
 class Brought:
-    """One image of ours."""
+    """One image of ours. Its reference is its id where it has no name of its own any more."""
 
     reference: str
     id: str
     unused_since: float = 0.0  # 0: wanted
+
+    @property
+    def nameless(self) -> bool:
+        """A newer image has its name, or the name was somebody else's before us."""
+        return self.reference == self.id
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,14 @@ class Ledger:
     images: tuple[Brought, ...] = ()
 
     def with_image(self, reference: str, id_: str) -> Ledger:
-        """After it was pulled or loaded."""
-        others = tuple(image for image in self.images if image.reference != reference)
+        """After it was pulled or loaded. One of ours that had the name before is kept by its id."""
+        others = [
+            replace(image, reference=image.id)
+            if image.reference == reference and image.id != id_
+            else image
+            for image in self.images
+            if (image.reference, image.id) not in ((reference, id_), (id_, id_))
+        ]
         return Ledger((*others, Brought(reference, id_)))
 
     def has(self, reference: str) -> bool:
@@ -68,9 +79,3 @@ def removable(
     if old or free_share >= PRESSED_BELOW:
         return tuple(old)
     return tuple(i for i in unused if now - i.unused_since >= LEAST_UNUSED_S)[:1]
-
-
-def full_reference(name: str) -> str:
-    """With its tag: "a/b" is "a/b:latest"; a digest stays."""
-    last = name.rpartition("/")[2]
-    return name if ":" in last or "@" in last else f"{name}:latest"

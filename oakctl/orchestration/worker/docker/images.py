@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,13 +18,16 @@ from typing import Any, TypeVar
 from oakctl.model import images as pushed_images
 from oakctl.model import wire
 from oakctl.orchestration.worker import storage
-from oakctl.orchestration.worker.artifacts import NotDelivered, Status
+from oakctl.orchestration.worker.artifacts import Status
 from oakctl.orchestration.worker.docker import housekeeping, layers, words
 from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.effort import Effort
+from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
-from oakctl.orchestration.worker.docker.housekeeping import Ledger, full_reference
+from oakctl.orchestration.worker.docker.housekeeping import Brought, Ledger
 from oakctl.orchestration.worker.docker.progress import PullProgress
 from oakctl.orchestration.worker.docker.pushed import PushedImages
+from oakctl.orchestration.worker.fetching import NotDelivered
 from oakctl.orchestration.worker.needs import Need
 
 log = logging.getLogger("oakctl.worker.docker")
@@ -62,7 +67,7 @@ class Images:
         self._keep_s = keep_s
         self._ledger = storage.read_message(ledger, Ledger) or Ledger()
         self._tasks: dict[Need, asyncio.Task[None]] = {}
-        self._status: dict[Need, Status] = {}
+        self._efforts: dict[Need, Effort] = {}
         self._pulls = asyncio.Semaphore(PULLS_AT_ONCE)
         self._tidied = 0.0
         self._tidying: asyncio.Task[None] | None = None
@@ -79,9 +84,11 @@ class Images:
 
     def status(self, need: Need) -> Status:
         """How far it is; while Docker is away, that."""
-        if self._driver.trouble:
-            return Status(self._status.get(need, Status()).progress, self._driver.trouble)
-        return Status(1.0) if need in self._ids else self._status.get(need, Status())
+        if need in self._ids and not self._driver.trouble:
+            return Status(1.0)
+        effort = self._efforts.get(need, Effort())
+        signs = effort.signs_at(time.monotonic())
+        return Status(effort.share, self._driver.trouble or effort.problem, signs)
 
     def fetch(self, need: Need) -> None:
         """See to it that it comes; does nothing when that is under way."""
@@ -98,13 +105,14 @@ class Images:
         """Stop fetching what nobody wants; now and then, remove what has not been wanted long."""
         for need in self._tasks.keys() - wanted:
             self._tasks[need].cancel()
-        for need in self._status.keys() - wanted:
-            del self._status[need]
+        for need in self._efforts.keys() - wanted:
+            del self._efforts[need]
         for need in self._ids.keys() - wanted:
             del self._ids[need]
         if now - self._tidied >= TIDY_EVERY_S and (self._tidying is None or self._tidying.done()):
             self._tidied = now
             references = {name for need in wanted for name in _references(need)}
+            references |= set(self._ids.values())
             if self._pushed is not None:
                 blobs = (blob for need in wanted for image in need.pushed for blob in image.blobs)
                 self._pushed.tidy(frozenset(blobs))
@@ -119,14 +127,23 @@ class Images:
         free = _free_share(engine.facts.root)
         for image in housekeeping.removable(self._ledger, now, free, self._keep_s):
             try:
-                found = await self._call(engine.image, image.reference)
-                # Somebody may have given its name to another image since; that one is not ours.
-                ours = found is not None and found[0] == image.id
-                if not ours or await self._call(engine.untag, image.reference):
+                if await self._let_go(engine, image):
                     self._keep(self._ledger.without(image.reference))
                     log.info("image %s is not used any more and was removed", image.reference)
             except (EngineAway, EngineRefused) as error:
                 log.warning("image %s cannot be removed: %s", image.reference, error)
+
+    async def _let_go(self, engine: Engine, image: Brought) -> bool:
+        """Whether nothing of it is ours any more."""
+        if image.nameless:
+            names = await self._call(engine.names, image.id)
+            if names:  # somebody's: removing it by its id would take the name too
+                return False
+            return names is None or await self._call(engine.untag, image.id)
+        found = await self._call(engine.image, image.reference)
+        # Somebody may have given its name to another image since; that one is not ours.
+        ours = found is not None and found[0] == image.id
+        return not ours or await self._call(engine.untag, image.reference)
 
     async def close(self) -> None:
         """End what is under way."""
@@ -138,6 +155,7 @@ class Images:
     async def _until_present(self, need: Need) -> None:
         delay = FIRST_RETRY_S
         while True:
+            self._efforts[need] = self._effort(need).begun(time.monotonic())
             try:
                 self._ids[need] = await self._get(need)
                 break
@@ -150,14 +168,16 @@ class Images:
             except OSError as error:
                 problem = storage.in_words(error)
             log.warning("image %s: %s", need.name, problem)
-            told = Status(self.status(need).progress, f"image {need.name}: {problem}")
-            if self._status.get(need) != told:
-                self._status[need] = told
-                self._changed()
+            told = f"image {need.name}: {problem}"
+            self._efforts[need] = self._effort(need).failed(time.monotonic(), told)
+            self._changed()
             await asyncio.sleep(delay)
             delay = min(LONGEST_RETRY_S, delay * 2)
-        self._status.pop(need, None)
+        self._efforts.pop(need, None)
         self._changed()
+
+    def _effort(self, need: Need) -> Effort:
+        return self._efforts.get(need, Effort())
 
     async def _get(self, need: Need) -> str:
         engine = self._driver.engine
@@ -165,15 +185,19 @@ class Images:
             raise EngineAway(self._driver.trouble)
         if need.pushed:
             return await self._get_pushed(need, engine.facts.platform)
-        reference = full_reference(need.name)
+        reference = pushed_images.known_as(need.name)
         found = await self._call(engine.image, reference)
         if found is None and need.pull == "never":
             raise NotHere("it is not on this node, and `pull: never` keeps it from being pulled")
         if found is None or need.pull == "always":
-            was_here = found is not None and not self._ledger.has(reference)
+            before = found[0] if found is not None else ""
+            theirs = bool(before) and not self._ledger.has(reference)
             found = await self._pull(need, reference)
-            if not was_here:  # what was here before us stays somebody else's, also when it is newer
-                self._keep(self._ledger.with_image(reference, found[0]))
+            # A name that was here before us stays somebody else's, also when we make it newer;
+            # what we brought goes by its id, once it has lost the name to an even newer one.
+            if found[0] != before or not theirs:
+                name = found[0] if theirs else reference
+                self._keep(self._ledger.with_image(name, found[0]))
         id_, platform = found
         if platform != engine.facts.platform:
             raise NotHere(f"it is for {platform}, this node is {engine.facts.platform}")
@@ -202,31 +226,36 @@ class Images:
         if engine is None:
             raise EngineAway(self._driver.trouble)
         loop, progress = asyncio.get_running_loop(), PullProgress()
-        said = asyncio.Event()
+        said, unwanted = asyncio.Event(), threading.Event()
 
         def report(line: Mapping[str, Any]) -> None:
+            if unwanted.is_set() or loop.is_closed():
+                raise EngineAway(f"{reference} is not waited for any more")
             share = progress.take(line)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._on_progress, need, share)
-                loop.call_soon_threadsafe(said.set)
+            loop.call_soon_threadsafe(self._on_progress, need, share)
+            loop.call_soon_threadsafe(said.set)
 
         async with self._pulls:
             log.info("image %s: pulling", reference)
-            call = self._driver.calls.run(
+            call = self._driver.calls.run_long(
                 engine.pull, reference, engine.facts.platform, report,
                 what=f"pulling {reference}", deadline_s=PULL_S,
             )  # fmt: skip
-            await _unless_silent(call, said, reference)
+            try:
+                await _unless_silent(call, said, reference)
+            finally:
+                unwanted.set()
         found = await self._call(engine.image, reference)
         if found is None:
             raise NotHere("it was pulled and is not there")
         return found
 
     def _on_progress(self, need: Need, share: float) -> None:
-        before = self._status.get(need, Status())
-        if need in self._tasks and (before.problem or int(share * 20) > int(before.progress * 20)):
-            self._status[need] = Status(share)
-            self._changed()
+        before = self._effort(need)
+        if need in self._tasks and need not in self._ids:
+            self._efforts[need] = after = before.reached(share)
+            if after.problem != before.problem or int(after.share * 20) > int(before.share * 20):
+                self._changed()  # else the next regular pass will do
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         return await self._driver.calls.run(function, *arguments, what=f"image {arguments[0]}")
@@ -242,7 +271,7 @@ class Images:
 
 
 def _references(need: Need) -> tuple[str, ...]:
-    return tuple(map(layers.reference, need.pushed)) or (full_reference(need.name),)
+    return tuple(map(layers.reference, need.pushed)) or (pushed_images.known_as(need.name),)
 
 
 async def _unless_silent(

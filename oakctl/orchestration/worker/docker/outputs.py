@@ -7,18 +7,19 @@ that being stored is taken back first, so nothing is lost or doubled by a kill o
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oakctl.model import wire
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
-from oakctl.orchestration.worker.docker.seen import Seen, key_of_record, seconds
+from oakctl.orchestration.worker.docker.seen import Key, Seen, key_of_record, seconds
 from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.record import Record
 
@@ -32,6 +33,7 @@ class Mark:
     """Where the last look ended: in which container, at which line, and where in our log."""
 
     container: str = ""
+    start: tuple[int, int] = (0, 0)  # epoch and attempt of that container: later ones are greater
     at: str = ""  # Docker's time of the last line
     lines: int = 0  # how many lines with that very time were taken
     end: int = 0  # offset in the log behind what was taken
@@ -45,6 +47,7 @@ class Outputs:
         self._driver = driver
         self._marks: dict[str, Mark] = {}
         self._looked: dict[str, float] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
 
     async def freshen(self, known: Record) -> None:
         """Bring the log up to date, unless it just was; a Docker that is away changes nothing."""
@@ -60,56 +63,74 @@ class Outputs:
             return
         name = found.key.name
         try:
-            mark = self._mark(name, found.id)
-            engine = self._driver.engine
-            if engine is None:
-                return
-            lines = await self._driver.calls.run(
-                engine.logs, found.id, seconds(mark.at), what=f"the output of {name}"
-            )
-            self._add(name, self._mark(name, found.id), found.id, lines)
+            # One look at a time: each goes on where the one before has ended.
+            async with self._turns.setdefault(name, asyncio.Lock()):
+                await self._collect(name, found, found.key)
         except (EngineAway, EngineRefused) as error:
             log.info("%s: its output: %s", name, error)
         except OSError as error:
             log.warning("%s: its log: %s", name, storage.in_words(error))
 
+    async def _collect(self, name: str, found: Seen, key: Key) -> None:
+        mark = self._mark(name)
+        start, engine = (key.epoch, key.attempt), self._driver.engine
+        if engine is None or (mark.container != found.id and start < mark.start):
+            return  # all that an earlier container said was taken before the next one was made
+        if mark.container != found.id:
+            mark = Mark(found.id, start, end=mark.end)
+        lines = await self._driver.calls.run(
+            engine.logs, found.id, seconds(mark.at), what=f"the output of {name}"
+        )
+        if self._files.directory(name).is_dir():  # it may have been forgotten meanwhile
+            self._add(name, mark, lines)
+
     def keep_only(self, names: Collection[str]) -> None:
         """Forget instances that are gone."""
+        for name in self._turns.keys() - set(names):
+            if not self._turns[name].locked():
+                del self._turns[name]
         for name in self._marks.keys() - set(names):
             del self._marks[name]
         for name in self._looked.keys() - set(names):
             del self._looked[name]
 
-    def _mark(self, name: str, container: str) -> Mark:
-        if name not in self._marks:
-            stored = storage.read_message(self._path(name), Mark) or Mark()
-            self._take_back(name, stored.end)
+    def _mark(self, name: str) -> Mark:
+        if name in self._marks and self._path(name).exists():  # else it was forgotten, and is new
+            return self._marks[name]
+        stored = storage.read_message(self._path(name), Mark)
+        if stored is None:
+            self._note(name, Mark(end=self._files.log(name).end))
+        else:
             self._marks[name] = stored
-        mark = self._marks[name]
-        return mark if mark.container == container else Mark(container, end=mark.end)
+            self._take_back(name, stored.end)
+        return self._marks[name]
 
     def _take_back(self, name: str, end: int) -> None:
+        """Nobody else writes this log: what lies behind the mark was added and not noted."""
         written = self._files.log(name)
         surplus = written.end - end
-        if surplus > 0 and end > 0:
+        if surplus > 0:
             size = written.path.stat().st_size
             os.truncate(written.path, max(0, size - surplus))
 
-    def _add(self, name: str, mark: Mark, container: str, lines: list[bytes]) -> None:
-        fresh, mark = new_lines(lines, mark, container)
+    def _add(self, name: str, mark: Mark, lines: list[bytes]) -> None:
+        fresh, mark = new_lines(lines, mark)
         if not fresh:
             return
         written = self._files.log(name)
         with written.path.open("ab") as stream:
             stream.write(fresh)
-        self._marks[name] = Mark(mark.container, mark.at, mark.lines, written.end)
-        storage.replace_file(self._path(name), wire.encode(self._marks[name]))
+        self._note(name, replace(mark, end=written.end))
+
+    def _note(self, name: str, mark: Mark) -> None:
+        self._marks[name] = mark
+        storage.replace_file(self._path(name), wire.encode(mark))
 
     def _path(self, name: str) -> Path:
         return self._files.directory(name) / "log" / "taken.json"
 
 
-def new_lines(lines: list[bytes], mark: Mark, container: str) -> tuple[bytes, Mark]:
+def new_lines(lines: list[bytes], mark: Mark) -> tuple[bytes, Mark]:
     """The text that was not taken yet, and the mark behind it. Pure.
 
     Several lines may have the same time, so those taken are counted.
@@ -128,4 +149,4 @@ def new_lines(lines: list[bytes], mark: Mark, container: str) -> tuple[bytes, Ma
         taken = taken + 1 if time_ == at else 1
         at = time_
         fresh += text
-    return bytes(fresh), Mark(container, at, taken, mark.end)
+    return bytes(fresh), replace(mark, at=at, lines=taken)

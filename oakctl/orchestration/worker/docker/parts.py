@@ -29,6 +29,7 @@ from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.overlay import OverlayDriver
 
 COLLECT_EVERY_S = 5.0  # before Docker's own bounded log has turned over
+TOOLKIT = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")  # what Docker runs
 JETSON_GPU = Path("/dev/nvhost-ctrl-gpu")
 
 
@@ -64,7 +65,7 @@ class Parts:
         self.images = Images(self._driver, ledger, wake, pushed=pushed)
         self.runtime = DockerRuntime(
             self._driver, self.images, artifacts, overlay, self.node, grants, self._here,
-            self.outputs.collect, wake,
+            self._gpu_trouble, self.outputs.collect, wake,
         )  # fmt: skip
 
     def node(self) -> Node:
@@ -99,6 +100,11 @@ class Parts:
             self._changed(found)
         self._wake()
 
+    def _gpu_trouble(self) -> str:
+        engine = self._driver.engine
+        runtimes = engine.facts.runtimes if engine else ()
+        return accelerators.why_not(self._here, runtimes, any(map(shutil.which, TOOLKIT)))
+
     def _facts(self) -> ContainerFacts:
         engine = self._driver.engine
         if engine is None or not self._driver.known:
@@ -107,7 +113,7 @@ class Parts:
         return ContainerFacts(
             engine=f"Docker {here.version}, API {here.api}",
             platform=here.platform,
-            gpus=self._here.mode,
+            gpus="" if self._gpu_trouble() else self._here.mode,
             grants=self._grants,
         )
 

@@ -11,13 +11,15 @@ from typing import Any
 
 LOADED = 0.7
 DONE = frozenset({"Pull complete", "Already exists"})
+LOADING = "Loading layer"  # what is loaded from an archive is here already
 WAITING = frozenset({"Pulling fs layer", "Waiting", "Verifying Checksum", "Download complete"})
 
 
 class PullProgress:
     """Takes the lines of one pull."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int = 0) -> None:
+        self._expected = layers  # as far as that is known before
         self._layers: dict[str, float] = {}
         self.share = 0.0  # 0 to 1, never falls
 
@@ -28,8 +30,9 @@ class PullProgress:
             share = _share(status, line.get("progressDetail") or {})
             if share is not None:
                 self._layers[layer] = max(share, self._layers.get(layer, 0.0))
-        if self._layers:
-            self.share = max(self.share, sum(self._layers.values()) / len(self._layers))
+        count = max(self._expected, len(self._layers))
+        if count:
+            self.share = max(self.share, sum(self._layers.values()) / count)
         return self.share
 
 
@@ -42,6 +45,8 @@ def _share(status: str, detail: Mapping[str, Any]) -> float | None:
     part = min(1.0, (detail.get("current") or 0) / total) if total else 0.0
     if status == "Downloading":
         return LOADED * part
+    if status == LOADING:
+        return part
     if status == "Extracting":
         return LOADED + (1.0 - LOADED) * part
     return None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from oakctl.model.images import Layer, PlatformImage
 from oakctl.orchestration.worker.docker import layers
@@ -18,6 +18,7 @@ from oakctl.orchestration.worker.docker.blobs import Blobs
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
+from oakctl.orchestration.worker.docker.progress import PullProgress
 
 log = logging.getLogger("oakctl.worker.docker")
 
@@ -76,18 +77,33 @@ class PushedImages:
         for layer in lacking:
             found.append((layer, await self._blobs.fetch(layer.sha256, share)))
             here += layer.size
-        await self._call(
-            self._engine().load, layers.archive(image, config, found),
+        unpacked = PullProgress(len(lacking))
+        await self._load(image, layers.archive(image, config, found), unpacked, progress)
+        self._blobs.drop(image.blobs)
+
+    async def _load(
+        self,
+        image: PlatformImage,
+        archive: Iterator[bytes],
+        unpacked: PullProgress,
+        progress: Callable[[float], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def report(line: Mapping[str, Any]) -> None:
+            share = FETCHED + (1.0 - FETCHED) * unpacked.take(line)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(progress, share)
+
+        await self._driver.calls.run_long(
+            self._engine().load, archive, report,
             what=f"loading {layers.reference(image)}", deadline_s=LOAD_S,
         )  # fmt: skip
-        self._blobs.drop(image.blobs)
 
     def _engine(self) -> Engine:
         if self._driver.engine is None:
             raise EngineAway(self._driver.trouble)
         return self._driver.engine
 
-    async def _call(
-        self, function: Callable[..., T], *arguments: object, what: str, deadline_s: float = 60.0
-    ) -> T:
-        return await self._driver.calls.run(function, *arguments, what=what, deadline_s=deadline_s)
+    async def _call(self, function: Callable[..., T], *arguments: object, what: str) -> T:
+        return await self._driver.calls.run(function, *arguments, what=what, deadline_s=60.0)

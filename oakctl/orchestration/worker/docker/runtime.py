@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from signal import Signals
+from typing import Any, TypeVar
 
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.node import ContainerGrants
@@ -27,7 +28,9 @@ from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.attempt import Attempt, Identity
 from oakctl.orchestration.worker.docker import accelerators, request, seen, words
 from oakctl.orchestration.worker.docker.accelerators import Accelerators, Assigned
+from oakctl.orchestration.worker.docker.commands import Commands
 from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.engine import START_S
 from oakctl.orchestration.worker.docker.errors import EngineAway, EngineRefused
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.request import Node, Surroundings
@@ -40,7 +43,9 @@ from oakctl.orchestration.worker.runtime import Launch
 
 log = logging.getLogger("oakctl.worker.docker")
 
-START_S = 60.0
+T = TypeVar("T")
+
+SLOW_AT_ONCE = 4  # containers that are created, started or removed
 SETTLES_S = 10.0  # from creating a container to its start
 
 
@@ -56,6 +61,7 @@ class DockerRuntime:
         node: Callable[[], Node],
         grants: ContainerGrants,
         here: Accelerators,
+        gpu_trouble: Callable[[], str],
         collect: Callable[[Seen], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
@@ -67,7 +73,10 @@ class DockerRuntime:
         self._node = node
         self._grants = grants
         self._here = here
+        self._gpu_trouble = gpu_trouble  # why none of them can be handed in now
         self._changed = changed
+        self._commands = Commands(driver.calls)
+        self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
         self._starts: dict[Key, asyncio.Task[None]] = {}
         self._given: dict[Key, Assigned] = {}
         self._refused: dict[Key, str] = {}
@@ -77,7 +86,8 @@ class DockerRuntime:
 
     def prepare(self, desired: DesiredInstance, attempt: int) -> Launch:
         """See `Runtime`."""
-        refusals = granting.refusals(_followed(desired.service), _real_paths(self._grants))
+        desired = replace(desired, service=_followed(desired.service))  # what is granted is mounted
+        refusals = granting.refusals(desired.service, _real_paths(self._grants))
         if refusals:
             raise CannotStart("; ".join(refusals))
         try:
@@ -163,6 +173,7 @@ class DockerRuntime:
             for key in told.keys() - wanted - self._starts.keys():
                 told.pop(key)
         if self._driver.known:
+            self._commands.keep_only({one.id for one in self._driver.ours()})
             for one in seen.unwanted(self._driver.ours(), running):
                 if one.key not in self._starts:
                     self._remove(one)
@@ -180,17 +191,14 @@ class DockerRuntime:
         return (found.address if found else "") or known.bind
 
     async def run(self, known: Record, command: tuple[str, ...], timeout_s: float) -> bool:
-        """Run a command inside; whether it ended well."""
+        """Run a command inside; whether it ended well in time."""
         found, engine = self._driver.seen.get(key_of_record(known)), self._driver.engine
         if found is None or engine is None:
             return False
         try:
-            code = await self._driver.calls.run(
-                engine.execute, found.id, command, what="a probe", deadline_s=timeout_s
-            )
+            return await self._commands.run(engine, found, command, timeout_s) == 0
         except (EngineAway, EngineRefused):
             return False
-        return code == 0
 
     async def close(self) -> None:
         """Drop what is under way; the next agent finds what came of it."""
@@ -215,9 +223,13 @@ class DockerRuntime:
                 self._failed[key] = reason
             else:
                 self._refused[key] = reason
+        except Exception as error:
+            # Whatever it was: a start that ends without a word would be made again at once.
+            log.exception("%s: its start", key.name)
+            self._refused[key] = f"its start failed on this node: {type(error).__name__}: {error}"
 
     async def _create_and_start(self, key: Key, ready: Launch) -> None:
-        engine, calls = self._driver.engine, self._driver.calls
+        engine = self._driver.engine
         if engine is None:
             raise EngineAway(self._driver.trouble)
         what = f"starting {key.name}"
@@ -225,16 +237,23 @@ class DockerRuntime:
         for one in self._driver.ours():
             if one.key is not None and one.key.name == key.name:
                 await self._collect(one)
-                await calls.run(engine.remove, one.id, what=what)
+                await self._slowly(engine.remove, one.id, what=what)
                 self._driver.drop(one.id)
         name = request.container_name(self._node(), ready.desired, ready.attempt)
-        id_ = await calls.run(engine.create, name, ready.order, what=what, deadline_s=START_S)
+        id_ = await self._slowly(engine.create, name, ready.order, what=what)
         try:
-            await calls.run(engine.start, id_, what=what, deadline_s=START_S)
+            await self._slowly(engine.start, id_, what=what)
         except EngineRefused:
-            await calls.run(engine.remove, id_, what=what)
+            await self._slowly(engine.remove, id_, what=what)
             raise
         await self._driver.look()
+
+    async def _slowly(self, function: Callable[..., T], *arguments: Any, what: str) -> T:
+        """What may take a slow disk a minute, a few of it at a time."""
+        async with self._slow:
+            return await self._driver.calls.run_long(
+                function, *arguments, what=what, deadline_s=START_S
+            )
 
     def _started(self, key: Key) -> None:
         self._starts.pop(key, None)
@@ -267,7 +286,9 @@ class DockerRuntime:
         try:
             if method == "remove":
                 await self._collect(one)
-            await self._driver.calls.run(getattr(engine, method), *arguments, what=what)
+                await self._slowly(engine.remove, *arguments, what=what)
+            else:
+                await self._driver.calls.run(getattr(engine, method), *arguments, what=what)
         except EngineAway as error:
             self._driver.doubt(str(error))
             return
@@ -282,6 +303,9 @@ class DockerRuntime:
 
     def _assign(self, desired: DesiredInstance) -> Assigned:
         asks = desired.service.requests
+        declared = "vgpus" in self._here.declared and not self._here.gpus
+        if asks.vgpus and not declared and (trouble := self._gpu_trouble()):
+            raise CannotStart(trouble)
         others = [one for one in self._driver.ours() if one.lives]
         starting = [self._given[key] for key in self._starts if key in self._given]
         gpus = [gpu for one in others for gpu in one.gpus]

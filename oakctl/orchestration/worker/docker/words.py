@@ -51,7 +51,9 @@ def in_words(text: str) -> str:
     for pattern, meaning in _MEANINGS:
         found = re.search(pattern, text)
         if found:
-            return meaning.format(*(group for group in found.groups() if group))
+            # Of alternatives one has matched; what it matched may be empty (`cmd: [""]`).
+            named = (group for group in found.groups() if group is not None)
+            return meaning.format(*(name or "an empty name" for name in named))
     return " ".join(text.split())[:LONGEST]
 
 
