@@ -30,6 +30,7 @@ ROLES: dict[str, Role] = {
             "etc/admission.conf",
             "etc/bus.unit.json",
             "etc/orchestrator.unit.json",
+            "open",
             "state/bus",
             "state/artifacts",
             "run/bus.pid",
