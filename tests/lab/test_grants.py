@@ -81,6 +81,8 @@ def test_a_guest_deploys_within_bounds_and_nothing_else(
 ) -> None:
     machines = hosts.bare("orch", "w-trixie")
     owner, rob = new_operator(), new_operator()
+    for person in (owner, rob):
+        person.start("serve", "--keep")  # else one would start and end with nearly each command
     for host in machines.values():
         owner.knows(host)
     owner.run("cluster", "create", "edge", "--on", "orch", "--accept-new")

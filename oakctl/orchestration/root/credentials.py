@@ -114,6 +114,13 @@ def save_granted(cluster: str, given: AccessFile) -> None:
     write_private(directory / GATE_KEY, given.private_key)
 
 
+def is_gate(key_file: str) -> bool:
+    """Whether it is the key to another operator's cluster, which opens no shell."""
+    return (
+        Path(key_file).name == GATE_KEY and paths.credentials_directory() in Path(key_file).parents
+    )
+
+
 def ca_file(cluster: str) -> Path:
     """The cluster's own CA."""
     return cluster_directory(cluster) / "ca.pem"

@@ -220,7 +220,9 @@ class Root:
 
     async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
         """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
-        wanted = request.hosts or tuple(host.name for host in await self.hosts())
+        # The way to another operator's cluster is no machine that could be looked at.
+        own = [host for host in await self.hosts() if not credentials.is_gate(host.identity_file)]
+        wanted = request.hosts or tuple(host.name for host in own)
         if request.orchestrator:
             wanted = (request.orchestrator, *wanted)
         hosts = await self._named(wanted)
