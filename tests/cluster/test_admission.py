@@ -93,6 +93,7 @@ async def test_a_share_of_resources_counts_what_runs_and_is_reserved(rig: Rig) -
     narrow = RootGrant("rob", "", RootRules(namespaces=(), memory_share=0.5))
     assert (await rig.root.ask(subjects.CTL_ROOT, narrow, m.Answer)).ok
     assert "namespace" in (await rob.share(other, 1, {0: 1, 1: 1})).error
+    await until("it runs", lambda: rob.is_running(other))
     assert (await rob.share(other, 1, {})).ok
     await until("it is gone", lambda: rob.place(other) is None)
     wide = RootGrant("rob", "", RootRules(memory_share=0.5))

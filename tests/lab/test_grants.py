@@ -164,7 +164,7 @@ async def opens_nothing(given: AccessFile, home: Path) -> None:
     key.chmod(0o600)
     typed = subprocess.run(
         ["ssh", "-F", "none", "-i", str(key), "-p", str(given.port), "-o", "BatchMode=yes",
-         "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-tt",
+         "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
          f"{given.user}@{given.address}", "id"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
