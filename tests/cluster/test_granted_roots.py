@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ from oakctl.model import subjects, wire
 from oakctl.model.documents import ServiceTable
 from oakctl.model.roots import RootGrant, RootRevocation, RootRules
 from oakctl.model.service import ServiceAddresses
+from oakctl.model.sessions import SessionAnswer, SessionOpen, SessionRequest
 from oakctl.orchestration.bus import ask, connect
 from oakctl.orchestration.cluster import accounts
 from tests.cluster.rig import Rig, leave, spec, until
@@ -209,3 +211,20 @@ async def test_a_name_that_is_none_is_refused(rig: Rig) -> None:
         answer = await rig.root.ask(subjects.CTL_ROOT, grant, m.Answer)
         assert "can't be the name of a root" in answer.error
     assert wire.decode(wire.encode(RootRules()), RootRules) == RootRules()
+
+
+async def test_a_granted_root_gets_no_shell_in_an_instance_of_its_own(rig: Rig) -> None:
+    await rig.join("w1")
+    rob = await rig.let_in("rob")
+    web = spec("web")
+    assert (await rob.offer(web)).accepted
+    await until("it runs", lambda: rob.is_running(web))
+    request = SessionRequest("exec", f"{web.job_name}.instance.0")
+    asked = SessionOpen(os.urandom(16).hex(), request)
+    answer = await rob.ask(subjects.CTL_SESSION, asked, SessionAnswer)
+    assert not answer.ok
+    assert "no-shell" in answer.error
+    # Nor does it come near another root's by a kind of session that it may have.
+    other = replace(request, kind="forward", instance="app.ns_eve.web.ns.instance.0")
+    answer = await rob.ask(subjects.CTL_SESSION, replace(asked, request=other), SessionAnswer)
+    assert "no job name" in answer.error

@@ -275,8 +275,10 @@ def _permissions(name: str, role: str) -> dict[str, Any] | None:
         }
     if role == ROLE_GRANTED:
         account = name.removeprefix(granted_user(""))
+        asked = [subjects.of_root(account, subject) for subject in subjects.GRANTED]
+        # Frames are known by a session's secret name, whoever sends them.
         return {
-            "publish": {"allow": [subjects.of_root(account, s) for s in subjects.GRANTED]},
+            "publish": {"allow": [*asked, subjects.frame_from_root("*")]},
             "subscribe": {"allow": [subjects.of_root(account, subjects.UP_ALL), inbox]},
             "allow_responses": answers,
         }

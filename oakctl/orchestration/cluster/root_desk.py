@@ -36,6 +36,7 @@ from oakctl.model.messages import (
 )
 from oakctl.model.roots import RootGrant, RootRevocation, granted_user, is_name
 from oakctl.model.service import split_instance_name
+from oakctl.model.sessions import SessionAnswer, SessionOpen
 from oakctl.orchestration import bus
 from oakctl.orchestration.cluster import (
     accounts,
@@ -54,6 +55,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks, answer
 from oakctl.orchestration.cluster.placement import Fleet
+from oakctl.orchestration.cluster.session_relay import SessionRelay
 from oakctl.orchestration.cluster.state import State
 from oakctl.orchestration.scheduling import policies
 
@@ -86,6 +88,7 @@ class RootDesk:
         self._tasks = tasks
         self._compose = compose
         self._audience = audience
+        self.sessions = SessionRelay(client, self._where, tasks)
 
     async def open(self) -> None:
         """Begin to serve."""
@@ -105,6 +108,7 @@ class RootDesk:
         beside: tuple[tuple[str, Handler, Refusal], ...] = (
             (subjects.CTL_LOGS, self._logs, _logs_refused),
             (subjects.CTL_UPLOAD, self._upload, _upload_refused),
+            (subjects.CTL_SESSION, self._session, _session_refused),
         )
         for subject, handler, refusal in served:
             await self._listen(subject, self._served(handler, refusal))
@@ -278,6 +282,14 @@ class RootDesk:
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             raise NotFound(f"worker {worker} does not answer for its logs") from error
 
+    async def _session(self, message: Msg, account: str) -> SessionAnswer:
+        asked = wire.decode(message.data, SessionOpen)
+        if not account:
+            return await self.sessions.begin(asked, subjects.USER_ROOT)
+        instance = accounts.inside_instance(account, asked.request.instance)
+        own = replace(asked, request=replace(asked.request, instance=instance))
+        return await self.sessions.begin(own, granted_user(account))
+
     def _where(self, instance: str) -> str:
         try:
             key = split_instance_name(instance)
@@ -289,7 +301,7 @@ class RootDesk:
         if not record.worker:
             raise NotFound(f"{instance} has no worker yet: {record.reason}")
         if liveness.status_of(self._core.state, self._core.presences, record.worker) == "dead":
-            raise NotFound(f"worker {record.worker} is dead; the log of {instance} is there")
+            raise NotFound(f"worker {record.worker} is dead, and {instance} was there")
         return record.worker
 
 
@@ -307,3 +319,7 @@ def _upload_refused(reason: str) -> UploadAnswer:
 
 def _logs_refused(reason: str) -> LogsAnswer:
     return LogsAnswer(error=reason)
+
+
+def _session_refused(reason: str) -> SessionAnswer:
+    return SessionAnswer(False, reason)
