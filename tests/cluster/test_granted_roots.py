@@ -219,7 +219,7 @@ async def test_a_granted_root_gets_no_shell_in_an_instance_of_its_own(rig: Rig) 
     web = spec("web")
     assert (await rob.offer(web)).accepted
     await until("it runs", lambda: rob.is_running(web))
-    request = SessionRequest("exec", f"{web.job_name}.instance.0")
+    request = SessionRequest(f"{web.job_name}.instance.0", "exec")
     asked = SessionOpen(os.urandom(16).hex(), request)
     answer = await rob.ask(subjects.CTL_SESSION, asked, SessionAnswer)
     assert not answer.ok
