@@ -122,7 +122,7 @@ def grant(
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         host = (await client.cluster(cluster)).host
-        return host, lambda _: client.grants.grant(cluster, GrantRequest(name, rules, address))
+        return host, lambda: client.grants.grant(cluster, GrantRequest(name, rules, address))
 
     async def fetch() -> AccessFile:
         async with session.root() as client:
@@ -167,7 +167,7 @@ def revoke(
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         host = (await client.cluster(cluster)).host
-        return host, lambda _: client.grants.revoke(cluster, name, keep_running=keep_running)
+        return host, lambda: client.grants.revoke(cluster, name, keep_running=keep_running)
 
     manner = Manner(sudo_password_file, True, timeout)
     carry_out(prepare, manner, f"{name} is out of {cluster}; {what}")
@@ -182,7 +182,7 @@ def join(
     given = _read(file)
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
-        return "", lambda _: client.grants.join(given)
+        return "", lambda: client.grants.join(given)
 
     done = f"cluster {given.cluster} takes your services: {in_words(given.rules)}"
     carry_out(prepare, Manner(None, True, timeout), done)
