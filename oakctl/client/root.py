@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from oakctl import paths
 from oakctl.client.access import HostAccess
 from oakctl.client.connection import Connection, part
+from oakctl.client.grants import GrantsClient
 from oakctl.client.images import ImagesClient
 from oakctl.client.secrets import SecretsClient
 from oakctl.client.sessions import SessionsClient
@@ -70,6 +71,7 @@ class RootClient:
         self.access = HostAccess(self._connection)
         self.images = ImagesClient(self._connection)
         self.secrets = SecretsClient(self._connection)
+        self.grants = GrantsClient(self._connection)
         self.sessions = SessionsClient(self._connection.socket)
 
     async def __aenter__(self) -> RootClient:

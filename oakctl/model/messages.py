@@ -12,6 +12,7 @@ from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceStatistics, ObservedInstance
 from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.resources import Location, Resources
+from oakctl.model.roots import RootSummary
 from oakctl.model.secrets import SecretValue
 from oakctl.model.service import ServiceSpec
 
@@ -323,6 +324,7 @@ class ClusterState:
     processes: dict[str, ProcessUse] = field(default_factory=dict)  # "bus", "orchestrator"
     release: str = ""  # the version of the node archive that the orchestrator runs from
     secrets: dict[str, int] = field(default_factory=dict)  # name → version of those it has
+    roots: tuple[RootSummary, ...] = ()  # granted ones; told to the owner's root alone
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from nats.aio.msg import Msg
 
-from oakctl.errors import NotFound
+from oakctl.errors import NotFound, UsageError
 from oakctl.model import messages as m
 from oakctl.model import subjects, wire
 from oakctl.model.images import Layer, PlatformImage
 from oakctl.model.secrets import PLAIN, REGISTRY, SecretUse, SecretValue, encoded
 from oakctl.model.service import Code
-from oakctl.orchestration.cluster import secrets
+from oakctl.orchestration.cluster import accounts, secrets
 from oakctl.orchestration.cluster.secrets import Secrets, SecretsFile, changed, unneeded
-from oakctl.orchestration.cluster.state import ServiceRecord, SettingsRecord, State
+from oakctl.orchestration.cluster.state import InstanceRecord, ServiceRecord, SettingsRecord, State
 from oakctl.overlay import addressing
 from tests.cluster.rig import TIMERS, Rig, Worker, running_rig, spec
 
@@ -191,3 +191,15 @@ def test_images_that_are_pulled() -> None:
     assert secrets.images(both) == ("ghcr.io/a:1",)
     with pytest.raises(NotFound):
         secrets.asked_by(state_with(), "w1", "app.ns.web.ns.instance.0")
+
+
+def test_a_granted_root_gets_at_no_secret_of_the_owners() -> None:
+    for changes in ({"secrets": USES}, {"codes": (Code("x86_64", "a"),)}):
+        with pytest.raises(UsageError, match="have no secrets and one code"):
+            accounts.enter_spec("guest", spec("web", **changes))
+    image = "reg.example/web:1"
+    for account, may in (("", True), ("guest", False)):
+        web = accounts.enter_spec(account, spec("web", virtualization="container", code=image))
+        record = InstanceRecord(web.job_name, 0, 1, 0.0, worker="w1")
+        placed = state_with(ServiceRecord(web.job_name, web)).with_instance(record)
+        assert secrets.pulls(placed, "w1", image) is may

@@ -18,6 +18,7 @@ from oakctl.model import secrets, wire
 from oakctl.model.messages import SecretsChange
 from oakctl.model.secrets import SecretValue
 from oakctl.model.service import ServiceSpec, split_instance_name
+from oakctl.orchestration.cluster import accounts
 from oakctl.orchestration.cluster.bus_server import write_private
 from oakctl.orchestration.cluster.state import State
 
@@ -120,8 +121,10 @@ def asked_by(state: State, worker: str, instance: str) -> ServiceSpec:
 
 
 def pulls(state: State, worker: str, image: str) -> bool:
-    """Whether an instance that is placed on `worker` is of this image."""
-    specs = (state.spec(r.job_name) for r in state.on(worker) if not r.stopping)
+    """Whether an instance that is placed on `worker` is of this image; logins are for the
+    services of the cluster's owner, and no granted root's."""
+    placed = (r for r in state.on(worker) if not r.stopping and not accounts.owner_of(r.job_name))
+    specs = (state.spec(record.job_name) for record in placed)
     return any(spec is not None and image in images(spec) for spec in specs)
 
 
