@@ -53,6 +53,7 @@ class ServiceTable:
     addresses: ServiceAddresses
     ports: tuple[Port, ...] = ()
     targets: tuple[TableTarget, ...] = ()
+    expected: int = 0  # instances that there shall be; with no target, a replacement is on its way
 
 
 @dataclass(frozen=True)

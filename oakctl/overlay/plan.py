@@ -59,6 +59,7 @@ class NodeOverlay:
     worker: str
     number: int | None  # its loopback number
     listeners: tuple[Listener, ...] = ()
+    tables: tuple[ServiceTable, ...] = ()  # one for each service, by name: all clusters joined
 
 
 def desired_overlay(
@@ -78,11 +79,13 @@ def desired_overlay(
     claim one, the first by name has it.
     """
     listeners: dict[tuple[str, int, str], Listener] = {}
-    for table in _joined(tables):
+    joined = _joined(tables)
+    for table in joined:
         for listener in _listeners(table, worker, cluster, location):
             key = (listener.address, listener.port, listener.protocol)
             listeners.setdefault(key, listener)
-    return NodeOverlay(worker, number, tuple(listeners[key] for key in sorted(listeners)))
+    in_order = tuple(listeners[key] for key in sorted(listeners))
+    return NodeOverlay(worker, number, in_order, tuple(joined))
 
 
 def local_address(number: int, overlay_ip: str) -> str:
@@ -124,8 +127,10 @@ def _join(parts: Sequence[ServiceTable]) -> ServiceTable:
     ports = tuple(dict.fromkeys(port for part in parts for port in part.ports))
     targets = tuple(target for part in parts for target in part.targets)
     given = next((p.addresses for p in parts if p.addresses.rr_ip or p.addresses.closest_ip), None)
+    expected = sum(part.expected for part in parts)
+    addresses = given or first.addresses
     return ServiceTable(
-        first.job_name, first.cluster, first.generation, given or first.addresses, ports, targets
+        first.job_name, first.cluster, first.generation, addresses, ports, targets, expected
     )
 
 

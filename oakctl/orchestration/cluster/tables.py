@@ -7,6 +7,7 @@ or talk to, and no others. Does not belong here: what a node makes of them (`ove
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -15,11 +16,15 @@ from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Answer
 from oakctl.orchestration.cluster.state import InstanceRecord, State, put
 
+FINISHED = (InstanceState.COMPLETED, InstanceState.UNDEPLOYED)
+
 
 def own_tables(state: State) -> dict[str, ServiceTable]:
     """The table of every service that this cluster has a share of; generations are 0 here."""
     ready: dict[str, list[InstanceRecord]] = {}
+    expected: Counter[str] = Counter()
     for record in state.instances.values():
+        expected[record.job_name] += _is_to_be(record)
         if _takes_traffic(record):
             ready.setdefault(record.job_name, []).append(record)
     tables = {}
@@ -34,6 +39,7 @@ def own_tables(state: State) -> dict[str, ServiceTable]:
             addresses=service.spec.addresses,
             ports=service.spec.all_ports(),
             targets=tuple(_target(state, record) for record in records),
+            expected=expected[job_name],
         )
     return tables
 
@@ -78,6 +84,11 @@ def _wanted(
     for key in sorted(state.foreign):
         if key[0] in wanted:
             yield state.foreign[key]
+
+
+def _is_to_be(record: InstanceRecord) -> bool:
+    """Whether the instance runs or will: calls for it may wait."""
+    return not record.stopping and record.state not in FINISHED
 
 
 def _takes_traffic(record: InstanceRecord) -> bool:

@@ -1,0 +1,243 @@
+"""The kernel overlay of one host: makes it so, keeps it so, and takes it away.
+
+Everything is compared with what shall be and repeated without harm; what the agent leaves behind
+when it ends goes on working, and the next one puts its rules in the place of the former's in one
+step. Does not belong here: decisions (`planning`, `flows`) and the form of commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from oakctl.model.documents import ServiceTable
+from oakctl.overlay import plan
+from oakctl.overlay.kernel import cables, conntrack, flows, forwarding, nft, planning, ruleset
+from oakctl.overlay.kernel.elements import Elements, difference
+from oakctl.overlay.kernel.flows import Flow
+from oakctl.overlay.kernel.host import Host
+from oakctl.overlay.kernel.planning import Place, Sight, Wanted
+
+log = logging.getLogger("oakctl.overlay")
+
+FORWARD = "net/ipv4/ip_forward"
+CHANGED = "kernel-overlay.json"  # settings of the host as they were before us
+
+
+class KernelDriver:
+    """The overlay of the host at `place`; `state` is where it notes what it changes there."""
+
+    def __init__(
+        self,
+        place: Place,
+        state: Path | str,
+        *,
+        host: Host | None = None,
+        rules: nft.Nft | None = None,
+    ) -> None:
+        self._place = place
+        self._changed = Path(state) / CHANGED
+        self._host = host or Host()
+        self._nft = rules or nft.of_host(self._host)
+        self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
+        self._sight = Sight()
+        self._wanted = Wanted()
+        self._loaded: Elements | None = None  # None: not by us, or not as it should be
+        self._digest = ""
+        self._problems: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Make the node's own part: address, routes. Instances that are there are adopted.
+
+        Rules that an earlier agent has left stay in force until `apply`. Raises OSError.
+        """
+        self._sight = replace(self._sight, local=self._found())
+        self._settle()
+        for address in self._sight.local:
+            self._lay(address)
+        self._load()
+
+    def apply(self, overlay: plan.NodeOverlay) -> bool:
+        """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
+        self._tables = overlay.tables
+        self._settle()
+        return self._load()
+
+    def attach(self, address: str) -> str:
+        """Give the instance with this address its namespace; returns the namespace's name.
+
+        The same one for as long as it is attached. Raises OSError, ValueError for an address that
+        is not one of this node.
+        """
+        if not planning.is_within(address, self._place.networks.subnet):
+            raise ValueError(f"{address} is not in {self._place.networks.subnet}")
+        self._lay(address)
+        self._see(self._sight.local | {address})
+        return cables.namespace(address)
+
+    def detach(self, address: str) -> None:
+        """Take the instance's namespace away, and end the flows that led there. Raises OSError."""
+        self._see(self._sight.local - {address})
+        self._cut(address)
+
+    def bind_address(self, overlay_ip: str) -> str:
+        """The overlay address itself: in the instance's namespace it is there."""
+        return overlay_ip
+
+    def local_service_address(self, overlay_ip: str) -> str:
+        """The service's overlay address itself."""
+        return overlay_ip
+
+    def relay_pid(self) -> int | None:
+        """There is no process: the kernel forwards."""
+        return None
+
+    def problems(self) -> tuple[str, ...]:
+        """What is not as it should be, in words. What others have changed of ours is mended."""
+        found = []
+        if self._loaded is not None and self._nft.rules() != self._digest:
+            found.append("the table oakctl was changed or removed by somebody; it was loaded anew")
+            self._loaded = None
+            try:
+                self._settle()
+                self._load()
+            except OSError as error:
+                found.append(f"the table oakctl was changed by somebody: {error.strerror}")
+        return (*found, *(self._problems[key] for key in sorted(self._problems)))
+
+    def remove(self) -> None:
+        """Take everything away, whoever made it: the host is as it was. Raises OSError."""
+        for address in self._found():
+            self._cut(address)
+        self._nft.run(ruleset.removal())
+        self._loaded, self._tables = None, None
+        self._host.ip(cables.node_removal(self._place.networks, self._host.links()), force=True)
+        for command in forwarding.present(self._iptables()):
+            self._host.run(command)
+        self._give_back()
+        self._sight = Sight()
+
+    def _found(self) -> frozenset[str]:
+        """The addresses of this node's instances whose namespaces are there."""
+        addresses = (cables.address_of(name) for name in self._host.namespaces())
+        subnet = self._place.networks.subnet
+        return frozenset(each for each in addresses if planning.is_within(each, subnet))
+
+    def _settle(self) -> None:
+        """The host's settings, interface and routes; and that other rules let us pass."""
+        self._host.ip(cables.node(self._place.networks, self._host.links()))
+        before = self._host.setting(FORWARD)
+        if before != "1":
+            self._note({FORWARD: before})
+            self._host.set(FORWARD, "1")
+        with self._told("forwarding"):
+            for command in forwarding.missing(self._iptables()):
+                self._host.run(command)
+
+    def _lay(self, address: str) -> None:
+        name = cables.namespace(address)
+        if name not in self._host.namespaces():
+            self._host.run(("ip", "netns", "add", name))
+        if cables.interface(address) not in self._host.links():
+            self._host.ip(cables.cable(address))
+        self._host.ip(cables.inside(self._place.networks, address), name)
+        self._host.ip(cables.outside(self._place.networks, address))
+
+    def _cut(self, address: str) -> None:
+        if cables.interface(address) in self._host.links():
+            self._host.ip([f"link delete {cables.interface(address)}"])
+        name = cables.namespace(address)
+        if name in self._host.namespaces():
+            self._host.run(("ip", "netns", "delete", name))
+
+    def _see(self, local: frozenset[str]) -> None:
+        self._sight = replace(self._sight, local=local)
+        self._load()
+
+    def _load(self) -> bool:
+        """Bring the kernel's maps to what shall be, then its flows; whether the maps changed.
+
+        Before the first tables an earlier agent's rules are better than ours would be.
+        """
+        if self._tables is None and self._loaded is None and self._nft.rules():
+            return False
+        self._wanted = planning.wanted(self._place, self._tables or (), self._sight)
+        self._sight = replace(self._sight, chosen=self._wanted.chosen)
+        new = self._wanted.elements
+        if self._loaded is None:
+            text = ruleset.swap(self._place.networks, new)
+        else:
+            text = difference(self._loaded, new)
+        if text:
+            whole, self._loaded = self._loaded is None, None
+            self._nft.run(text)
+            if whole:
+                self._digest = self._nft.rules()
+        self._loaded = new
+        with self._told("flows"):
+            self._end_stale_flows()
+        return bool(text)
+
+    def _end_stale_flows(self) -> None:
+        """In this order: a flow that is deleted now comes back by the maps that are in force."""
+        networks = self._place.networks
+        ended = conntrack.delete_flows(
+            flows.prefixes(networks),
+            lambda flow: flows.is_stale(flow, networks, self._wanted.leads, self._sight.local),
+        )
+        waiting: dict[str, list[Flow]] = {}
+        for flow in ended:
+            if flow.protocol == flows.TCP:
+                waiting.setdefault(flow.source, []).append(flow)
+        for source, theirs in waiting.items():
+            self._wake(source, theirs)
+
+    def _wake(self, source: str, theirs: Iterable[Flow]) -> None:
+        """End the clients' sockets: one that only reads would never find out."""
+        if source in self._sight.local:
+            within: tuple[str, ...] = ("-N", cables.namespace(source))
+        elif source == self._place.networks.gateway:
+            within = ()
+        else:
+            return  # of another host, where it is done too
+        with contextlib.suppress(OSError):  # a kernel that cannot: they find out when they write
+            self._host.run(("ss", *within, "-K", "-t", flows.closing(list(theirs))))
+
+    def _iptables(self) -> str:
+        try:
+            return self._host.run(("iptables", "-w", "-S"))
+        except OSError:
+            return ""  # a host without iptables has no such rules
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What fails in here is a problem that is told, and not the end of the rest."""
+        self._problems.pop(what, None)
+        try:
+            yield
+        except OSError as error:
+            self._problems[what] = f"{what}: {error.strerror or error}"
+            log.warning("%s", self._problems[what])
+
+    def _note(self, before: dict[str, str]) -> None:
+        """Keep what a setting was at first, before it is changed."""
+        noted = self._noted()
+        self._changed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._changed.with_suffix(".new")
+        temporary.write_text(json.dumps({**before, **noted}))
+        temporary.replace(self._changed)
+
+    def _noted(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._changed.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
+
+    def _give_back(self) -> None:
+        for name, value in self._noted().items():
+            self._host.set(name, value)
+        self._changed.unlink(missing_ok=True)

@@ -1,0 +1,125 @@
+"""Flows that the kernel has translated, and which of them have to end. Pure.
+
+A flow keeps its instance for as long as packets come, whatever the rules say since: one whose
+instance is gone would wait for ever. So all flows are compared with what is allowed, after each
+change and at the start, rather than told of each change. Belongs here: messages of the kernel's
+connection tracking (ctnetlink) as bytes. Does not belong here: sockets (`conntrack`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from oakctl.overlay.kernel.planning import Leads
+from oakctl.overlay.kernel.ruleset import Networks
+
+TCP, UDP = 6, 17
+
+HEADER = struct.Struct("=IHHII")  # of a message: length, type, flags, sequence, port
+FAMILY = struct.pack("=BBH", 2, 0, 0)  # nfgenmsg: IPv4
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
+_TYPE = 0x3FFF  # without the bits "nested" and "network byte order"
+# enum ctattr_type, ctattr_tuple, ctattr_ip, ctattr_l4proto of linux/netfilter/nfnetlink_conntrack.h
+_ORIGINAL, _REPLY, _ID, _ZONE = 1, 2, 12, 18
+_IP, _PROTOCOL = 1, 2
+_SOURCE, _DESTINATION = 1, 2
+_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow: as its first packet was, and who answers it."""
+
+    protocol: int
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    instance: str  # where answers come from
+    key: bytes  # attributes by which the kernel finds just this flow
+
+
+def parse(message: bytes) -> Flow | None:
+    """The flow in one message of a dump, header included; None where it is not one of IPv4."""
+    try:
+        return _parse(message)
+    except (KeyError, struct.error, ValueError):
+        return None
+
+
+def prefixes(networks: Networks) -> tuple[bytes, ...]:
+    """Bytes of which a message has at least one, if it concerns us: most do not, and dumps are
+    long."""
+    found = (IPv4Network(each) for each in (networks.services, networks.subnet))
+    return tuple(each.network_address.packed[: each.prefixlen // 8] for each in found)
+
+
+def is_stale(
+    flow: Flow, networks: Networks, leads: Mapping[str, Leads], local: Collection[str]
+) -> bool:
+    """Whether the flow leads where it must not any more.
+
+    To a service: to an instance that is not one of its own now. To an instance of this node by
+    another way (a published port): to one that is gone.
+    """
+    if IPv4Address(flow.destination) in IPv4Network(networks.services):
+        known = leads.get(flow.destination, Leads())
+        return flow.instance not in (known.udp if flow.protocol == UDP else known.tcp)
+    ours = IPv4Address(flow.instance) in IPv4Network(networks.subnet)
+    return ours and flow.instance != networks.gateway and flow.instance not in local
+
+
+def closing(flows: Collection[Flow]) -> str:
+    """A filter for `ss` that finds the client's sockets of these flows."""
+    return " or ".join(
+        f"( src {flow.source}:{flow.source_port} dst {flow.destination}:{flow.destination_port} )"
+        for flow in flows
+    )
+
+
+def _parse(message: bytes) -> Flow:
+    top = dict(_attributes(message, HEADER.size + len(FAMILY), len(message)))
+    first, answer = _nested(message, top[_ORIGINAL]), _nested(message, top[_REPLY])
+    addresses, protocol = _nested(message, first[_IP]), _nested(message, first[_PROTOCOL])
+    key = b"".join(
+        _padded(message[start - _ATTRIBUTE.size : end])
+        for start, end in (top[kind] for kind in (_ORIGINAL, _ID, _ZONE) if kind in top)
+    )
+    return Flow(
+        protocol=message[protocol[_NUMBER][0]],
+        source=_address(message, addresses[_SOURCE]),
+        source_port=_port(message, protocol.get(_SOURCE_PORT)),
+        destination=_address(message, addresses[_DESTINATION]),
+        destination_port=_port(message, protocol.get(_DESTINATION_PORT)),
+        instance=_address(message, _nested(message, answer[_IP])[_SOURCE]),
+        key=key,
+    )
+
+
+def _attributes(message: bytes, start: int, end: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """(type, (where its value starts, where it ends)) of each attribute."""
+    while start + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(message, start)
+        if not _ATTRIBUTE.size <= length <= end - start:
+            raise ValueError("an attribute that does not fit its message")
+        yield kind & _TYPE, (start + _ATTRIBUTE.size, start + length)
+        start += (length + 3) & ~3
+
+
+def _nested(message: bytes, within: tuple[int, int]) -> dict[int, tuple[int, int]]:
+    return dict(_attributes(message, *within))
+
+
+def _address(message: bytes, where: tuple[int, int]) -> str:
+    return str(IPv4Address(message[slice(*where)]))
+
+
+def _port(message: bytes, where: tuple[int, int] | None) -> int:
+    return int.from_bytes(message[slice(*where)], "big") if where else 0
+
+
+def _padded(value: bytes) -> bytes:
+    return value + bytes(-len(value) % 4)

@@ -1,0 +1,79 @@
+"""The host's own programs and settings, for the driver.
+
+Belongs here: running `ip`, `ss` and the like with a deadline, reading and writing the kernel's
+settings. Does not belong here: what is run (`cables`, `forwarding`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+DEADLINE_S = 30.0
+_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+_LONGEST = 400  # characters of a program's complaint that are passed on
+NAMESPACES = Path("/run/netns")
+
+
+class Host:
+    """This machine, in the network namespace of the calling thread."""
+
+    def run(self, argv: Sequence[str], text: str = "") -> str:
+        """What the program prints; `text` is its input. Raises OSError in the program's words."""
+        try:
+            done = subprocess.run(
+                argv,
+                input=text,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=DEADLINE_S,
+                env={"PATH": _PATH, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired as late:
+            why = f"did not end within {DEADLINE_S:.0f} s"
+            raise OSError(errno.ETIMEDOUT, f"{argv[0]}: {why}") from late
+        if done.returncode:
+            words = " ".join((done.stderr or done.stdout).split())[:_LONGEST]
+            raise OSError(errno.EIO, f"{' '.join(argv)}: {words or f'exit {done.returncode}'}")
+        return done.stdout
+
+    def ip(self, lines: Iterable[str], namespace: str = "", *, force: bool = False) -> None:
+        """Run lines of `ip -batch`, in a named namespace where one is given.
+
+        Raises OSError at the first that fails, unless by `force` the others go on.
+        """
+        batch = "".join(f"{line}\n" for line in lines)
+        if not batch:
+            return
+        within = ("-netns", namespace) if namespace else ()
+        try:
+            self.run(("ip", *within, *(("-force",) if force else ()), "-batch", "-"), batch)
+        except OSError:
+            if not force:
+                raise
+
+    def links(self) -> frozenset[str]:
+        """The names of this host's interfaces."""
+        # By a socket, which is of the thread's namespace, and not by /sys, which is a mount's.
+        return frozenset(name for _, name in socket.if_nameindex())
+
+    def namespaces(self) -> frozenset[str]:
+        """The names of network namespaces that are there."""
+        if not NAMESPACES.is_dir():
+            return frozenset()
+        mounts = Path("/proc/self/mountinfo").read_text()
+        return frozenset(
+            path.name for path in NAMESPACES.iterdir() if f" {NAMESPACES}/{path.name} " in mounts
+        )
+
+    def setting(self, name: str) -> str:
+        """A setting of the kernel by its path below /proc/sys: "net/ipv4/ip_forward"."""
+        return Path("/proc/sys", name).read_text().strip()
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the kernel; raises OSError."""
+        Path("/proc/sys", name).write_text(value)

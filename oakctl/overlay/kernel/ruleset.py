@@ -1,0 +1,121 @@
+"""The rule set of a node, as text for nft. Pure.
+
+It is loaded once and never changes: all state is in its maps and sets (`elements`), so that a
+change costs the same with one service or ten thousand, and a packet one look-up.
+
+    prerouting ─ spoof ─ to_service / to_port ─ unmark ─▶ forward ─ refuse ─▶ postrouting ─ from
+    output     ─         to_service / to_port ─ unmark ─ refuse
+
+Names of chains say what they do; the hooks' priorities are between those of Docker (-100) and of
+connection tracking. Types are plain ones, which nft of 0.9.8 and later reads; published ports need
+1.0. Does not belong here: loading it (`nft`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oakctl.overlay import addressing
+from oakctl.overlay.kernel.elements import FIRST_MARK, SLOTS, TABLE, Elements, difference
+from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
+
+# Interfaces of ours begin with "oak"; what is behind these is an instance.
+CABLES = "oakv"
+GATEWAY = "oak0"  # has the node's own address
+TUNNEL = "oakwg0"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Where one node is: its own subnet, and the two networks that are the overlay."""
+
+    subnet: str
+    nodes: str = NODE_NETWORK
+    services: str = SERVICE_NETWORK
+
+    @property
+    def gateway(self) -> str:
+        """The node's own address."""
+        return addressing.gateway(self.subnet)
+
+
+def swap(networks: Networks, elements: Elements) -> str:
+    """One transaction that puts this rule set in the place of whatever is there by its name.
+
+    Established flows go on: their translation is the kernel's, not the table's.
+    """
+    head = f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+    return head + _static(networks) + difference(Elements(), elements)
+
+
+def removal() -> str:
+    """One transaction after which nothing of ours is there, whether or not anything was."""
+    return f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+
+
+def _static(networks: Networks) -> str:
+    marks = f"{FIRST_MARK:#x}-{FIRST_MARK + SLOTS - 1:#x}"
+    choose = f"meta mark set numgen random mod {SLOTS} offset {FIRST_MARK:#x}"
+    to_service = f"ip daddr {networks.services} goto service"
+    to_port = (
+        "ip daddr != 127.0.0.0/8 fib daddr type local "
+        "meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @ports"
+    )
+    unmark = f"meta mark {marks} meta mark set 0"
+    # An ICMP answer is limited by the kernel to a few a second; a reset always gets there.
+    return f"""table ip {TABLE} {{
+ map slots {{ type ipv4_addr . mark : ipv4_addr; }}
+ map one {{ type ipv4_addr : ipv4_addr; }}
+ set hold {{ type ipv4_addr; }}
+ set hairpin {{ type ipv4_addr . ipv4_addr; }}
+ set sources {{ type ifname . ipv4_addr; }}
+ map ports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+ chain service {{
+  dnat to ip daddr map @one
+  {choose} dnat to ip daddr . meta mark map @slots
+ }}
+ chain spoof {{
+  type filter hook prerouting priority -300; policy accept;
+  iifname "{CABLES}*" iifname . ip saddr != @sources drop
+  iifname "{TUNNEL}" ip saddr != {networks.nodes} drop
+ }}
+ chain translate {{
+  type nat hook prerouting priority -105; policy accept;
+  {to_service}
+  {to_port}
+ }}
+ chain translate_own {{
+  type nat hook output priority -105; policy accept;
+  {to_service}
+  {to_port}
+ }}
+ chain unmark {{
+  type filter hook prerouting priority -99; policy accept;
+  {unmark}
+ }}
+ chain unmark_own {{
+  type filter hook output priority -99; policy accept;
+  {unmark}
+ }}
+ chain from {{
+  type nat hook postrouting priority 95; policy accept;
+  ip saddr . ip daddr @hairpin snat to {networks.gateway}
+  ip saddr {networks.subnet} ip daddr != {{ {networks.nodes}, {networks.services} }} masquerade
+ }}
+ chain nowhere {{
+  ip daddr @hold drop
+  meta l4proto tcp reject with tcp reset
+  reject with icmp type host-unreachable
+ }}
+ chain refuse {{
+  type filter hook forward priority 0; policy accept;
+  ip daddr {networks.services} goto nowhere
+  ip saddr {networks.nodes} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+ }}
+ chain refuse_own {{
+  type filter hook output priority 0; policy accept;
+  ip daddr {networks.services} goto nowhere
+  oifname "{TUNNEL}" icmp type redirect drop
+ }}
+}}
+"""

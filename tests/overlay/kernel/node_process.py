@@ -1,0 +1,48 @@
+"""A node of the tests: a driver in a process of its own, in its host's namespaces.
+
+One JSON object a line: {"call": "attach", "argument": "10.18.0.66"}; the answer likewise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from oakctl.model import wire
+from oakctl.model.documents import TablesDocument
+from oakctl.overlay.kernel import nft
+from oakctl.overlay.kernel.driver import KernelDriver
+from oakctl.overlay.kernel.host import Host
+from oakctl.overlay.kernel.planning import Place
+from oakctl.overlay.kernel.ruleset import Networks
+from oakctl.overlay.plan import desired_overlay
+
+
+def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
+    """Do what is asked for."""
+    if call == "apply":
+        document = wire.decode(json.dumps(argument).encode(), TablesDocument)
+        return driver.apply(desired_overlay(worker, None, document.tables, cluster="edge"))
+    method = getattr(driver, call)
+    return method(argument) if argument is not None else method()
+
+
+def main() -> None:
+    """Arguments: worker, subnet, directory for state, `library` or `command`."""
+    worker, subnet, state, way = sys.argv[1:]
+    host = Host()
+    rules = nft.InProcess() if way == "library" else nft.Command(host)
+    driver = KernelDriver(Place(worker, "edge", Networks(subnet)), Path(state), rules=rules)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            found = {"value": answer(driver, worker, asked["call"], asked.get("argument"))}
+        except (OSError, ValueError) as error:
+            found = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(found), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The kernel overlay on hosts of a namespaces lab: real rules, real packets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from .nodes import CLOSEST, PORT, RR, Failed, Node, say, table, target
+
+MakeNode = Callable[..., Node]
+A1, A2, A3, B1, B2 = "10.18.0.66", "10.18.0.67", "10.18.0.68", "10.18.0.130", "10.18.0.131"
+GATEWAY_A = "10.18.0.65"
+pytestmark = pytest.mark.slow
+
+
+def names(answers: list[str]) -> Counter[str]:
+    return Counter(answer.split()[0] for answer in answers)
+
+
+@pytest.mark.parametrize("way", ["library", "command"])
+def test_service_addresses_lead_to_instances_from_everywhere(make_node: MakeNode, way: str) -> None:
+    a, b = make_node("a", way), make_node("b", way)
+    a.serve(A1, "a1")
+    b.serve(B1, "b1")
+    a.call("attach", A2)
+    targets = (target("a", A1), target("b", B1))
+    a.apply(table(*targets))
+    b.apply(table(*targets))
+    for client, source in ((A2, A2), ("", GATEWAY_A)):
+        for protocol in ("tcp", "udp"):
+            answers = a.ask(client, RR, 60, protocol)
+            assert set(answers) == {f"a1 {source}", f"b1 {source}"}
+            assert set(a.ask(client, CLOSEST, 3, protocol)) == {f"a1 {source}"}
+    # An instance reaches itself: by the node's address, or it would drop its own.
+    assert set(a.ask(A1, RR, 60)) == {f"a1 {GATEWAY_A}", f"b1 {A1}"}
+    assert set(b.ask("", CLOSEST, 3)) == {"b1 10.18.0.129"}
+    assert a.ask(A2, B1) == [f"b1 {A2}"]
+    assert "1 received" in a.run("ip", "netns", "exec", f"oak-{A2}", "ping", "-c1", CLOSEST)
+
+
+def test_what_leads_nowhere_is_refused_at_once_and_what_comes_back_is_waited_for(
+    make_node: MakeNode,
+) -> None:
+    a = make_node("a")
+    a.call("attach", A2)
+    for client in (A2, ""):
+        assert a.ask(client, "10.30.77.7") == ["ConnectionRefusedError"]
+    a.apply(table())
+    assert a.ask(A2, RR) == ["ConnectionRefusedError"]
+    a.apply(table(expected=1))
+    waiting = a.talk(A2, RR, "tcp")
+    assert waiting.stdin is not None
+    waiting.stdin.write(b"\n")
+    waiting.stdin.flush()
+    a.serve(A1, "a1")
+    a.apply(table(target("a", A1), expected=1))
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == f"a1 {A2}\n".encode()
+
+
+def test_who_drains_keeps_its_flows_and_gets_no_new_ones(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    b.serve(B1, "b1")
+    b.serve(B2, "b2")
+    a.apply(table(target("b", B1)))
+    tcp, udp = a.talk(A2, RR, "tcp"), a.talk(A2, RR, "udp")
+    assert say(tcp) == say(udp) == f"b1 {A2}"
+    a.apply(table(target("b", B1, draining=True), target("b", B2)))
+    assert names(a.ask(A2, RR, 20)) == {"b2": 20}
+    assert say(tcp) == say(udp) == f"b1 {A2}"
+
+
+def test_flows_of_a_dead_instance_end_or_move(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    b.serve(B1, "b1")
+    a.apply(table(target("b", B1)))
+    clients = (A2, "")
+    tcp = [a.talk(client, RR, "tcp") for client in clients]
+    udp = [a.talk(client, RR, "udp") for client in clients]
+    readers = [a.listen(client, RR) for client in clients]
+    for flow in (*tcp, *udp):
+        assert say(flow).startswith("b1")
+    b.serve(B2, "b2")
+    b.run("ip", "link", "delete", "oakv0a120082")  # silent from now on
+    a.apply(table(target("b", B2)))
+    assert [say(flow).split()[0] for flow in udp] == ["b2", "b2"]
+    for flow in tcp:
+        assert say(flow) in ("ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError")
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"ConnectionAbortedError\n"
+
+
+def test_udp_follows_the_closest_and_tcp_stays(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    b.serve(B1, "b1")
+    a.apply(table(target("b", B1)))
+    tcp, udp = a.talk(A2, CLOSEST, "tcp"), a.talk(A2, CLOSEST, "udp")
+    assert say(tcp) == say(udp) == f"b1 {A2}"
+    a.serve(A1, "a1")
+    a.apply(table(target("b", B1), target("a", A1)))
+    assert say(tcp) == f"b1 {A2}"
+    assert say(udp) == f"a1 {A2}"
+
+
+def test_an_instance_that_is_detached_is_left_out_at_once(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    a.serve(A1, "a1")
+    b.serve(B1, "b1")
+    a.apply(table(target("a", A1), target("b", B1)))
+    a.call("detach", A1)
+    assert names(a.ask(A2, RR, 20)) == {"b1": 20}
+    assert names(a.ask(A2, CLOSEST, 2)) == {"b1": 2}
+
+
+def test_published_ports_lead_to_the_instance_here(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.serve(A1, "a1")
+    a.apply(table(target("a", A1), published=8080))
+    assert b.ask("", a.lab.address("a"), port=8080) == [f"a1 {a.lab.address('b')}"]
+    assert names(a.ask("", a.lab.address("a"), port=8080)) == {"a1": 1}
+    a.apply(table(target("a", A1)))
+    assert b.ask("", a.lab.address("a"), port=8080) == ["ConnectionRefusedError"]
+
+
+def test_an_instance_reaches_the_world_by_the_hosts_address_and_cannot_lie_about_its_own(
+    make_node: MakeNode,
+) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A1)
+    b.serve(B1, "b1")
+    b.apply(table(target("b", B1), published=8080))
+    assert a.ask(A1, b.lab.address("b"), port=8080) == [f"b1 {a.lab.address('a')}"]
+    inside = ("ip", "netns", "exec", f"oak-{A1}")
+    assert a.ask(A1, B1) == [f"b1 {A1}"]
+    a.run(*inside, "ip", "addr", "add", f"{A3}/32", "dev", "eth0")
+    a.run(*inside, "ip", "route", "replace", "default", "via", GATEWAY_A, "dev", "eth0", "src", A3)
+    assert a.ask(A1, B1) == ["TimeoutError"]
+
+
+def test_the_data_plane_goes_on_without_the_agent_and_a_new_one_takes_over(
+    make_node: MakeNode,
+) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    b.serve(B1, "b1")
+    b.serve(B2, "b2")
+    a.apply(table(target("b", B1)))
+    flow = a.talk(A2, RR, "tcp")
+    assert say(flow) == f"b1 {A2}"
+    a.kill()
+    assert say(flow) == f"b1 {A2}"
+    assert names(a.ask(A2, RR, 3)) == {"b1": 3}
+    a.start()  # knows no tables yet, and which instances it has
+    assert say(flow) == f"b1 {A2}"
+    assert names(a.ask(A2, RR, 3)) == {"b1": 3}
+    a.apply(table(target("b", B1), target("b", B2)))
+    assert say(flow) == f"b1 {A2}"
+    assert set(names(a.ask(A2, RR, 40))) == {"b1", "b2"}
+
+
+def test_a_second_time_changes_nothing(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    assert a.apply(table(target("a", A1))) is True
+    before = a.run("nft", "list", "ruleset"), a.run("ip", "addr"), a.run("ip", "route")
+    assert a.apply(table(target("a", A1))) is False
+    a.call("attach", A1)
+    assert (a.run("nft", "list", "ruleset"), a.run("ip", "addr"), a.run("ip", "route")) == before
+    assert a.call("problems") == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("nft", "flush", "ruleset"),
+        ("nft", "flush", "chain", "ip", "oakctl", "service"),
+        ("nft", "delete", "table", "ip", "oakctl"),
+    ],
+)
+def test_rules_that_somebody_changed_are_told_and_mended(
+    make_node: MakeNode, damage: tuple[str, ...]
+) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    a.apply(table(target("a", A1)))
+    a.run(*damage)
+    assert ["changed" in problem for problem in a.call("problems")] == [True]
+    assert a.call("problems") == []
+    assert names(a.ask(A1, CLOSEST)) == {"a1": 1}
+
+
+def test_a_change_after_the_table_was_removed_is_made_all_the_same(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    a.run("nft", "flush", "ruleset")
+    with pytest.raises(Failed, match="nft: "):
+        a.apply(table(target("a", A1)))
+    a.apply(table(target("a", A1)))
+    assert names(a.ask(A1, CLOSEST)) == {"a1": 1}
+
+
+def test_beside_rules_that_drop_what_is_forwarded(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.run("iptables", "-P", "FORWARD", "DROP")
+    a.run("iptables", "-N", "DOCKER-USER")
+    a.run("iptables", "-A", "FORWARD", "-j", "DOCKER-USER")
+    a.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    a.run("sh", "-c", "sysctl -qw net.bridge.bridge-nf-call-iptables=1 || true")
+    before = a.run("iptables", "-S")
+    try:
+        b.serve(B1, "b1")
+        a.serve(A1, "a1")
+        a.call("attach", A2)
+        a.apply(table(target("a", A1), target("b", B1)))
+        assert set(names(a.ask(A2, RR, 40))) == {"a1", "b1"}
+        assert names(b.ask("", A1)) == {"a1": 1}
+        a.call("remove")
+        assert a.run("iptables", "-S") == before
+    finally:
+        a.run("iptables", "-F")
+        a.run("iptables", "-X")
+        a.run("iptables", "-P", "FORWARD", "ACCEPT")
+        a.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+
+
+def state_of(node: Node) -> list[str]:
+    """All that the overlay might leave behind on a host."""
+    return [
+        node.run("nft", "list", "ruleset"),
+        node.run("ip", "-brief", "link"),
+        node.run("ip", "-brief", "addr"),
+        node.run("ip", "route", "show", "table", "all"),
+        node.run("ip", "netns"),
+        node.run("sysctl", "net.ipv4.ip_forward"),
+    ]
+
+
+def test_removal_leaves_nothing(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.call("remove")
+    a.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    before = state_of(a)
+    a.call("start")
+    a.serve(A1, "a1")
+    a.apply(table(target("a", A1), published=8080))
+    assert state_of(a) != before
+    a.kill()
+    a.start()  # another process than the one that made it
+    a.call("remove")
+    assert state_of(a) == before
+
+
+def test_an_address_of_another_node_gets_no_namespace(make_node: MakeNode) -> None:
+    with pytest.raises(Failed, match=r"10\.18\.0\.130 is not in 10\.18\.0\.64/26"):
+        make_node("a").call("attach", B1)
+
+
+def test_what_is_for_the_overlay_never_leaves_by_the_hosts_own_route(make_node: MakeNode) -> None:
+    a = make_node("a")
+    gateway = a.lab.address("b")
+    a.run("ip", "route", "replace", "default", "via", gateway)
+    for address in ("10.18.200.1", "10.30.200.1"):
+        found = a.run("sh", "-c", f"ip route get {address} 2>&1 || true")
+        assert gateway not in found
+    assert a.ask("", "10.18.200.1", port=PORT) == ["OSError"]

@@ -1,0 +1,166 @@
+"""What one node's rule set shall hold."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oakctl.model.documents import ServiceTable, TableTarget
+from oakctl.model.service import Port, ServiceAddresses
+from oakctl.overlay.kernel import planning, ranking
+from oakctl.overlay.kernel.planning import Place, Sight, Wanted, wanted
+from oakctl.overlay.kernel.ruleset import Networks
+
+PLACE = Place("w1", "edge", Networks("10.18.0.64/26"))
+HERE, HERE_TOO, THERE, FAR = "10.18.0.66", "10.18.0.67", "10.18.0.130", "10.18.16.66"
+RR, CLOSEST = "10.30.9.1", "10.30.9.2"
+KEY = re.compile(r'[0-9a-z" .]+')
+
+WORKERS = st.sampled_from(["w1", "w2", "w3"])
+TARGETS = st.builds(
+    TableTarget,
+    number=st.integers(0, 9),
+    address=st.ip_addresses(v=4, network="10.18.0.0/24").map(str),
+    worker=WORKERS,
+    cluster=st.sampled_from(["edge", "cloud"]),
+    node_address=st.just(""),
+    ready=st.booleans(),
+    draining=st.booleans(),
+)
+TABLES = st.builds(
+    ServiceTable,
+    job_name=st.sampled_from(["a.n.a.n", "b.n.b.n", "c.n.c.n"]),
+    cluster=st.just("edge"),
+    generation=st.just(1),
+    addresses=st.builds(
+        ServiceAddresses,
+        rr_ip=st.sampled_from(["", RR, "10.30.9.3"]),
+        closest_ip=st.sampled_from(["", CLOSEST, "10.30.9.4"]),
+    ),
+    ports=st.just((Port(80, 8080),)),
+    targets=st.lists(TARGETS, max_size=5).map(tuple),
+    expected=st.integers(0, 2),
+)
+SIGHTS = st.builds(
+    Sight,
+    local=st.frozensets(st.ip_addresses(v=4, network="10.18.0.64/26").map(str), max_size=3),
+    unreachable=st.frozensets(WORKERS, max_size=2),
+    round_trips_ms=st.dictionaries(WORKERS, st.floats(0, 500)),
+    chosen=st.just({}),
+)
+
+
+def target(address: str, worker: str, number: int = 0, **changes: object) -> TableTarget:
+    return TableTarget(number, address, worker, "edge", "", **changes)  # type: ignore[arg-type]
+
+
+def table(*targets: TableTarget, **changes: object) -> ServiceTable:
+    made = ServiceTable("a.n.a.n", "edge", 1, ServiceAddresses(RR, CLOSEST), (), targets)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def reached(found: Wanted, address: str) -> set[str]:
+    """The instances that new flows to an address get."""
+    shared = {v for k, v in found.elements.slots.items() if k.startswith(f"{address} .")}
+    single = found.elements.one.get(address)
+    return shared | ({single} if single else set())
+
+
+@given(st.lists(TABLES, max_size=4), SIGHTS)
+def test_a_new_flow_is_never_one_that_has_to_end(tables: list[ServiceTable], sight: Sight) -> None:
+    found = wanted(PLACE, tables, sight)
+    for address, leads in found.leads.items():
+        assert reached(found, address) <= leads.tcp & leads.udp
+        assert not (reached(found, address) and address in found.elements.hold)
+    known = {target.address for table in tables for target in table.targets}
+    assert all(leads.tcp | leads.udp <= known for leads in found.leads.values())
+
+
+@given(st.lists(TABLES, max_size=4, unique_by=lambda t: t.job_name), SIGHTS, st.randoms())
+def test_the_order_of_tables_decides_nothing(
+    tables: list[ServiceTable], sight: Sight, chance: random.Random
+) -> None:
+    expected = wanted(PLACE, tables, sight)
+    chance.shuffle(tables)
+    assert wanted(PLACE, tables, sight) == expected
+
+
+@given(st.text(), st.text(), st.text())
+def test_what_is_no_address_gets_into_no_command(rr: str, closest: str, address: str) -> None:
+    odd = table(target(address, "w2"), addresses=ServiceAddresses(rr, closest))
+    found = wanted(PLACE, [odd, table(target(address, "w1"))], Sight())
+    for content in vars(found.elements).values():
+        assert all(KEY.fullmatch(f"{key} {value}") for key, value in content.items())
+    assert not planning.is_within("10.30.1.1 } ; flush ruleset", "10.30.0.0/16")
+
+
+def test_only_who_takes_new_flows_gets_them_and_the_others_keep_theirs() -> None:
+    targets = (
+        target(THERE, "w2"),
+        target("10.18.0.131", "w2", 1, draining=True),
+        target("10.18.0.132", "w2", 2, ready=False),
+    )
+    found = wanted(PLACE, [table(*targets)], Sight())
+    assert reached(found, RR) == reached(found, CLOSEST) == {THERE}
+    assert len(found.leads[RR].tcp) == len(found.leads[RR].udp) == 3
+    assert found.leads[CLOSEST].udp == {THERE}
+
+
+def test_an_instance_here_without_its_interface_is_gone() -> None:
+    tables = [table(target(HERE, "w1"), target(THERE, "w2"))]
+    assert reached(wanted(PLACE, tables, Sight()), RR) == {THERE}
+    found = wanted(PLACE, tables, Sight(local=frozenset({HERE})))
+    assert reached(found, RR) == {HERE, THERE}
+    assert reached(found, CLOSEST) == {HERE}
+    assert found.elements.hairpin == {f"{HERE} . {HERE}": ""}
+    assert found.elements.sources == {f'"oakv0a120042" . {HERE}': ""}
+
+
+def test_nodes_that_do_not_answer_are_left_out_unless_none_does() -> None:
+    tables = [table(target(THERE, "w2"), target(FAR, "w3"), expected=2)]
+    found = wanted(PLACE, tables, Sight(unreachable=frozenset({"w2"})))
+    assert reached(found, RR) == {FAR}
+    assert found.leads[RR].tcp == {FAR}
+    all_dead = wanted(PLACE, tables, Sight(unreachable=frozenset({"w2", "w3"})))
+    assert reached(all_dead, RR) == {THERE, FAR}
+
+
+def test_addresses_wait_while_a_replacement_is_on_its_way() -> None:
+    assert wanted(PLACE, [table(expected=1)], Sight()).elements.hold == {RR: "", CLOSEST: ""}
+    assert wanted(PLACE, [table(expected=0)], Sight()).elements.hold == {}
+
+
+def test_of_two_services_with_one_address_the_first_has_it() -> None:
+    tables = [table(target(THERE, "w2"), job_name="z.n.z.n"), table(target(FAR, "w3"))]
+    assert reached(wanted(PLACE, tables, Sight()), RR) == {FAR}
+
+
+def test_published_ports_lead_to_instances_here_only() -> None:
+    ports = (Port(80, 8080), Port(53, 5353, "udp"), Port(90))
+    tables = [table(target(HERE, "w1"), target(THERE, "w2"), ports=ports)]
+    found = wanted(PLACE, tables, Sight(local=frozenset({HERE})))
+    assert found.elements.ports == {
+        "tcp . 8080": f"{HERE} . 80",
+        "udp . 5353": f"{HERE} . 53",
+    }
+
+
+def test_closest_is_here_then_by_round_trip_then_own_cluster() -> None:
+    there, far = target(THERE, "w2"), replace(target(FAR, "v1"), cluster="cloud")
+    here = target(HERE, "w1")
+
+    def nearest(*targets: TableTarget, chosen: str = "", **round_trips_ms: float) -> str:
+        return ranking.closest(targets, "w1", "edge", round_trips_ms, chosen)
+
+    assert nearest() == ""
+    assert nearest(far, there, here, w2=0.1, v1=0.1) == HERE
+    assert nearest(far, there) == THERE
+    assert nearest(far, there, v1=3.0, w2=40.0) == FAR
+    assert nearest(far, there, v1=3.0, w2=3.9, chosen=THERE) == THERE  # not worth a change
+    assert nearest(far, there, v1=100.0, w2=119.0, chosen=THERE) == THERE
+    assert nearest(far, there, v1=100.0, w2=121.0, chosen=THERE) == FAR
+    assert nearest(far, v1=100.0, chosen=THERE) == FAR
