@@ -167,6 +167,17 @@ async def test_what_is_mounted_is_where_the_link_led_when_it_was_compared(
     assert mount["Source"] == str((shared / "really").resolve())
 
 
+async def test_privileged_reaches_docker(driver: Driver, docker_engine: DockerEngine) -> None:
+    """By what Docker says of it: the machine of a test may itself not have every capability."""
+    service = instance(cmd=("/bin/sh",), privileged=True)
+    assert driver.engine is not None
+    body = request.body(service, 1, NODE, Surroundings(IMAGE, "127.0.0.1"))
+    id_ = driver.engine.create("privileged", body)
+    config = docker_engine.client.inspect_container(id_)["HostConfig"]
+    assert (config["Privileged"], config["CapDrop"]) == (True, None)
+    driver.engine.remove(id_)
+
+
 async def test_a_device_node_that_stands_for_a_gpu(
     agent: AgentProcess, orchestrator: Orchestrator, docker_engine: DockerEngine
 ) -> None:

@@ -21,7 +21,8 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"manifest for \S+ not found|manifest unknown|name unknown",
      "the registry has no such image"),
     (r"toomanyrequests|429 Too Many", "the registry allows no more pulls for now"),
-    (r"pull access denied|unauthorized|authentication required|access to the resource is denied",
+    (r"pull access denied|unauthorized|authentication required|no basic auth credentials|"
+     r"access to the resource is denied",
      "the registry refuses it: it is private, or is not there"),
     (r"no such host|name resolution|server misbehaving",
      "the registry's name is not found from this node"),
