@@ -133,6 +133,10 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.5)
 
 
+def agent_log(host: Host) -> str:
+    return (host.disk / "opt/oakctl/log/agent.log").read_text()
+
+
 def on_all_three(version: str) -> str:
     """A service on each worker that says which version it has."""
     said = "/bin/busybox cat /version; exec /bin/busybox sleep 1000000"
@@ -171,7 +175,7 @@ def test_an_image_that_no_registry_has_on_three_workers(site: Site, tmp_path: Pa
     assert sent["2"]["sent_bytes"] < config + 1000
     assert sent["2"]["clusters"]["edge"] == sent["2"]["sent_bytes"]
     for worker in WORKERS:
-        said = site.hosts[worker].run("journalctl -u oakctl-agent -o cat", root=True).stdout
+        said = agent_log(site.hosts[worker])
         fetched = re.findall(r"(\d) of 3 layers, (\d+) bytes, are fetched", said)
         assert [layers for layers, _ in fetched] == ["3", "1"], worker
         assert int(fetched[1][1]) == sent["2"]["sent_bytes"]
@@ -249,8 +253,7 @@ def test_an_application_on_a_host_with_docker(site: Site, descriptor: Path, tmp_
     ids = f"docker ps -q --no-trunc --filter label=oakctl.instance={FRONT}"
     before = host.run(ids, root=True).stdout
     host.run("systemctl kill --kill-who=main -s KILL oakctl-agent", root=True)
-    journal = "journalctl -u oakctl-agent -o cat"
-    until(lambda: f"{FRONT}: found again" in host.run(journal, root=True).stdout, "another agent")
+    until(lambda: f"{FRONT}: found again" in agent_log(host), "another agent")
     until(lambda: "running" in operator.run("instance", "ls").stdout, "its report")
     assert host.run(ids, root=True).stdout == before
 
