@@ -67,6 +67,11 @@ def gateway(subnet: str) -> str:
     return str(ipaddress.IPv4Network(subnet)[1])
 
 
+def gateway_of(instance: str) -> str:
+    """The own address of the worker that an instance's address belongs to."""
+    return gateway(str(ipaddress.IPv4Network((instance, WORKER_PREFIX), strict=False)))
+
+
 def lease(leases: Leases, holder: str, now: float) -> tuple[Leases, str]:
     """An address for `holder`: the one it has, or the lowest that is free and does not rest.
 

@@ -64,9 +64,12 @@ class Node:
     def spawn(
         self, argv: Sequence[str], more: Mapping[str, str] | None = None, cwd: str = "/"
     ) -> subprocess.Popen[bytes]:
-        """A program that goes on in here, with pipes for its input and output."""
+        """A program that goes on in here, with pipes for its input and output.
+
+        Killing what is returned kills the program: it is a child of that, which got it in here.
+        """
         return subprocess.Popen(
-            self.argv(argv),
+            self.argv(("setpriv", "--pdeathsig", "KILL", *argv)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(more),

@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from oakctl.model.documents import ServiceTable
+from oakctl.model.overlay import OverlayNode
 from oakctl.overlay import plan
 from oakctl.overlay.kernel import cables, conntrack, flows, forwarding, nft, planning, ruleset
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.planning import Place, Sight, Wanted
+from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
 
@@ -42,6 +44,8 @@ class KernelDriver:
         self._place = place
         self._changed = Path(state) / CHANGED
         self._host = host or Host()
+        self._tunnel = Tunnel(place.networks, state, self._host)
+        self._nodes: tuple[OverlayNode, ...] = ()
         self._nft = rules or nft.of_host(self._host)
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
@@ -65,6 +69,29 @@ class KernelDriver:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
         self._settle()
+        return self._load()
+
+    def public_key(self) -> str:
+        """What other nodes know this one's tunnel by. Raises OSError."""
+        return self._tunnel.public_key()
+
+    def connect(self, nodes: Iterable[OverlayNode]) -> bool:
+        """Lead to the instances of these nodes, this one among them: idempotent.
+
+        Returns whether anything was changed; raises OSError.
+        """
+        self._nodes = tuple(nodes)
+        return self._tunnel.apply(self._place.worker, self._nodes)
+
+    def neighbours(self) -> frozenset[str]:
+        """The own addresses of the nodes whose reach matters here: they have instances in use."""
+        return planning.neighbours(self._place, self._tables or ())
+
+    def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
+        """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
+        self._sight = replace(
+            self._sight, unreachable=frozenset(unreachable), round_trips_ms=dict(round_trips_ms)
+        )
         return self._load()
 
     def attach(self, address: str) -> str:
@@ -107,6 +134,11 @@ class KernelDriver:
                 self._load()
             except OSError as error:
                 found.append(f"the table oakctl was changed by somebody: {error.strerror}")
+        with self._told("tunnel"):
+            if self.connect(self._nodes):
+                found.append("the tunnel was changed or ended by somebody; it was made anew")
+        if self._tunnel.problem:
+            found.append(self._tunnel.problem)
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
 
     def remove(self) -> None:
@@ -114,7 +146,8 @@ class KernelDriver:
         for address in self._found():
             self._cut(address)
         self._nft.run(ruleset.removal())
-        self._loaded, self._tables = None, None
+        self._loaded, self._tables, self._nodes = None, None, ()
+        self._tunnel.remove()
         self._host.ip(cables.node_removal(self._place.networks, self._host.links()), force=True)
         for command in forwarding.present(self._iptables()):
             self._host.run(command)
@@ -197,7 +230,10 @@ class KernelDriver:
             self._wake(source, theirs)
 
     def _wake(self, source: str, theirs: Iterable[Flow]) -> None:
-        """End the clients' sockets: one that only reads would never find out."""
+        """End the clients' sockets: one that only reads would never find out.
+
+        Those that have no answer to their first packet yet try again by themselves.
+        """
         if source in self._sight.local:
             within: tuple[str, ...] = ("-N", cables.namespace(source))
         elif source == self._place.networks.gateway:
@@ -205,7 +241,9 @@ class KernelDriver:
         else:
             return  # of another host, where it is done too
         with contextlib.suppress(OSError):  # a kernel that cannot: they find out when they write
-            self._host.run(("ss", *within, "-K", "-t", flows.closing(list(theirs))))
+            self._host.run(
+                ("ss", *within, "-K", "-t", "state", "established", flows.closing(list(theirs)))
+            )
 
     def _iptables(self) -> str:
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from oakctl.model.documents import ServiceTable, TableTarget
+from oakctl.overlay.addressing import gateway_of
 from oakctl.overlay.kernel import elements, ranking
 from oakctl.overlay.kernel.cables import interface
 from oakctl.overlay.kernel.elements import Elements
@@ -32,8 +33,8 @@ class Sight:
     """What the node knows of itself, and of others by its own measure."""
 
     local: frozenset[str] = frozenset()  # addresses of instances that have their interface
-    unreachable: frozenset[str] = frozenset()  # nodes that do not answer
-    round_trips_ms: Mapping[str, float] = field(default_factory=dict)  # by name of a node
+    unreachable: frozenset[str] = frozenset()  # nodes that do not answer, by their own address
+    round_trips_ms: Mapping[str, float] = field(default_factory=dict)  # likewise
     chosen: Mapping[str, str] = field(default_factory=dict)  # closest address → instance in force
 
 
@@ -119,8 +120,15 @@ def _reachable(place: Place, table: ServiceTable, sight: Sight) -> list[TableTar
             not here or target.address in sight.local
         ):
             there.append(target)
-    answering = [target for target in there if target.worker not in sight.unreachable]
+    answering = [t for t in there if gateway_of(t.address) not in sight.unreachable]
     return answering if any(t.ready and not t.draining for t in answering) else there
+
+
+def neighbours(place: Place, tables: Iterable[ServiceTable]) -> frozenset[str]:
+    """The own addresses of the other nodes that flows from here may lead to."""
+    instances = (target.address for table in tables for target in table.targets)
+    there = {gateway_of(each) for each in instances if is_within(each, place.networks.nodes)}
+    return frozenset(there - {place.networks.gateway})
 
 
 def _published(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from oakctl.model.documents import TableTarget
+from oakctl.overlay.addressing import gateway_of
 
 # A node nobody has measured yet is taken to be this far (milliseconds).
 UNMEASURED_MS = 50.0
@@ -27,8 +28,8 @@ def closest(
 ) -> str:
     """The address of the target that `worker` uses for `closest`; empty where there is none.
 
-    `round_trips_ms` is by name of a node. `chosen` is the address in force: it stays while no other
-    is nearer by a fifth and a millisecond. Among equals the first of `targets` has it.
+    `round_trips_ms` is by a node's own address. `chosen` is the address in force: it stays while no
+    other is nearer by a fifth and a millisecond. Among equals the first of `targets` has it.
     """
     costs = {
         target.address: _cost(target, worker, cluster, round_trips_ms)
@@ -47,4 +48,4 @@ def _cost(
     if target.worker == worker and target.cluster in ("", cluster):
         return 0.0
     unmeasured = UNMEASURED_MS if target.cluster in ("", cluster) else UNMEASURED_FOREIGN_MS
-    return round_trips_ms.get(target.worker, unmeasured)
+    return round_trips_ms.get(gateway_of(target.address), unmeasured)

@@ -5,17 +5,22 @@ One JSON object a line: {"call": "attach", "argument": "10.18.0.66"}; the answer
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from oakctl.model import wire
 from oakctl.model.documents import TablesDocument
+from oakctl.model.overlay import OverlayNode
 from oakctl.overlay.kernel import nft
 from oakctl.overlay.kernel.driver import KernelDriver
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.planning import Place
+from oakctl.overlay.kernel.probes import Probes
 from oakctl.overlay.kernel.ruleset import Networks
 from oakctl.overlay.plan import desired_overlay
 
@@ -25,20 +30,43 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
     if call == "apply":
         document = wire.decode(json.dumps(argument).encode(), TablesDocument)
         return driver.apply(desired_overlay(worker, None, document.tables, cluster="edge"))
+    if call == "connect":
+        return driver.connect([wire.from_plain(node, OverlayNode) for node in argument])
     method = getattr(driver, call)
     return method(argument) if argument is not None else method()
 
 
+async def measure(driver: KernelDriver, lock: threading.Lock) -> None:
+    """What the agent's loop does: neighbours are probed, and the driver hears of them."""
+
+    def changed() -> None:
+        with lock, contextlib.suppress(OSError):  # the rules of the node are just gone
+            driver.measured(probes.unreachable(), probes.round_trips_ms())
+
+    probes = Probes(changed)
+    running = asyncio.ensure_future(probes.run())
+    while not running.done():
+        with lock:
+            probes.watch(driver.neighbours())
+        await asyncio.sleep(0.1)
+    await running
+
+
 def main() -> None:
-    """Arguments: worker, subnet, directory for state, `library` or `command`."""
-    worker, subnet, state, way = sys.argv[1:]
+    """Arguments: worker, subnet, directory for state, `library` or `command`; `probing`."""
+    worker, subnet, state, way, *more = sys.argv[1:]
     host = Host()
     rules = nft.InProcess() if way == "library" else nft.Command(host)
     driver = KernelDriver(Place(worker, "edge", Networks(subnet)), Path(state), rules=rules)
+    lock = threading.Lock()
+    if more:
+        measuring = threading.Thread(target=lambda: asyncio.run(measure(driver, lock)), daemon=True)
+        measuring.start()
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            found = {"value": answer(driver, worker, asked["call"], asked.get("argument"))}
+            with lock:
+                found = {"value": answer(driver, worker, asked["call"], asked.get("argument"))}
         except (OSError, ValueError) as error:
             found = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(found), flush=True)  # noqa: T201

@@ -11,6 +11,7 @@ from typing import Any
 from oakctl.lab.namespaces.lab import NamespaceLab
 from oakctl.model import wire
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
+from oakctl.model.overlay import OverlayNode
 from oakctl.model.service import Port, ServiceAddresses
 from oakctl.overlay.kernel.cables import namespace
 
@@ -28,12 +29,14 @@ class Failed(Exception):
 class Node:
     """A driver on a host of the lab, and what the tests start there."""
 
-    def __init__(self, lab: NamespaceLab, host: str, subnet: str, state: Path, way: str) -> None:
+    def __init__(
+        self, lab: NamespaceLab, host: str, subnet: str, state: Path, way: str, probing: bool
+    ) -> None:
         self.lab = lab
         self.host = host
         self.subnet = subnet
         self._state = state
-        self._way = way
+        self._way = (way, *(("probing",) if probing else ()))
         self._started: list[subprocess.Popen[bytes]] = []
         self._driver: subprocess.Popen[bytes] | None = None
         self.start()
@@ -41,7 +44,7 @@ class Node:
     def start(self) -> None:
         """A new process with a driver: what a start of the agent is."""
         command = (sys.executable, "-m", "tests.overlay.kernel.node_process")
-        words = (self.host, self.subnet, str(self._state), self._way)
+        words = (self.host, self.subnet, str(self._state), *self._way)
         self._driver = self._spawn((*command, *words), forget=True)
         self.call("start")
 
@@ -65,13 +68,23 @@ class Node:
         document = TablesDocument(self.host, 1, tables)
         return bool(self.call("apply", json.loads(wire.encode(document))))
 
+    def connect(self, *nodes: OverlayNode) -> bool:
+        """Give the driver these nodes."""
+        return bool(self.call("connect", [wire.to_plain(node) for node in nodes]))
+
+    def known_as(self, endpoint: str = "", relay: bool = False) -> OverlayNode:
+        """This node as others see it."""
+        key = self.call("public_key")
+        return OverlayNode(self.host, "edge", self.subnet, key, endpoint, relay)
+
     def serve(self, address: str, name: str) -> subprocess.Popen[bytes]:
         """Attach an instance and run a server in it."""
         self.call("attach", address)
-        server = self._spawn(within(address, "serve", name, str(PORT)))
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        return server
+        return self._ready(within(address, "serve", name, str(PORT)))
+
+    def hear(self, address: str, port: int = PORT) -> subprocess.Popen[bytes]:
+        """A program in an attached instance that prints where each datagram is from."""
+        return self._ready(within(address, "hear", str(port)))
 
     def ask(
         self, client: str, address: str, times: int = 1, protocol: str = "tcp", port: int = PORT
@@ -83,6 +96,10 @@ class Node:
     def talk(self, client: str, address: str, protocol: str) -> subprocess.Popen[bytes]:
         """One flow that stays; each `say(it, "")` is a question."""
         return self._spawn(within(client, "talk", address, str(PORT), protocol))
+
+    def load(self, client: str, address: str, until: str) -> subprocess.Popen[bytes]:
+        """New connections again and again, until one of a second is answered by `until` alone."""
+        return self._ready(within(client, "load", address, str(PORT), until))
 
     def listen(self, client: str, address: str) -> subprocess.Popen[bytes]:
         """A connection that only reads, after one answer."""
@@ -105,6 +122,12 @@ class Node:
             self.kill()
             for process in self._started:
                 end(process)
+
+    def _ready(self, argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        server = self._spawn(argv)
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        return server
 
     def _spawn(self, argv: tuple[str, ...], forget: bool = False) -> subprocess.Popen[bytes]:
         more = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}

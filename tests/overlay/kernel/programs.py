@@ -85,6 +85,45 @@ def listen(address: str, port: int) -> None:
             print(type(error).__name__, flush=True)
 
 
+def hear(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.bind(("0.0.0.0", port))
+        print("ready", flush=True)
+        while True:
+            print(opened.recvfrom(200)[1][0], flush=True)
+
+
+async def load(address: str, port: int, until: str) -> None:
+    print("ready", flush=True)
+
+    async def one() -> str:
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 60)
+        except (OSError, TimeoutError) as error:
+            return f"no connection: {type(error).__name__}"
+        try:
+            writer.write(b"?\n")
+            return (await reader.readline()).decode().split(" ")[0] or "end"
+        except OSError as error:
+            return f"cut off: {type(error).__name__}"
+        finally:
+            writer.close()
+
+    answers: list[str] = []
+    last: set[str] = set()
+    while last != {until}:
+        tasks = []
+        for _ in range(50):
+            tasks.append(asyncio.ensure_future(one()))
+            await asyncio.sleep(0.02)
+        found = await asyncio.gather(*tasks)
+        if not answers:
+            print("under way", flush=True)
+        last = set(found)
+        answers += found
+    print(json.dumps(answers), flush=True)
+
+
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
     if what == "serve":
@@ -93,5 +132,9 @@ if __name__ == "__main__":
         ask(words[0], int(words[1]), int(words[2]), words[3])
     elif what == "talk":
         talk(words[0], int(words[1]), words[2])
+    elif what == "load":
+        asyncio.run(load(words[0], int(words[1]), words[2]))
+    elif what == "hear":
+        hear(int(words[0]))
     else:
         listen(words[0], int(words[1]))

@@ -17,10 +17,12 @@ from oakctl.overlay.kernel.ruleset import Networks
 
 PLACE = Place("w1", "edge", Networks("10.18.0.64/26"))
 HERE, HERE_TOO, THERE, FAR = "10.18.0.66", "10.18.0.67", "10.18.0.130", "10.18.16.66"
+W2, W3 = "10.18.0.129", "10.18.16.65"
 RR, CLOSEST = "10.30.9.1", "10.30.9.2"
 KEY = re.compile(r'[0-9a-z" .]+')
 
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
+GATEWAYS = st.sampled_from(["10.18.0.1", "10.18.0.129", "10.18.0.193"])
 TARGETS = st.builds(
     TableTarget,
     number=st.integers(0, 9),
@@ -48,8 +50,8 @@ TABLES = st.builds(
 SIGHTS = st.builds(
     Sight,
     local=st.frozensets(st.ip_addresses(v=4, network="10.18.0.64/26").map(str), max_size=3),
-    unreachable=st.frozensets(WORKERS, max_size=2),
-    round_trips_ms=st.dictionaries(WORKERS, st.floats(0, 500)),
+    unreachable=st.frozensets(GATEWAYS, max_size=2),
+    round_trips_ms=st.dictionaries(GATEWAYS, st.floats(0, 500)),
     chosen=st.just({}),
 )
 
@@ -122,10 +124,10 @@ def test_an_instance_here_without_its_interface_is_gone() -> None:
 
 def test_nodes_that_do_not_answer_are_left_out_unless_none_does() -> None:
     tables = [table(target(THERE, "w2"), target(FAR, "w3"), expected=2)]
-    found = wanted(PLACE, tables, Sight(unreachable=frozenset({"w2"})))
+    found = wanted(PLACE, tables, Sight(unreachable=frozenset({W2})))
     assert reached(found, RR) == {FAR}
     assert found.leads[RR].tcp == {FAR}
-    all_dead = wanted(PLACE, tables, Sight(unreachable=frozenset({"w2", "w3"})))
+    all_dead = wanted(PLACE, tables, Sight(unreachable=frozenset({W2, W3})))
     assert reached(all_dead, RR) == {THERE, FAR}
 
 
@@ -153,8 +155,9 @@ def test_closest_is_here_then_by_round_trip_then_own_cluster() -> None:
     there, far = target(THERE, "w2"), replace(target(FAR, "v1"), cluster="cloud")
     here = target(HERE, "w1")
 
-    def nearest(*targets: TableTarget, chosen: str = "", **round_trips_ms: float) -> str:
-        return ranking.closest(targets, "w1", "edge", round_trips_ms, chosen)
+    def nearest(*targets: TableTarget, chosen: str = "", w2: float = -1, v1: float = -1) -> str:
+        measured = {node: ms for node, ms in ((W2, w2), (W3, v1)) if ms >= 0}
+        return ranking.closest(targets, "w1", "edge", measured, chosen)
 
     assert nearest() == ""
     assert nearest(far, there, here, w2=0.1, v1=0.1) == HERE
@@ -164,3 +167,8 @@ def test_closest_is_here_then_by_round_trip_then_own_cluster() -> None:
     assert nearest(far, there, v1=100.0, w2=119.0, chosen=THERE) == THERE
     assert nearest(far, there, v1=100.0, w2=121.0, chosen=THERE) == FAR
     assert nearest(far, v1=100.0, chosen=THERE) == FAR
+
+
+def test_neighbours_are_the_other_nodes_with_instances() -> None:
+    tables = [table(target(HERE, "w1"), target(THERE, "w2"), target(FAR, "w3"), target("x", "w4"))]
+    assert planning.neighbours(PLACE, tables) == {W2, W3}

@@ -1,0 +1,126 @@
+"""The tunnel between nodes: WireGuard by the kernel, or by the program wireguard-go.
+
+Its private key is made here and never leaves the host: it goes from `wg` into a file of ours and
+from there back. Does not belong here: who the peers are (`peers`), installing either (a playbook).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
+from oakctl.overlay.kernel import peers
+from oakctl.overlay.kernel.cables import MTU
+from oakctl.overlay.kernel.host import Host
+from oakctl.overlay.kernel.peers import Peer, Seen
+from oakctl.overlay.kernel.ruleset import TUNNEL, Networks
+
+KEY = "wireguard.key"
+PROGRAM = "wireguard-go"
+READY_S = 20.0
+_STEP_S = 0.02
+
+
+class Tunnel:
+    """The host's end; the key is below `state`. One for each network namespace of a host."""
+
+    def __init__(self, networks: Networks, state: Path | str, host: Host) -> None:
+        self._networks = networks
+        self._key = Path(state) / KEY
+        self._host = host
+        self._said: dict[str, str] = {}
+        self._problem = ""
+
+    @property
+    def problem(self) -> str:
+        """What is not as it should be, in words; empty: nothing."""
+        return self._problem
+
+    def public_key(self) -> str:
+        """What others know this node by; the key is made when there is none. Raises OSError."""
+        if not self._key.exists():
+            self._key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = self._key.with_suffix(".new")
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self._host.run(("wg", "genkey")))
+            temporary.replace(self._key)
+        return self._host.run(("wg", "pubkey"), self._key.read_text()).strip()
+
+    def apply(self, worker: str, nodes: Iterable[OverlayNode]) -> bool:
+        """Lead to these nodes; whether anything was changed. Idempotent; raises OSError."""
+        wanted = peers.planned(worker, self._networks, nodes)
+        if not wanted and TUNNEL not in self._host.links():
+            return False
+        fresh = self._make()
+        changed = False
+        for command in list(peers.difference(self.seen(), wanted, self._said)):
+            self._host.run(command)
+            changed = True
+        self._said = {peer.public_key: peer.endpoint for peer in wanted}
+        self._lead(wanted)
+        return changed or fresh
+
+    def seen(self) -> list[Seen]:
+        """The peers as the tunnel has them. Raises OSError."""
+        return peers.dump(self._host.run(("wg", "show", TUNNEL, "dump")))
+
+    def remove(self) -> None:
+        """Take it away; the key too. A program that carried it ends with its interface."""
+        if TUNNEL in self._host.links():
+            self._host.ip([f"link delete {TUNNEL}"])
+        self._key.unlink(missing_ok=True)
+
+    def _make(self) -> bool:
+        """Have the interface, with its key; whether it was made just now."""
+        fresh = TUNNEL not in self._host.links()
+        if fresh:
+            self.public_key()
+            self._add()
+            # Known from the tunnel that is gone: it is to be said again.
+            self._said = {}
+        self._listen()
+        self._host.ip([f"link set {TUNNEL} addrgenmode none", f"link set {TUNNEL} mtu {MTU} up"])
+        return fresh
+
+    def _add(self) -> None:
+        with contextlib.suppress(OSError):  # most kernels have it; the others say so
+            self._host.ip([f"link add {TUNNEL} type wireguard"])
+            return
+        # It goes to the background by itself, and outlives the agent.
+        self._host.run((PROGRAM, TUNNEL))
+        until = time.monotonic() + READY_S
+        while True:
+            with contextlib.suppress(OSError):
+                self._host.run(("wg", "show", TUNNEL, "public-key"))
+                return
+            if time.monotonic() > until:
+                raise OSError(errno.ETIMEDOUT, f"{PROGRAM} did not answer within {READY_S:.0f} s")
+            time.sleep(_STEP_S)
+
+    def _listen(self) -> None:
+        """Give it key and port; another port where somebody has ours."""
+        port = self._host.run(("wg", "show", TUNNEL, "listen-port")).strip()
+        mine = self._host.run(("wg", "show", TUNNEL, "public-key")).strip()
+        if mine == self.public_key() and port == str(TUNNEL_PORT):
+            self._problem = ""
+            return
+        key = ("private-key", str(self._key))
+        try:
+            self._host.run(("wg", "set", TUNNEL, *key, "listen-port", str(TUNNEL_PORT)))
+            self._problem = ""
+        except OSError:
+            if port == "0" or mine != self.public_key():
+                self._host.run(("wg", "set", TUNNEL, *key, "listen-port", "0"))
+            self._problem = f"UDP port {TUNNEL_PORT} is taken: others cannot begin a tunnel to here"
+
+    def _lead(self, wanted: Iterable[Peer]) -> None:
+        listed = self._host.run(("ip", "route", "show", "dev", TUNNEL))
+        gone = peers.gone_routes(listed, wanted)
+        self._host.ip([*gone, *peers.routes(self._networks, wanted)])
