@@ -128,8 +128,6 @@ class Oakctl:
 
     async def begin(self, hosts: Sequence[HostView]) -> None:
         """One cluster, three workers."""
-        for host in hosts:
-            await self._root.put_host(host)
         boss, *workers = hosts
         created = await self._root.create_cluster(ClusterCreate(CLUSTER, boss.name))
         await self._root.wait_operation(created.id, OPERATION_S)
@@ -155,13 +153,18 @@ class Oakctl:
                 raise ground.Failed(f"oakctl: not all of them run: {states}")
             await asyncio.sleep(STEP_S)
 
-    async def clean(self, hosts: Sequence[HostView], names: Sequence[str]) -> None:
+    async def end(self, hosts: Sequence[HostView], names: Sequence[str]) -> None:
         """Neither root nor cluster nor workers have it any more."""
         for name in names:
             await self._root.delete_application(f"{_app(name)}.bench")
         for name in names:
             await self._gone(f"{_app(name)}.bench")
             await self._root.images.remove(name)
+        # What a cluster has it keeps for a while: the next round gets another cluster.
+        going = [await self._root.remove_worker(CLUSTER, host.name) for host in hosts[1:]]
+        await asyncio.gather(*(self._root.wait_operation(one.id, OPERATION_S) for one in going))
+        removed = await self._root.remove_cluster(CLUSTER)
+        await self._root.wait_operation(removed.id, OPERATION_S)
         await asyncio.gather(*(ground.run(host, REMOVE) for host in hosts[1:]))
 
     async def _gone(self, application: str) -> None:
@@ -215,15 +218,17 @@ async def measure(
             await ground.feed(hosts[0], "docker load", archive)
         async with hosted_root(), RootClient() as client:
             docker, ours = Docker(hosts), Oakctl(client)
-            await ours.begin(hosts)
+            for host in hosts:
+                await client.put_host(host)
             for number in range(1, rounds + 1):
                 say(f"round {number} of {rounds}")
                 for name, found in zip(names, figures["docker"], strict=True):
                     await measured(lambda name=name: docker.bring(name), hosts, found)
                 await docker.clean()
+                await ours.begin(hosts)
                 for archive, found in zip(archives, figures["oakctl"], strict=True):
                     await measured(lambda archive=archive: ours.bring(archive), hosts, found)
-                await ours.clean(hosts, names)
+                await ours.end(hosts, names)
     finally:
         await machines.down(LAB)
     return figures

@@ -103,6 +103,8 @@ def site(lab_directories: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     try:
         fleet.up()
         hosts = fleet.bare()
+        operator.start("serve", "--keep")  # many commands follow: one root for all of them
+        until(lambda: operator.run("host", "ls", check=False).returncode == 0, "the root")
         for host in hosts.values():
             operator.knows(host)
         operator.run("cluster", "create", "edge", "--on", "w1", "--accept-new")
