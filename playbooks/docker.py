@@ -2,7 +2,8 @@
 
 An engine that is there, of whatever origin, is not touched: neither it nor its configuration
 (/etc/docker/daemon.json), nor who may use it. A removal purges the packages that came by this
-playbook, unless somebody else has containers or volumes there by then.
+playbook, unless somebody else has containers, volumes or images there by then. What cannot be
+found out counts as somebody else's: Docker stays, and that is said.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def undo() -> list[Step]:
 
 def engine() -> Step:
     def check(remote: Remote) -> str:
-        if is_there(remote) and not cut_off(remote):
+        if is_there(remote) and not (is_ours(remote) and cut_off(remote)):
             return ""
         as_root = isinstance(remote.residence, Residence) and remote.residence.as_root
         refused = docker_install.refusal(remote.facts, as_root=as_root)
@@ -52,17 +53,16 @@ def engine() -> Step:
         changes.record(remote, NAME, {"complete": True})
 
     def note(remote: Remote) -> str:
-        return "" if NAME in changes.read(remote) else "it is there, and is not touched"
+        return "" if is_ours(remote) else "it is there, and is not touched"
 
     return Step("docker: the distribution's engine", check, apply, name="engine", note=note)
 
 
 def answers() -> Step:
     def check(remote: Remote) -> str:
-        if NAME not in changes.read(remote):
-            return ""  # one that is not ours is the user's to start
-        asked = remote.root("docker version --format '{{.Server.Version}}'", check=False)
-        return "" if asked.exit_code == 0 else "not running"
+        if not is_ours(remote):
+            return ""  # it is the user's to start
+        return "" if does_answer(remote) else "not running"
 
     def apply(remote: Remote) -> None:
         started = remote.root(
@@ -88,10 +88,16 @@ def take_away() -> Step:
 
     def apply(remote: Remote) -> str:
         made = changes.read(remote)[NAME]
-        names, others = made.get("packages", []), not_ours(remote)
-        kept = [f"{', '.join(names)} ({', '.join(others)})"] if others else []
+        names = made.get("packages", [])
+        if not names:  # cut off before any was installed: an engine there is somebody else's
+            changes.forget(remote, NAME)
+            return "none was installed"
+        others = not_ours(remote, made)
+        kept = [f"{', '.join(names)} ({docker_install.named(others)})"] if others else []
         kept = kept or packages.needed(remote, names)
         if not kept:
+            # From here on it need not answer any more to be known as ours.
+            changes.record(remote, NAME, {"going": True})
             clean(remote, made)
             packages.purge(remote, names)
             clear(remote, made)
@@ -104,6 +110,16 @@ def take_away() -> Step:
 def is_there(remote: Remote) -> bool:
     found = remote.run("command -v docker || command -v dockerd", check=False)
     return found.exit_code == 0
+
+
+def is_ours(remote: Remote) -> bool:
+    """Whether packages came by this playbook; without any, an engine there did not."""
+    return bool(changes.read(remote).get(NAME, {}).get("packages"))
+
+
+def does_answer(remote: Remote) -> bool:
+    asked = remote.root("docker version --format '{{.Server.Version}}'", check=False)
+    return asked.exit_code == 0
 
 
 def cut_off(remote: Remote) -> bool:
@@ -132,11 +148,19 @@ def clear(remote: Remote, made: changes.Entry) -> None:
         remote.root("if getent group docker >/dev/null; then groupdel docker; fi")
 
 
-def not_ours(remote: Remote) -> list[str]:
-    """What others have in the engine that came by us."""
-    if not is_there(remote):
-        return []
-    shown = remote.root(docker_install.SHOW, check=False)
-    if shown.exit_code != 0:
-        return ["it does not say whose containers it has"]
-    return docker_install.not_ours(shown.stdout)
+def not_ours(remote: Remote, made: changes.Entry) -> list[str]:
+    """What others have in the engine that came by us, and what there is no knowing of."""
+    if not does_answer(remote):
+        names = made.get("packages", [])
+        if made.get("going") and (packages.installed(remote, names) or not is_there(remote)):
+            return []  # an earlier removal has asked it, and was cut off
+        left = docker_install.left_there(remote.root(docker_install.ON_DISK).stdout)
+        return [left] if left else []
+    shown = remote.root(docker_install.SHOW, timeout_s=START_S, check=False)
+    spaces = remote.root(docker_install.NAMESPACES, check=False)
+    if shown.exit_code != 0 or spaces.exit_code != 0:
+        return ["it does not say what it has"]
+    try:
+        return docker_install.not_ours(shown.stdout) + docker_install.strangers(spaces.stdout)
+    except ValueError:
+        return ["what it says it has is not understood"]

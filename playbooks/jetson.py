@@ -1,20 +1,21 @@
 """Jetson: Docker is told of the NVIDIA runtime, which gives containers the GPU.
 
 The runtime comes with JetPack. It is added to /etc/docker/daemon.json, in which nothing else
-changes: the default runtime stays, containers go on. What the kernel lacks is reported.
+changes: the default runtime stays, containers go on. What the kernel lacks is reported. An engine
+that does not answer is not told: what it has been told could not be seen.
 """
 
 from __future__ import annotations
 
 import json
-from shlex import quote
 
-from oakctl.remote import changes, jetson
+from oakctl.errors import OakError
+from oakctl.remote import changes, host_files, jetson
 from oakctl.remote.step import Remote, Step
 
 NAME = "jetson"
-KEPT = ".before-oakctl"
-MISSING = 44  # our own exit code for a file that is not there
+# An engine that does not run reads its file when it is started.
+RELOAD = "if systemctl is-active --quiet docker; then systemctl reload docker; fi"
 
 
 def steps() -> list[Step]:
@@ -29,15 +30,18 @@ def runtime() -> Step:
     def check(remote: Remote) -> str:
         if absent(remote):
             return ""
-        return "" if jetson.RUNTIME in runtimes(remote) else "Docker does not know it"
+        return "" if knows(remote) else "Docker does not know it"
 
     def apply(remote: Remote) -> None:
-        before, path = configuration(remote), program(remote)
+        before, path = host_files.read(remote, jetson.CONFIGURATION), program(remote)
         after = jetson.with_runtime(before or "", path)
         # A run that was cut off between the two has noted it already.
         if NAME not in changes.read(remote):
             changes.record(remote, NAME, {"path": path, "before": before, "after": after})
-        write(remote, after)
+        if after != before:
+            host_files.replace(remote, jetson.CONFIGURATION, after)
+        # In any case: a run that was cut off here has written it, and told nobody.
+        remote.root(RELOAD)
 
     return Step("jetson: NVIDIA runtime in Docker", check, apply, name="runtime", note=absent)
 
@@ -48,8 +52,11 @@ def absent(remote: Remote) -> str:
         return "not a Jetson"
     if remote.run("command -v docker", check=False).exit_code != 0:
         return "there is no Docker to be told"
-    if jetson.RUNTIME in runtimes(remote):
+    known = knows(remote)
+    if known:
         return "" if NAME in changes.read(remote) else "Docker knows it"
+    if known is None:
+        return "Docker does not answer, and is not told: sudo systemctl start docker"
     if not program(remote):
         return f"{jetson.PROGRAM} is missing, containers get no GPU: {jetson.INSTALL}"
     return ""
@@ -77,42 +84,46 @@ def put_back() -> Step:
         return "Docker was told of the runtime" if NAME in changes.read(remote) else ""
 
     def apply(remote: Remote) -> str:
-        made, now = changes.read(remote)[NAME], configuration(remote)
-        if now is not None:
-            left = jetson.without_runtime(now, made["path"])
-            write(remote, (made["before"] or "") if now == made["after"] else left)
-        remote.root(f"rm -f {quote(jetson.CONFIGURATION + KEPT)}")
+        file, made = jetson.CONFIGURATION, changes.read(remote)[NAME]
+        now = host_files.read(remote, file)
+        try:
+            left = before(made, now or "")
+        except OakError as error:  # somebody has edited it since, and is not done
+            changes.forget(remote, NAME)
+            return f"kept: {error.message}"
+        if not left and made["before"] is None:
+            host_files.remove(remote, file)
+        elif left != now:
+            host_files.replace(remote, file, left)
+        # In any case: a removal that was cut off here has put it back, and told nobody.
+        remote.root(RELOAD)
+        host_files.forget_copy(remote, file)
         changes.forget(remote, NAME)
         return "Docker's configuration is as it was"
 
     return Step("jetson: Docker's configuration as it was", check, apply)
 
 
-def runtimes(remote: Remote) -> list[str]:
+def before(made: changes.Entry, now: str) -> str:
+    """The configuration as it was; of one that somebody has edited since, only our part goes.
+
+    Raises OakError when what is there is no configuration.
+    """
+    return (
+        (made["before"] or "")
+        if now == made["after"]
+        else jetson.without_runtime(now, made["path"])
+    )
+
+
+def knows(remote: Remote) -> bool | None:
+    """Whether Docker knows the runtime; None when it does not answer."""
     asked = remote.root("docker info --format '{{json .Runtimes}}'", check=False)
     try:
-        return list(json.loads(asked.stdout))
-    except (ValueError, TypeError):  # an engine that does not run
-        return []
+        return jetson.RUNTIME in list(json.loads(asked.stdout)) if asked.exit_code == 0 else None
+    except (ValueError, TypeError):
+        return None
 
 
 def program(remote: Remote) -> str:
     return remote.run(f"command -v {jetson.PROGRAM}", check=False).stdout.strip()
-
-
-def configuration(remote: Remote) -> str | None:
-    file = quote(jetson.CONFIGURATION)
-    found = remote.root(f"[ -e {file} ] || exit {MISSING}; cat {file}", check=False)
-    return None if found.exit_code == MISSING else found.stdout
-
-
-def write(remote: Remote, content: str) -> None:
-    """Put the file in place (empty: take it away), and have Docker read it; nothing restarts."""
-    file = quote(jetson.CONFIGURATION)
-    new, kept = quote(f"{jetson.CONFIGURATION}.new"), quote(jetson.CONFIGURATION + KEPT)
-    put = f"cat >{new}; chmod 644 {new}; mv -f {new} {file}" if content else f"rm -f {file}"
-    remote.root(
-        f"set -e; mkdir -p /etc/docker; if [ -e {file} ] && ! [ -e {kept} ]; then cp {file} {kept}"
-        f"; fi; {put}; systemctl reload docker",
-        stdin=content.encode(),
-    )

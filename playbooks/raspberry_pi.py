@@ -10,12 +10,11 @@ from __future__ import annotations
 from shlex import quote
 
 from oakctl.errors import OakError
-from oakctl.remote import changes, raspberry_pi
+from oakctl.remote import changes, host_files, raspberry_pi
 from oakctl.remote.raspberry_pi import State
 from oakctl.remote.step import Remote, Step
 
 NAME = "raspberry_pi"
-KEPT = ".before-oakctl"
 
 
 def steps() -> list[Step]:
@@ -33,6 +32,11 @@ def command_line() -> Step:
     def apply(remote: Remote) -> None:
         file = remote.facts.command_line.file
         before = text(remote, file)
+        if not before.partition("\n")[0].split():
+            raise OakError(
+                f"{remote.name}: the first line of {file} is empty, with which it will not boot",
+                hint=f"restore it; the kernel was booted with: cat /proc/cmdline on {remote.name}",
+            )
         after = raspberry_pi.with_memory(before)
         # A run that was cut off between the two has noted it already.
         if NAME not in changes.read(remote):
@@ -47,8 +51,7 @@ def command_line() -> Step:
                     "after": after,
                 },
             )
-        remote.root(f"[ -e {quote(file + KEPT)} ] || cp {quote(file)} {quote(file + KEPT)}")
-        write(remote, file, after)
+        host_files.replace(remote, file, after)
 
     return Step(
         "raspberry_pi: memory control group, from the next boot on",
@@ -86,16 +89,23 @@ def put_back() -> Step:
 
     def apply(remote: Remote) -> str:
         made = changes.read(remote)[NAME]
-        file, now = made["file"], text(remote, made["file"])
-        # Edited by somebody since: only our words go.
-        as_we_left_it = now == made["after"]
-        was = raspberry_pi.without(now, made["added"], made["removed"])
-        write(remote, file, made["before"] if as_we_left_it else was)
-        remote.root(f"rm -f {quote(file + KEPT)}")
+        file = made["file"]
+        now = host_files.read(remote, file)
+        was = before(made, now or "")
+        if was.split() and was != now:
+            host_files.replace(remote, file, was)
+        host_files.forget_copy(remote, file)
         changes.forget(remote, NAME)
-        return "counts from the next boot on"
+        return "counts from the next boot on" if now else f"{file} is not there any more"
 
     return Step("raspberry_pi: command line as it was", check, apply)
+
+
+def before(made: changes.Entry, now: str) -> str:
+    """The file as it was; of one that somebody has edited since, only our words go."""
+    if now == made["after"]:
+        return str(made["before"])
+    return raspberry_pi.without(now, made["added"], made["removed"])
 
 
 def state(remote: Remote) -> State:
@@ -111,11 +121,3 @@ def state(remote: Remote) -> State:
 
 def text(remote: Remote, file: str) -> str:
     return remote.run(f"cat {quote(file)}").stdout
-
-
-def write(remote: Remote, file: str, content: str) -> None:
-    # No modes are set: the boot partition has none.
-    new = quote(f"{file}.new")
-    remote.root(
-        f"set -e; cat >{new}; sync; mv -f {new} {quote(file)}; sync", stdin=content.encode()
-    )

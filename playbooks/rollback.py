@@ -20,6 +20,6 @@ def back(bad: str) -> Step:
         return f"{bad} is in force" if release.in_force(remote) == bad else ""
 
     def apply(remote: Remote) -> None:
-        release.roll_back(remote)
+        release.roll_back(remote, bad)
 
     return Step("rollback: switch to the release before", check, apply)

@@ -1,25 +1,53 @@
 """Uninstall: takes one role off a host, by its record; with the last role goes everything.
 
-Without a role it puts back what playbooks changed on a host that has none.
+Without a role it puts back what playbooks changed on a host that has none. What cannot be taken
+away or put back is told and kept; it never keeps the rest from going.
 """
 
 from __future__ import annotations
 
+import json
 from shlex import join, quote
 
+from oakctl.errors import NotFound, OakError
+from oakctl.model import wire
 from oakctl.orchestration.worker.cgroup import node_group
+from oakctl.orchestration.worker.docker.housekeeping import Brought, Ledger
 from oakctl.remote import changes, detached, playbook
 from oakctl.remote.manifest import ROLES, lingering_mark, read, text
-from oakctl.remote.step import Remote, Step
+from oakctl.remote.step import CommandFailed, Remote, Step
 from oakctl.remote.supervisor import supervisor_of
 
 JOBS_S = 1800.0
+IMAGES_S = 300.0
+LONGEST_NOTE = 300  # characters of what a playbook noted that are told
+NONE_RUNS = 3  # our own exit code: no Python there runs the archive
+
+# $1 the prefix, $2 the host's own Python. What is there counts, not what would be pushed today: a
+# newer Python in the operator's cache, or a release that a set-up never came to, is not there.
+CLEAR = f"""
+archive=$1/current/oakctl-node.pyz
+for found in "$1"/releases/*/oakctl-node.pyz; do [ -f "$archive" ] || archive=$found; done
+for python in "$2" "$1"/python/current/bin/python3 "$1"/python/*/bin/python3; do
+    "$python" -I -c '' 2>/dev/null && exec "$python" "$archive" clear --prefix "$1"
+done
+exit {NONE_RUNS}
+"""
+# On its standard input, lines "NAME ID". A name that went on to another image is not ours, and an
+# image that a container uses is not given away.
+UNTAG = """
+docker version >/dev/null 2>&1 || exit 0
+while read -r name id; do
+    [ "$(docker image inspect -f '{{.Id}}' "$name" 2>/dev/null)" = "$id" ] || continue
+    docker rmi "$name" >/dev/null 2>&1 </dev/null || echo "$name"
+done
+"""
 
 
 def steps(role: str = "") -> list[Step]:
     if not role:
         return [jobs(), put_back(), rest()]
-    ending = [end_instances()] if role == "worker" else []
+    ending = [end_instances(), images()] if role == "worker" else []
     return [jobs(), stop(role), *ending, files(role), put_back(), rest()]
 
 
@@ -67,14 +95,45 @@ def end_instances() -> Step:
         return f"{len(listed)} left" if listed else ""
 
     def apply(remote: Remote) -> None:
-        prefix = str(remote.layout.prefix)
-        remote.run(
-            join([remote.python, remote.layout.archive, "clear", "--prefix", prefix]),
-            timeout_s=60,
-        )
+        words = ["sh", "-c", CLEAR, "sh", str(remote.layout.prefix), remote.facts.python]
+        ended = remote.run(join(words), timeout_s=60, check=False)
+        if ended.exit_code == NONE_RUNS:
+            raise OakError(
+                f"{remote.name}: no Python there runs what ends the instances",
+                hint=f"on {remote.name}: sudo apt-get install python3; then run this again",
+            )
+        if ended.exit_code != 0:
+            raise CommandFailed(ended)
         remote.run(f"rm -rf {quote(folder(remote))}")
 
     return Step("uninstall: end its instances", check, apply)
+
+
+def images() -> Step:
+    """Images that came with instances go with them, also from a Docker that stays."""
+
+    def ledger(remote: Remote) -> str:
+        return remote.layout.state("agent/images.json")
+
+    def brought(remote: Remote) -> tuple[Brought, ...]:
+        content = remote.read(ledger(remote))
+        try:
+            return wire.decode(content, Ledger).images if content else ()
+        except wire.Malformed:
+            return ()  # nothing that is known to be ours
+
+    def check(remote: Remote) -> str:
+        found = brought(remote)
+        return f"{len(found)} there" if found else ""
+
+    def apply(remote: Remote) -> str:
+        lines = "".join(f"{image.reference} {image.id}\n" for image in brought(remote))
+        done = remote.run(join(["sh", "-c", UNTAG]), stdin=lines.encode(), timeout_s=IMAGES_S)
+        remote.run(f"rm -f {quote(ledger(remote))}")
+        kept = ", ".join(done.stdout.split())
+        return f"kept: {kept}" if kept else ""
+
+    return Step("uninstall: images of its instances", check, apply, name="images")
 
 
 def files(role: str) -> Step:
@@ -98,7 +157,9 @@ def put_back() -> Step:
         return f"changed by {changed}" if changed and not read(remote) else ""
 
     def apply(remote: Remote) -> str:
-        return "; ".join(undo(remote, name) for name in sorted(changes.read(remote)))
+        # Backwards, by the alphabet: what is told to Docker goes before Docker does.
+        names = sorted(changes.read(remote), reverse=True)
+        return "; ".join(undo(remote, name) for name in names)
 
     def note(remote: Remote) -> str:
         roles, changed = read(remote), changes.read(remote)
@@ -108,12 +169,22 @@ def put_back() -> Step:
 
 
 def undo(remote: Remote, name: str) -> str:
-    module = playbook.load(name)
+    try:
+        module = playbook.load(name)
+    except NotFound:  # the user's, and deleted since
+        return kept(remote, name, "that playbook is not here any more")
     if not hasattr(module, "undo"):
-        changes.forget(remote, name)
-        return f"{name}: kept, as that playbook has no function `undo`"
+        return kept(remote, name, "that playbook has no function `undo`")
     told = [step.apply(remote) or "" for step in module.undo() if step.check(remote)]
     return f"{name}: {'; '.join(filter(None, told)) or 'done'}"
+
+
+def kept(remote: Remote, name: str, reason: str) -> str:
+    """Forget what `name` changed; says what that was, as the record of it goes with the rest."""
+    noted = json.dumps(changes.read(remote).get(name, {}))
+    shown = noted if len(noted) <= LONGEST_NOTE else f"{noted[:LONGEST_NOTE]}…"
+    changes.forget(remote, name)
+    return f"{name}: kept, as {reason}; it had noted {shown}"
 
 
 def rest() -> Step:

@@ -91,7 +91,8 @@ class Boundary:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            with self._activity.request():
+                await self._app(scope, receive, send)
             return
         started = False
 

@@ -45,6 +45,7 @@ def run(keep: bool, idle_s: float = IDLE_S, installer: Installer | None = None) 
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of each WebSocket
     with only_one(), listening() as listener:
         return asyncio.run(serve(listener, keep, idle_s, installer))
 
@@ -122,6 +123,9 @@ async def serve(
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
+            # A client that is stopped for a while is still there: its end closes the socket.
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from oakctl.cli import instance_copy, instance_exec, instance_top, session
 from oakctl.cli import output as stdout
-from oakctl.cli import session
 from oakctl.cli.grammar import Output, examples, noun
 from oakctl.cli.output import Column, Format, listing, record
 from oakctl.model.views import InstanceView
@@ -102,3 +102,7 @@ def logs(
                 stdout.log_text(chunk)
 
     session.run(main())
+
+
+for part in (instance_exec, instance_copy, instance_top):
+    part.register(app)

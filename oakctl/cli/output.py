@@ -108,6 +108,16 @@ def log_text(chunk: str) -> None:
     text(chunk)
 
 
+def is_terminal() -> bool:
+    """Whether what is written is seen at once by somebody."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def clear() -> None:
+    """Begin anew at the top of an empty screen."""
+    text("\x1b[H\x1b[2J")
+
+
 def line(content: str) -> None:
     """Write one line."""
     print(content, flush=True)

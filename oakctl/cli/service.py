@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session, waiting
+from oakctl.cli import diagnostics, port_forward, session, waiting
 from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, examples, noun
 from oakctl.cli.output import Column, Format, listing, record
 from oakctl.model.views import ServiceView
@@ -100,3 +100,6 @@ def scale(
 
     view = session.run(main())
     diagnostics.say(f"{view.name}: {replicas} {'ready' if wait else 'wanted'}")
+
+
+port_forward.register(app)

@@ -104,7 +104,7 @@ class Connection:
                         continue
                     item: dict[str, Any] = json.loads(line)
                     if "error" in item and "exit_code" in item:
-                        raise _error_of(item)
+                        raise error_of(item)
                     yield item
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
@@ -137,12 +137,13 @@ def _raise_for(status: int, body: bytes) -> None:
     if status < 400:
         return
     try:
-        raise _error_of(json.loads(body))
+        raise error_of(json.loads(body))
     except (ValueError, TypeError, AttributeError):
         raise OakError(f"the root answered {status}: {body[:200]!r}") from None
 
 
-def _error_of(body: dict[str, Any]) -> OakError:
+def error_of(body: dict[str, Any]) -> OakError:
+    """The error that the root answered with."""
     return error_for(
         int(body.get("exit_code", ExitCode.FAILED)),
         str(body.get("error", "the root failed")),

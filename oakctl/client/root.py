@@ -20,6 +20,7 @@ from oakctl import paths
 from oakctl.client.access import HostAccess
 from oakctl.client.connection import Connection, part
 from oakctl.client.images import ImagesClient
+from oakctl.client.sessions import SessionsClient
 from oakctl.errors import DeadlineExceeded, error_for
 from oakctl.model import wire
 from oakctl.model.events import Event
@@ -69,6 +70,7 @@ class RootClient:
         self._connection = Connection(socket or paths.root_socket())
         self.access = HostAccess(self._connection)
         self.images = ImagesClient(self._connection)
+        self.sessions = SessionsClient(self._connection.socket)
 
     async def __aenter__(self) -> RootClient:
         return self

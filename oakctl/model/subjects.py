@@ -33,6 +33,7 @@ CTL_TABLE = "ctl.table"  # ServiceTable of another cluster → Answer
 CTL_LOGS = "ctl.logs"  # LogsRequest → LogsAnswer
 CTL_EXPLAIN = "ctl.explain"  # Offer → OfferAnswer, decides and reserves nothing
 CTL_UPLOAD = "ctl.upload"  # bytes with the header `Oakctl-Upload` → UploadAnswer
+CTL_SESSION = "ctl.session"  # SessionOpen → SessionAnswer
 CTL_ALL = "ctl.>"
 
 HEADER_UPLOAD = "Oakctl-Upload"
@@ -49,6 +50,8 @@ UP_ALL = "up.>"
 CMD_DESIRED = "desired"  # DesiredDocument, published
 CMD_TABLES = "tables"  # TablesDocument, published
 CMD_LOGS = "logs"  # LogsRequest → LogsAnswer
+CMD_SESSION = "session"  # SessionOpen → SessionAnswer
+CMD_FRAMES = "frame.*"  # of which session, and a frame of it (`model.sessions`), published
 
 # Worker → cluster orchestrator.
 ASK_GREETING = "greeting"  # Greeting → GreetingAnswer
@@ -77,6 +80,31 @@ def observed(worker: str, what: str) -> str:
 def command(worker: str, what: str) -> str:
     """Where a worker is told something (`CMD_*`)."""
     return f"cmd.{worker}.{what}"
+
+
+def frame_from_root(session: str) -> str:
+    """Where the root's frames of a session go (`model.sessions`)."""
+    return f"ctl.frame.{session}"
+
+
+def frame_to_root(user: str, session: str) -> str:
+    """Where they come to the root that goes by the bus user `user`: its own inbox."""
+    return f"{inbox(user)}.frame.{session}"
+
+
+def frame_from_worker(worker: str, session: str) -> str:
+    """Where a worker's frames of a session go."""
+    return observed(worker, f"frame.{session}")
+
+
+def frame_to_worker(worker: str, session: str) -> str:
+    """Where they come to a worker."""
+    return command(worker, f"frame.{session}")
+
+
+def session_of(subject: str) -> str:
+    """The session that a subject of frames ends with."""
+    return subject.rpartition(".")[2]
 
 
 def inbox(user: str) -> str:

@@ -149,18 +149,28 @@ def network(answers: Answers) -> Network:
     """What the kernel and its tools can do."""
     flavour = re.search(r"\((nf_tables|legacy)\)", answers.one("iptables"))
     legacy = "legacy" if answers.one("iptables") else ""  # before 1.8 there was no other
-    drops = _policy(answers.one("input")) == "DROP" or answers.number("input_drops") > 0
+    rules = firewall(answers)
     return Network(
         wireguard=answers.one("wireguard"),
         wireguard_userspace=answers.is_yes("wireguard_userspace") and answers.is_yes("tun"),
         nftables=answers.one("nftables"),
         iptables=flavour.group(1) if flavour else legacy,
+        forward_policy=rules.forward_policy,
+        legacy_rules=rules.legacy_rules,
+        nft_rules=rules.nft_rules,
+        firewalls=tuple(each for each in answers.all("firewall") if each in FIREWALLS),
+        iptable_raw="yes" if answers.number("raw_table") else answers.one("iptable_raw"),
+        drops_input=rules.drops_input,
+    )
+
+
+def firewall(answers: Answers) -> Network:
+    """What the superuser alone is told of it: the rules; nothing else."""
+    return Network(
         forward_policy=_policy(answers.one("forward")),
         legacy_rules=answers.number("legacy_rules"),
         nft_rules=answers.number("nft_rules"),
-        firewalls=tuple(each for each in answers.all("firewall") if each in FIREWALLS),
-        iptable_raw="yes" if answers.number("raw_table") else answers.one("iptable_raw"),
-        drops_input=drops,
+        drops_input=_policy(answers.one("input")) == "DROP" or answers.number("input_drops") > 0,
     )
 
 

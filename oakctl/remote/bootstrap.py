@@ -22,6 +22,7 @@ from oakctl.model.views import StepEvent
 from oakctl.remote import (
     connection,
     devices,
+    facts,
     hooks,
     interpreter,
     playbook,
@@ -150,7 +151,16 @@ def look(target: Target) -> HostFacts:
     with connection.open_fabric(target) as remote:
         if target.sudo_password:
             remote.require_rights()
-        return with_pushed_python(remote)
+        return seen(remote)
+
+
+def seen(remote: FabricRemote) -> HostFacts:
+    """The facts, and what the first questions do not see: a Python that we pushed, and with a
+    password the firewall. Raises WrongPassword, OakError."""
+    found = with_pushed_python(remote)
+    if found.privilege == "sudo-password" and remote.has_password:
+        return facts.with_firewall(remote, found)
+    return found
 
 
 def with_pushed_python(remote: FabricRemote) -> HostFacts:
@@ -219,7 +229,7 @@ def survey(target: Target, looks: Sequence[Look]) -> Survey:
     A password that was given for sudo is tried, once: raises WrongPassword.
     """
     with connection.open_fabric(target) as remote:
-        return Survey(with_pushed_python(remote), tuple(_looked(each, remote) for each in looks))
+        return Survey(seen(remote), tuple(_looked(each, remote) for each in looks))
 
 
 def _looked(look: Look, remote: FabricRemote) -> tuple[StepEvent, ...] | OakError:

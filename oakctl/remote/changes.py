@@ -2,8 +2,8 @@
 
 `changes.json` in the prefix has an entry for each playbook that changed something, written before
 the change is made. The last role's removal (or the playbook `uninstall` by itself) puts all of it
-back, by the function `undo` of each playbook. Does not belong here: what lies in the prefix
-(`manifest`), how a change is made or put back (`playbooks/`).
+back, by the function `undo` of each playbook (`playbook` says what that owes). Does not belong
+here: what lies in the prefix (`manifest`), how a change is made or put back (`playbooks/`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ nobody waits for. Does not belong here: what a command is wrapped into and what 
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -94,20 +95,30 @@ class Channels:
         return bool(self._connection.transport.is_active())
 
     def attend(self, command: str, stdin: Stdin, timeout_s: float) -> Any:
-        """A channel (paramiko's) with a command that lives as long as it; raises one of LOST, and
-        NoneFree."""
+        """A channel (paramiko's) with a command that lives as long as it, begun within
+        `timeout_s`.
+
+        Raises Late, NoneFree, or one of LOST.
+        """
+        deadline = time.monotonic() + timeout_s
         channel = self._opened(timeout_s)
         self._sessions.ended()  # it is nobody's turn: it stays as long as it is wanted
-        channel.settimeout(timeout_s)
-        channel.exec_command(command)
-        channel.sendall(stdin.first)
-        seen = b""
-        while stdin.ready.encode() not in seen:
-            piece = channel.recv(CHUNK)
-            if not piece:
-                break  # it has ended: whoever listens to it sees that
-            seen += piece
-        channel.sendall(stdin.content)
+        try:
+            _begin(channel, command, _left(deadline))
+            channel.sendall(stdin.first)
+            seen = b""
+            while stdin.ready.encode() not in seen:
+                channel.settimeout(_left(deadline))
+                piece = channel.recv(CHUNK)
+                if not piece:
+                    break  # it has ended: whoever listens to it sees that
+                seen = (seen + piece)[-CHUNK:]
+            channel.sendall(stdin.content)
+        except BaseException as error:
+            channel.close()
+            if isinstance(error, socket.timeout):
+                raise Late from error
+            raise
         return channel
 
     def _opened(self, timeout_s: float) -> Any:
@@ -159,6 +170,8 @@ class Channels:
             return Ended(
                 result.exited, result.stdout, result.stderr, runner.is_late, runner.is_flooded
             )
+        except Late:
+            return Ended(-1, "", "", late=True)
         except invoke.exceptions.CommandTimedOut as error:
             return Ended(-1, error.result.stdout, error.result.stderr, late=True)
         finally:
@@ -168,6 +181,42 @@ class Channels:
         """End what carries the mark, if that can be done soon."""
         with contextlib.suppress(NoneFree, *LOST):
             self.run(end_command(mark), Stdin(), END_DEADLINE_S)
+
+
+class Late(Exception):
+    """The server has not said in time whether a command has begun."""
+
+
+def _left(deadline: float) -> float:
+    """Seconds until then; raises Late when there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Late
+    return left
+
+
+def _begin(channel: Any, command: str, timeout_s: float) -> None:
+    """Have the server begin `command`; raises Late when it does not say whether it has.
+
+    paramiko waits for that word without an end, but for the end of its channel.
+    """
+    given_up = threading.Event()
+
+    def give_up() -> None:
+        given_up.set()
+        channel.close()
+
+    timer = threading.Timer(timeout_s, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        channel.exec_command(command)
+    except LOST as error:
+        if given_up.is_set():
+            raise Late from error
+        raise
+    finally:
+        timer.cancel()
 
 
 class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no types
@@ -222,7 +271,7 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
 
     def start(self, command: str, shell: str, env: object, timeout: float | None = None) -> None:
         """Called by `run`."""
-        self.channel.exec_command(command)
+        _begin(self.channel, command, self._patience_s)
         self._feeder.start()
 
     def kill(self) -> None:

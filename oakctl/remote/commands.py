@@ -16,10 +16,12 @@ from typing import Any
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.remote import privilege, shells
 from oakctl.remote.channels import (
+    END_DEADLINE_S,
     LOST,
     MOST_OUTPUT,
     Channels,
     Ended,
+    Late,
     Progress,
     Stdin,
     end_command,
@@ -54,7 +56,7 @@ class Commands:
         self._trying = threading.Lock()
         self._believed = False
         self._wrong: OakError | None = None
-        self._running: set[str] = set()  # marks of commands
+        self._running: dict[str, bool] = {}  # marks of commands → as the superuser
 
     def execute(
         self,
@@ -75,12 +77,14 @@ class Commands:
         the login shell is of no use, Cancelled, and OakError where the rights are missing.
         """
         label = label or command
+        if self.closed.is_set():
+            raise self._lost(label)
         # Everything before the mark is the login shell's: a greeting in .bashrc is common.
         mark = secrets.token_hex(8)
         script = f"echo {mark}; echo {mark} >&2; {shells.one_line(command)}"
         wrapped = self._wrapped(script, root)
         sinks = (Lines("out", mark, listener), Lines("err", mark, listener)) if listener else None
-        self._running.add(mark)
+        self._running[mark] = root
         try:
             result = self._ended(
                 wrapped,
@@ -92,14 +96,14 @@ class Commands:
                 sinks=sinks,
             )
         finally:
-            self._running.discard(mark)
+            self._running.pop(mark, None)
         for sink in sinks or ():
             sink.close()
         if result.late:
-            self._end(mark)
+            self._end(mark, root=root)
             raise _too_late(self.name, label, timeout_s)
         if result.flooded:
-            self._end(mark)
+            self._end(mark, root=root)
             raise OakError(
                 f"{self.name}: `{_first_line(label)}` said more than {MOST_OUTPUT >> 20} MiB",
                 hint=f"see what it says: oakctl host ssh {self.name}",
@@ -115,7 +119,9 @@ class Commands:
         stderr = result.stderr.rpartition(f"{mark}\n")[2]
         done = Completed(label, result.exit_code, stdout if reached else result.stdout, stderr)
         cut_off = done.exit_code < 0  # a signal, or the channel went without an answer
-        if cut_off and (self.closed.is_set() or not self._channels.alive):
+        if cut_off and not self._channels.alive:
+            raise self._lost(label)
+        if done.exit_code != 0 and self.closed.is_set():  # we have ended it, be it by sudo's word
             raise self._lost(label)
         if not reached and root and self._facts().privilege != "root":
             raise self._named(privilege.refusal(self._facts(), result.stderr))
@@ -130,20 +136,26 @@ class Commands:
     def attend(self, command: str, *, root: bool) -> Any:
         """Start a command that lives as long as its channel (paramiko's), which is returned.
 
-        Raises Unreachable when the connection is gone.
+        Raises Unreachable when the connection is gone, DeadlineExceeded when it does not begin.
         """
         wrapped = self._wrapped(command, root)
         try:
             return self._channels.attend(wrapped.command, _stdin(wrapped), COMMAND_DEADLINE_S)
-        except NoneFree as error:
+        except (NoneFree, Late) as error:
             raise _too_late(self.name, command, COMMAND_DEADLINE_S) from error
         except LOST as error:
             raise self._lost(command) from error
 
     def end_all(self) -> None:
         """End on the host what runs there for us; raises nothing."""
-        for mark in tuple(self._running):
-            self._end(mark)
+        for mark, root in tuple(self._running.items()):
+            self._end(mark, root=root)
+
+    def stop(self) -> None:
+        """Give the connection up, and end on the host what runs on it, if that can be done soon."""
+        self.closed.set()  # first: nothing more is begun, and what is ended here was cut off by us
+        self.end_all()
+        self.close()
 
     def require_rights(self) -> None:
         """Try the password where one is needed, once for this connection.
@@ -227,10 +239,14 @@ class Commands:
         except LOST as error:
             raise self._lost(label) from error
 
-    def _end(self, mark: str) -> None:
-        """End what nobody waits for any more: an SSH server leaves it to itself."""
+    def _end(self, mark: str, *, root: bool) -> None:
+        """End what nobody waits for any more: an SSH server leaves it to itself.
+
+        By who runs it: what is the superuser's no signal of the login user's reaches.
+        """
         try:
-            self._ended(Wrapped(end_command(mark)), b"", COMMAND_DEADLINE_S, label="kill")
+            wrapped = self._wrapped(end_command(mark), root)
+            self._ended(wrapped, b"", END_DEADLINE_S, label="kill")
         except OakError as error:
             log.info("%s: what was too slow may go on: %s", self.name, error.message)
 

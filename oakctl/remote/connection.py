@@ -7,7 +7,6 @@ which commands (the playbooks), how one runs and as whom (`commands`), connectin
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 import shlex
 from collections.abc import Callable
@@ -42,10 +41,7 @@ from oakctl.remote.target import Target
 IDLE_S = 60.0  # an upload of which no byte is taken for so long is given up
 IN_FLIGHT = 4 << 20  # bytes that are on their way when the last one was sent
 SLOWEST_LINK = 50_000  # bytes per second, for those
-TRIAL_DEADLINE_S = 90.0  # PAM waits some seconds after a wrong password, LDAP at any time
 MISSING = 44  # our own exit code for a file that is not there
-
-log = logging.getLogger(__name__)
 
 
 def open_fabric(target: Target) -> FabricRemote:
@@ -250,6 +246,10 @@ class FabricRemote:
         Raises Unreachable when the connection is gone.
         """
         return self._commands.attend(command, root=self._owner_is_root)
+
+    def stop(self) -> None:
+        """As `close`, and what runs on the host for us is ended there; raises nothing."""
+        self._commands.stop()
 
     @property
     def is_closed(self) -> bool:

@@ -2,10 +2,14 @@
 
 A job is a script with a name. It is started in a session of its own on the host; a folder below
 the prefix (`run/jobs/NAME`) has the script, its output, and a status: which script it is, process
-id with start time and boot (so that another process of that number is not taken for it), and how
-it ended. `run` starts a job or, where that very script is at work or has ended unseen, goes on
-with that one: it is never run twice at a time. What a lost host or a power cut left half done is
-started anew, so a script has to bear that.
+id with start time and boot (so that another process of that number is not taken for it), how it
+ended and when. `run` starts a job or, where that very script is at work or has just ended unseen,
+goes on with that one: it is never run twice at a time. What a lost host or a power cut left half
+done is started anew, so a script has to bear that.
+
+An end that nobody saw is news to the run that is started again because its link went. What ended
+an hour ago, or before a restart, says nothing of the host today: package sources have moved on, a
+full disk was emptied. Such an end is forgotten, and the script runs anew.
 
 Does not belong here: what is done (`packages`, the playbooks), commands that end within seconds
 (`Remote.run`). A host is held by the run's lock, so that nobody else starts the same job.
@@ -25,6 +29,7 @@ from oakctl.remote.step import CommandFailed, Completed, Remote
 FOLDER = "jobs"  # below run/
 LOOK_S = 5  # seconds that one look waits on the host
 BEGINS_WITHIN_S = 20
+NEWS_S = 900  # seconds since its end in which a job's result counts for the run that finds it
 MOST_OUTPUT = 200_000  # bytes of it that are fetched
 LONGEST_LINE = 200  # characters of it that are told
 
@@ -40,7 +45,9 @@ boot=$(cat /proc/sys/kernel/random/boot_id)"
 printf '%s\\n' "$begun" >"$dir/status.new" && mv -f "$dir/status.new" "$dir/status" || exit
 umask 022
 sh "$dir/script" </dev/null >"$dir/output" 2>&1
-printf '%s\\nexit=%s\\n' "$begun" $? >"$dir/status.new" && mv -f "$dir/status.new" "$dir/status"
+ended="exit=$?
+ended=$(cut -d. -f1 /proc/uptime)"
+printf '%s\\n' "$begun" "$ended" >"$dir/status.new" && mv -f "$dir/status.new" "$dir/status"
 """
 
 _BEGIN = f"""
@@ -62,10 +69,12 @@ done
 # Arguments: the folder, how long to wait for the end. Prints the status and the end of the output.
 _LOOK = f"""
 dir=$1
+this_boot() {{
+  [ "$(sed -n 's/^boot=//p' "$dir/status")" = "$(cat /proc/sys/kernel/random/boot_id)" ]
+}}
 running() {{
   pid=$(sed -n 's/^pid=//p' "$dir/status")
-  [ "$(sed -n 's/^boot=//p' "$dir/status")" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
-  [ "$(sed -n 's/^start=//p' "$dir/status")" = \
+  this_boot && [ "$(sed -n 's/^start=//p' "$dir/status")" = \
     "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -d' ' -f20)" ]
 }}
 [ -e "$dir/status" ] || exit 0
@@ -80,6 +89,9 @@ while ! grep -q '^exit=' "$dir/status"; do
 done
 cat "$dir/status"
 echo "alive=$alive"
+# By the time since the host was started: its clock may be set in between.
+ended=$(sed -n 's/^ended=//p' "$dir/status")
+[ -n "$ended" ] && this_boot && echo "age=$(($(cut -d. -f1 /proc/uptime) - ended))"
 echo
 tail -c {MOST_OUTPUT} "$dir/output"
 """
@@ -102,6 +114,12 @@ class Job:
     id: str = ""
     exit_code: int = 0
     output: str = ""
+    age_s: int | None = None  # since it ended; None: not in this boot of the host
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it has ended, and so lately that its result is one of today."""
+        return self.state is State.ENDED and self.age_s is not None and self.age_s <= NEWS_S
 
     @property
     def last_line(self) -> str:
@@ -124,7 +142,7 @@ def run(
     found = look(remote, name, 0)
     if found.state is State.RUNNING and found.id != wanted:
         found = _followed(remote, name, deadline, timeout_s)
-    if found.id != wanted or found.state in (State.NONE, State.LOST):
+    if found.id != wanted or not (found.state is State.RUNNING or found.is_news):
         remote.run(_command(_BEGIN, _folder(remote, name), wanted), stdin=script.encode())
     ended = _followed(remote, name, deadline, timeout_s)
     forget(remote, name)
@@ -153,7 +171,8 @@ def parse(text: str) -> Job:
     if not values.get("id"):
         return Job(State.NONE)
     if values.get("exit", "").isdigit():
-        return Job(State.ENDED, values["id"], int(values["exit"]), output)
+        age = int(values["age"]) if values.get("age", "").isdigit() else None
+        return Job(State.ENDED, values["id"], int(values["exit"]), output, age)
     state = State.RUNNING if values.get("alive") == "yes" else State.LOST
     return Job(state, values["id"], 0, output)
 

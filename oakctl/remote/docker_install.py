@@ -15,11 +15,33 @@ ENGINE = "docker.io"
 CLIENT = "docker-cli"  # a package of its own since Debian 13, else part of the engine's
 LABELS = "oakctl."  # what labels of ours begin with
 FOLDERS = ("/var/lib/docker", "/var/lib/containerd", "/etc/docker", "/etc/containerd", "/etc/cni")
-SHOW = (
-    "docker ps -aq --no-trunc | xargs -r docker inspect --type container; "
-    "docker volume ls -q | xargs -r docker volume inspect"
-)
+PUSHED = "oakctl.invalid/"  # what images of ours are called that came without a registry
+OWN_NAMESPACES = ("moby", "plugins.moby")  # Docker's own in containerd
+NAMED = 5  # of what others have, in a message
 
+# What an engine has. An engine that gives no answer to one of these has not answered: it is never
+# one that has nothing.
+SHOW = r"""
+containers=$(docker ps -aq --no-trunc) || exit 1
+volumes=$(docker volume ls -q) || exit 1
+images=$(docker images -q --no-trunc) || exit 1
+[ -z "$containers" ] || docker inspect --type container $containers || exit 1
+[ -z "$volumes" ] || docker volume inspect $volumes || exit 1
+[ -z "$images" ] || docker image inspect $images || exit 1
+"""
+# Who else keeps something in the containerd that came with it.
+NAMESPACES = "command -v ctr >/dev/null || exit 0; ctr namespaces list -q"
+# What an engine that does not answer has on the disk, in words.
+ON_DISK = r"""
+none() { [ -z "$(find "$@" 2>/dev/null | head -n 1)" ]; }
+docker=/var/lib/docker containerd=/var/lib/containerd
+none $docker/containers -mindepth 1 -maxdepth 1 -type d || echo containers
+none $docker/volumes -mindepth 1 -maxdepth 1 -type d || echo volumes
+none $docker/image/*/imagedb/content/sha256 $containerd/io.containerd.content.v1.content/blobs \
+    -type f || echo images
+[ ! -e /etc/docker/daemon.json ] || ! grep -q data-root /etc/docker/daemon.json ||
+    echo "a data-root of its own"
+"""
 
 # How the network was before an engine changed it, one `key=value` a line.
 NETWORK = r"""
@@ -29,7 +51,7 @@ echo "tables=$(nft list tables 2>/dev/null | sed 's/^table //' | tr '\n' ',')"
 echo "group=$(getent group docker >/dev/null && echo yes)"
 """
 # Takes an engine's rules, chains and bridge away, and leaves everybody else's. Arguments: the
-# policy of FORWARD, ip_forward, the tables that were there, whether there was a group `docker`.
+# policy of FORWARD, ip_forward, the tables that were there.
 CLEAN = r"""
 systemctl stop docker.socket docker.service containerd.service 2>/dev/null
 for tool in iptables ip6tables; do
@@ -94,7 +116,9 @@ def packages(known: Sequence[str]) -> list[str]:
 
 
 def not_ours(inspected: str) -> list[str]:
-    """The containers and volumes in the output of `SHOW` that were not made by us, by name.
+    """The containers, volumes and images in the output of `SHOW` that are not of our making.
+
+    An image without a name that came from a registry is nobody's: its name went on to another.
 
     Raises ValueError when that is not what it is.
     """
@@ -109,7 +133,29 @@ def not_ours(inspected: str) -> list[str]:
     return found
 
 
+def strangers(listed: str) -> list[str]:
+    """The namespaces in the output of `NAMESPACES` that are not Docker's own."""
+    return [f"containerd's {name}" for name in listed.split() if name not in OWN_NAMESPACES]
+
+
+def left_there(listed: str) -> str:
+    """What the output of `ON_DISK` means, in words; empty: there is nothing to be lost."""
+    found = ", ".join(listed.splitlines())
+    return f"it does not answer, and has {found} on the disk" if found else ""
+
+
+def named(found: Sequence[str]) -> str:
+    """The first few of these names, and how many more there are."""
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return ", ".join(found[:NAMED]) + more
+
+
 def _is_ours(item: dict[str, object]) -> bool:
+    if "RepoTags" in item:
+        tags = item.get("RepoTags")
+        if not isinstance(tags, list) or not tags:
+            return bool(item.get("RepoDigests"))
+        return all(str(tag).startswith(PUSHED) for tag in tags)
     return any(label.startswith(LABELS) for label in _labels(item))
 
 
@@ -120,5 +166,8 @@ def _labels(item: dict[str, object]) -> dict[str, str]:
 
 
 def _name(item: dict[str, object]) -> str:
+    if "RepoTags" in item:
+        tags = item.get("RepoTags")
+        return f"image {tags[0] if isinstance(tags, list) and tags else item.get('Id', '')}"
     kind = "container" if "Config" in item else "volume"
     return f"{kind} {str(item.get('Name', '')).lstrip('/')}"

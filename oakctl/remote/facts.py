@@ -26,7 +26,7 @@ from oakctl.remote.equipment import (
     Network,
     Place,
 )
-from oakctl.remote.questions import SCRIPT
+from oakctl.remote.questions import FIREWALL, SCRIPT
 
 if TYPE_CHECKING:
     from oakctl.remote.step import Remote
@@ -135,6 +135,32 @@ def probe(remote: Remote) -> HostFacts:
         return timed(parse(answer.stdout, nonce), sent_at, time.time())
     except OakError as error:
         raise OakError(f"{remote.name}: {error.message}", details=answer.last_lines()) from error
+
+
+def with_firewall(remote: Remote, found: HostFacts) -> HostFacts:
+    """`found` with what the superuser alone is told of the firewall's rules.
+
+    For a host whose sudo asks for a password, which was given: the first questions never use it.
+    Raises as `Remote.root` does, and OakError when the answer is cut off.
+    """
+    nonce = secrets.token_hex(8)
+    answer = remote.root(
+        f"sh -s {nonce}", stdin=FIREWALL.encode(), timeout_s=PROBE_DEADLINE_S, check=False
+    )
+    try:
+        rules = answers.firewall(answers.find(answer.stdout, nonce))
+    except OakError as error:
+        raise OakError(f"{remote.name}: {error.message}", details=answer.last_lines()) from error
+    return replace(
+        found,
+        network=replace(
+            found.network,
+            forward_policy=rules.forward_policy,
+            legacy_rules=rules.legacy_rules,
+            nft_rules=rules.nft_rules,
+            drops_input=rules.drops_input,
+        ),
+    )
 
 
 def parse(text: str, nonce: str) -> HostFacts:

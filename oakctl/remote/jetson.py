@@ -1,7 +1,7 @@
 """NVIDIA Jetson: what Docker is told of its GPU, and what its vendor's kernel lacks. Pure.
 
-Belongs here: Docker's configuration with the runtime and without, the gaps in words. Does not
-belong here: reading or writing on a host (`playbooks/jetson.py`), other boards.
+Belongs here: Docker's configuration with the runtime and without. Does not belong here: reading
+or writing on a host (`playbooks/jetson.py`), what a kernel lacks (`network_rules`), other boards.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 from typing import Any
 
 from oakctl.errors import OakError
+from oakctl.remote import network_rules
 from oakctl.remote.facts import HostFacts
 
 CONFIGURATION = "/etc/docker/daemon.json"
 RUNTIME = "nvidia"
 PROGRAM = "nvidia-container-runtime"
-RAW_SINCE = 28  # Docker publishes ports by the kernel's iptable_raw since this version
 INSTALL = "sudo apt-get install nvidia-container-toolkit"  # from NVIDIA's sources, with JetPack
 
 
@@ -55,19 +55,7 @@ def without_runtime(text: str, path: str) -> str:
 
 def gaps(facts: HostFacts) -> list[str]:
     """What the kernel of this board lacks, and what follows from that."""
-    network, found = facts.network, []
-    if network.wireguard == "missing":
-        way = "in userspace" if network.wireguard_userspace else "through a relay"
-        found.append(f"no WireGuard: an overlay goes {way}")
-    if network.nftables in ("missing", "does not work"):
-        found.append("no nf_tables: rules go through iptables-legacy")
-    if network.iptable_raw == "no":
-        major = facts.docker.version.partition(".")[0]
-        if not major.isdigit():
-            found.append(f"no iptable_raw: Docker {RAW_SINCE} and later cannot publish ports")
-        elif int(major) >= RAW_SINCE:
-            found.append(f"no iptable_raw: Docker {facts.docker.version} cannot publish ports")
-    return found
+    return [finding.message for finding in network_rules.kernel("", facts)]
 
 
 _HINT = f"mend {CONFIGURATION}: dockerd --validate --config-file {CONFIGURATION}"

@@ -33,15 +33,6 @@ def docker(host: str, facts: HostFacts) -> Iterator[HostFinding]:
             host, NOTE, "docker", "Docker does not answer", "sudo systemctl enable --now docker"
         )
         return
-    major = int(docker.version.partition(".")[0])
-    if major >= RAW_SINCE and "tegra" in facts.kernel_release and facts.network.iptable_raw == "no":
-        yield HostFinding(
-            host,
-            FIXABLE,
-            "docker",
-            f"Docker {docker.version} cannot publish ports: this kernel has no iptable_raw",
-            "install Docker 27, or set DOCKER_INSECURE_NO_IPTABLES_RAW=1 for the docker service",
-        )
     yield from _engine_architecture(host, facts)
     yield from _images(
         host, docker.storage_driver, docker.images if docker.images.kind else facts.root_place
@@ -96,7 +87,8 @@ def _images(host: str, driver: str, place: Place) -> Iterator[HostFinding]:
         )
 
 
-def network(host: str, facts: HostFacts) -> Iterator[HostFinding]:
+def kernel(host: str, facts: HostFacts) -> Iterator[HostFinding]:
+    """What the kernel lacks, a vendor's above all, and what follows from that."""
     network = facts.network
     if network.wireguard == "missing":
         way = "in userspace" if network.wireguard_userspace else "through a relay"
@@ -112,6 +104,26 @@ def network(host: str, facts: HostFacts) -> Iterator[HostFinding]:
         yield HostFinding(
             host, NOTE, "network", f"nft {word}: rules go through iptables-legacy", ""
         )
+    if network.iptable_raw == "no" and "tegra" in facts.kernel_release:
+        yield from _ports(host, facts.docker.version)
+
+
+def _ports(host: str, docker: str) -> Iterator[HostFinding]:
+    major = docker.partition(".")[0]
+    if major.isdigit() and int(major) < RAW_SINCE:
+        return
+    what = docker if major.isdigit() else f"{RAW_SINCE} and later"
+    yield HostFinding(
+        host,
+        FIXABLE if major.isdigit() else NOTE,
+        "docker",
+        f"Docker {what} cannot publish ports: this kernel has no iptable_raw",
+        "install Docker 27, or set DOCKER_INSECURE_NO_IPTABLES_RAW=1 for the docker service",
+    )
+
+
+def network(host: str, facts: HostFacts) -> Iterator[HostFinding]:
+    network = facts.network
     if network.legacy_rules and network.nft_rules:
         yield HostFinding(
             host,

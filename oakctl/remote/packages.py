@@ -13,7 +13,8 @@ from shlex import join, quote
 
 from oakctl.errors import OakError
 from oakctl.remote import changes, detached
-from oakctl.remote.step import Completed, Remote
+from oakctl.remote.residence import Homeless
+from oakctl.remote.step import CommandFailed, Completed, Remote
 
 ASK_S = 60.0
 LOCK_S = 600  # unattended upgrades of a first boot take minutes
@@ -54,7 +55,13 @@ def removed_by(simulation: str) -> list[str]:
 
 
 def require_apt(remote: Remote, what: str) -> None:
-    """Raises OakError on a host whose distribution has no apt."""
+    """Raises OakError where `what` cannot be installed by us: no superuser, no apt."""
+    if isinstance(remote.residence, Homeless) or not remote.residence.as_root:
+        raise OakError(
+            f"{remote.name}: {what} is installed by the superuser, "
+            f"and {remote.facts.user} lives there without those rights",
+            hint=f"have an administrator of {remote.name} install it, then run this again",
+        )
     if remote.run("command -v apt-get", check=False).exit_code != 0:
         raise OakError(
             f"{remote.name}: {remote.facts.system or 'this system'} has no apt: "
@@ -65,6 +72,8 @@ def require_apt(remote: Remote, what: str) -> None:
 
 def known(remote: Remote, names: Sequence[str]) -> list[str]:
     """Those of `names` that the host's package sources have."""
+    if not names:
+        return []
     said = remote.run(f"LC_ALL=C apt-cache policy {join(names)}", timeout_s=ASK_S).stdout
     return re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))\S", said, re.MULTILINE)
 
@@ -77,7 +86,8 @@ def update(remote: Remote) -> None:
 def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str = "") -> None:
     """Install `names` and what they need, and nothing that is merely recommended.
 
-    What comes newly with them is recorded for `playbook` first. Raises CommandFailed, OakError.
+    What comes newly with them is recorded for `playbook` first. Raises CommandFailed, and OakError
+    also where something that is there would have to go for them.
     """
     target = f"-t {quote(release)} " if release else ""
     words = f"{target}--no-install-recommends install {join(names)}"
@@ -85,6 +95,11 @@ def install(remote: Remote, playbook: str, names: Sequence[str], *, release: str
     if recorded:  # an earlier run was cut off, perhaps in the middle of dpkg
         detached.run(remote, JOB, f"{APT}dpkg --configure -a", timeout_s=INSTALL_S, check=False)
     simulated = remote.root(f"{APT}apt_get -s {words}", timeout_s=ASK_S).stdout
+    if gone := removed_by(simulated):
+        raise OakError(
+            f"{remote.name}: for {', '.join(names)} apt would remove {', '.join(gone)}",
+            hint=f"on {remote.name}, if that is meant: sudo apt-get install {join(names)}",
+        )
     packages = [*recorded, *(name for name in added_by(simulated) if name not in recorded)]
     changes.record(remote, playbook, {"packages": packages})
     done = detached.run(remote, JOB, f"{APT}apt_get {words}", timeout_s=INSTALL_S, check=False)
@@ -120,26 +135,31 @@ def take_away(remote: Remote, names: Collection[str]) -> list[str]:
 
 def needed(remote: Remote, names: Collection[str]) -> list[str]:
     """What came later and needs one of `names`, in words; empty: they can go."""
-    installed = _installed(remote, names)
-    if not installed:
+    there = installed(remote, names)
+    if not there:
         return []
-    simulated = remote.root(f"{APT}apt_get -s purge {join(installed)}", timeout_s=ASK_S).stdout
-    others = sorted(set(removed_by(simulated)) - set(installed))
-    return [f"{', '.join(installed)} (needed by {', '.join(others)})"] if others else []
+    simulated = remote.root(f"{APT}apt_get -s purge {join(there)}", timeout_s=ASK_S).stdout
+    others = sorted(set(removed_by(simulated)) - set(there))
+    return [f"{', '.join(there)} (needed by {', '.join(others)})"] if others else []
 
 
 def purge(remote: Remote, names: Collection[str]) -> None:
     """Take these packages away, with their configuration; raises CommandFailed."""
-    installed = _installed(remote, names)
-    if installed:
-        detached.run(remote, JOB, f"{APT}apt_get purge {join(installed)}", timeout_s=INSTALL_S)
+    there = installed(remote, names)
+    if there:
+        detached.run(remote, JOB, f"{APT}apt_get purge {join(there)}", timeout_s=INSTALL_S)
 
 
-def _installed(remote: Remote, names: Collection[str]) -> list[str]:
+def installed(remote: Remote, names: Collection[str]) -> list[str]:
+    """Those of `names` that are there, be it only their configuration."""
+    if not names:  # dpkg-query would take that for all there are
+        return []
     said = remote.run(
         f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {join(sorted(names))}",
         timeout_s=ASK_S,
         check=False,
-    ).stdout
-    rows = [line.split() for line in said.splitlines()]
+    )
+    if said.exit_code not in (0, 1):  # 1: it does not know all of them
+        raise CommandFailed(said)
+    rows = [line.split() for line in said.stdout.splitlines()]
     return [row[0] for row in rows if len(row) == 2 and row[1] != "not-installed"]

@@ -1,6 +1,18 @@
 """Finds and loads playbooks: ours, and the user's own.
 
-A playbook is a Python file whose function `steps` gives the steps for one role or one idea.
+A playbook is a Python file for one role or one idea:
+
+- Its docstring says what it does; the first line is what lists show.
+- `steps(…)` gives its steps (`step.Step`). It is called to show a plan, too, so it speaks to no
+  host: what depends on that is asked in `check` and `apply`. Settings come as keywords, and are
+  texts; the playbooks of roles (`RUN_BY`) take one argument, from the root.
+- `undo()`, in one that changes something outside of our folder, gives the steps that put it back.
+  It takes nothing: what to put back is in the entry that `changes.record` got before the change.
+  They run with the host's last role, under the same rules as any step. The last thing they do is
+  `changes.forget`: also where something has to stay, which the word that `apply` returns says. What
+  cannot be found out stays.
+- `BEFORE` or `AFTER`, a text at its top, makes a hook of one in the user's folder (`hooks`).
+
 Does not belong here: running steps (`runner`), or what they do (`playbooks/`).
 """
 

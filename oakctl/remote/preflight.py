@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     machine_rules.architecture,
     machine_rules.memory_groups,
     network_rules.docker,
+    network_rules.kernel,
     network_rules.network,
     network_rules.firewalls,
     network_rules.input_policy,

@@ -7,7 +7,7 @@ an answer. Does not belong here: reading the answer (`facts`), what follows from
 
 from __future__ import annotations
 
-SCRIPT = r"""
+_BEGIN = r"""
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 # One line, and no more of it than anybody needs: what is asked may answer anything.
@@ -18,6 +18,19 @@ limited() { if have timeout; then timeout 5 "$@"; else "$@"; fi; }
 # Who may become the superuser is asked of a directory server in some places.
 patient() { if have timeout; then timeout 25 "$@"; else "$@"; fi; }
 printf '\nbegin %s\n' "$1"
+"""
+
+# What only the superuser is told; `rooted` has it told.
+_FIREWALL = r"""
+say forward "$(rooted iptables -S FORWARD 2>/dev/null | head -n 1)"
+say input "$(rooted iptables -S INPUT 2>/dev/null | head -n 1)"
+say input_drops "$(rooted nft list ruleset 2>/dev/null | grep -c 'hook input .*policy drop')"
+rules() { rooted "iptables-$1-save" 2>/dev/null | grep -c '^-A'; }
+have iptables-legacy-save && say legacy_rules "$(rules legacy)"
+have iptables-nft-save && say nft_rules "$(rules nft)"
+"""
+
+_HOST = r"""
 say clock "$(date +%s)"
 say user "$(id -un)"
 say uid "$(id -u)"
@@ -144,12 +157,9 @@ have nft || say nftables missing
 { have wireguard-go || have boringtun-cli || have boringtun; } && say wireguard_userspace yes
 [ -e /dev/net/tun ] && say tun yes
 have iptables && say iptables "$(iptables -V 2>/dev/null)"
-say forward "$(rooted iptables -S FORWARD 2>/dev/null | head -n 1)"
-say input "$(rooted iptables -S INPUT 2>/dev/null | head -n 1)"
-say input_drops "$(rooted nft list ruleset 2>/dev/null | grep -c 'hook input .*policy drop')"
-rules() { rooted "iptables-$1-save" 2>/dev/null | grep -c '^-A'; }
-have iptables-legacy-save && say legacy_rules "$(rules legacy)"
-have iptables-nft-save && say nft_rules "$(rules nft)"
+"""
+
+_REST = r"""
 say raw_table "$(grep -c '^raw$' /proc/net/ip_tables_names 2>/dev/null)"
 if have modinfo; then
     if modinfo iptable_raw >/dev/null 2>&1; then say iptable_raw yes; else say iptable_raw no; fi
@@ -219,4 +229,13 @@ while read -r address inode; do
 done
 say clock_after "$(date +%s)"
 printf '\nend %s\n' "$nonce"
+"""
+
+SCRIPT = _BEGIN + _HOST + _FIREWALL + _REST
+
+# The firewall alone, for who has become the superuser since the other questions were asked.
+FIREWALL = f"""{_BEGIN}
+rooted() {{ limited "$@" </dev/null; }}
+{_FIREWALL}
+printf '\\nend %s\\n' "$1"
 """

@@ -10,7 +10,7 @@ For an upgrade of one host (all of it under `hostlock.host_lock`)::
     release.switch(remote, version)                      # returns the version before
     release.restart(remote, release.units(remote))       # orchestrator, relay, agent: what is there
     ... and when it does not become ready:
-    release.roll_back(remote)                            # returns the version that is in force now
+    release.roll_back(remote, version)                   # returns the version that is in force now
     release.restart(remote, release.units(remote))
     ... and when it does:
     release.prune(remote)
@@ -24,13 +24,42 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from shlex import quote
+from shlex import join, quote
 
 from oakctl.errors import NotFound, OakError
 from oakctl.model import wire
 from oakctl.model.config import Unit
-from oakctl.remote.step import Progress, Remote, no_progress
+from oakctl.remote.step import CommandFailed, Progress, Remote, no_progress
 from oakctl.remote.supervisor import RELEASE, supervisor_of, unit_record
+
+MISSING = 44  # our own exit code: the release is not there
+
+# Each is one script, so that it goes on to its end when the connection does not; where even the
+# host goes down between its two moves, what is in force stays whole, and a second call ends it.
+# `previous` moves first on the way to a release, and last on the way back: no release that is
+# still needed is without a name in between.
+_LINKS = f"""
+trap '' HUP INT PIPE TERM
+cd "$1" || exit {MISSING}
+named() {{ now=$(readlink "$1") && echo "${{now##*/}}"; }}
+link() {{ ln -sfn "releases/$2" "$1.new" && mv -T "$1.new" "$1"; }}
+is_there() {{ [ -n "$1" ] && [ -f "releases/$1/complete" ]; }}
+before=$(named current)
+"""
+_SWITCH = f"""{_LINKS}
+is_there "$2" || exit {MISSING}
+[ "$before" != "$2" ] || {{ named previous; exit 0; }}
+[ -z "$before" ] || link previous "$before" || exit 1
+link current "$2" || exit 1
+echo "$before"
+"""
+_ROLL_BACK = f"""{_LINKS}
+[ "$before" = "$2" ] || {{ echo "$before"; exit 0; }}
+back=$(named previous)
+[ "$back" != "$2" ] && is_there "$back" || exit {MISSING}
+link current "$back" && link previous "$2" || exit 1
+echo "$back"
+"""
 
 # The units that run the archive, in the order in which they are started anew.
 UNITS = ("orchestrator", "relay", "agent")
@@ -72,8 +101,8 @@ def install(remote: Remote, version: str, content: bytes, progress: Progress = n
         "set -e; umask 077; "
         f'folder={quote(folder)}; rm -rf "$folder"/lib.*; '
         "new=$folder/lib.$$; trap 'rm -rf \"$new\"' EXIT; "
-        f"{quote(remote.python)} - $folder/oakctl-node.pyz $new $folder/lib; "
-        "rm -rf $folder/lib; mv -T $new $folder/lib; sync -f $folder",
+        f'{quote(remote.python)} - "$folder/oakctl-node.pyz" "$new" "$folder/lib"; '
+        'rm -rf "$folder/lib"; mv -T "$new" "$folder/lib"; sync -f "$folder"',
         stdin=UNPACK.encode(),
         timeout_s=UNPACK_DEADLINE_S,
     )
@@ -87,27 +116,24 @@ def switch(remote: Remote, version: str) -> str:
     What runs goes on with the old one until it is started anew (`restart`). Raises NotFound when
     the release is not on the host.
     """
-    if not is_there(remote, version):
+    done = _moved(remote, _SWITCH, version)
+    if done is None:
         raise NotFound(f"{remote.name}: release {version} is not there", hint="run it again")
-    before = in_force(remote)
-    if before == version:
-        return previous(remote)
-    if before:
-        _link(remote, "previous", before)
-    _link(remote, "current", version)
-    return before
+    return done
 
 
-def roll_back(remote: Remote) -> str:
-    """Put the release before in force again; returns its version. Raises NotFound without one."""
-    version = previous(remote)
-    if not version or not is_there(remote, version):
+def roll_back(remote: Remote, bad: str) -> str:
+    """Put the release before `bad` in force again; returns the version that is in force.
+
+    Where `bad` is not in force nothing is done. Raises NotFound without a release before.
+    """
+    done = _moved(remote, _ROLL_BACK, bad)
+    if done is None:
         raise NotFound(
             f"{remote.name}: there is no release to go back to",
             hint="install the version of oakctl that you want there, then: oakctl fleet upgrade",
         )
-    switch(remote, version)
-    return version
+    return done
 
 
 def units(remote: Remote) -> tuple[str, ...]:
@@ -155,6 +181,10 @@ def _named(remote: Remote, link: str) -> str:
     return remote.run(f"readlink {path}", check=False).stdout.strip().rpartition("/")[2]
 
 
-def _link(remote: Remote, name: str, version: str) -> None:
-    path, target = quote(str(remote.layout.prefix / name)), quote(f"releases/{version}")
-    remote.run(f"ln -sfn {target} {path}.new && mv -T {path}.new {path}")
+def _moved(remote: Remote, script: str, version: str) -> str | None:
+    """What such a script said; None where the release that it needs is not there."""
+    words = ["sh", "-c", script, "sh", str(remote.layout.prefix), version]
+    done = remote.run(join(words), check=False)
+    if done.exit_code not in (0, MISSING):
+        raise CommandFailed(done)
+    return done.stdout.strip() if done.exit_code == 0 else None

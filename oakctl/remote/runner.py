@@ -181,13 +181,16 @@ def _at(remote: Remote, step: Step, error: OakError) -> OakError:
 
 @contextmanager
 def ended_by(cancelled: threading.Event, remote: FabricRemote) -> Iterator[None]:
-    """Close the connection as soon as `cancelled` is set, so that a long command ends with it."""
+    """Give the host up as soon as `cancelled` is set, with what runs there for us at that moment.
+
+    Jobs (`detached`) go on: half an installation is worse than a late one.
+    """
     over = threading.Event()
 
     def watch() -> None:
         while not over.is_set():
             if cancelled.wait(LOOK_EVERY_S):
-                remote.close()
+                remote.stop()
                 return
 
     watching = threading.Thread(target=watch, name=f"cancel {remote.name}", daemon=True)

@@ -167,8 +167,12 @@ class Step:
     """One thing to be true of a host. `check` says whether it is; `apply` makes it so.
 
     `check` returns a word of why not ("missing", "differs") or an empty string when nothing is
-    to be done, so that a run that was cut off carries on where it ended. `apply` may return a
-    word on what it did, and `note` one on a host where nothing has to be done.
+    to be done, so that a run that was cut off carries on where it ended. It changes nothing: it is
+    also asked for a plan, without the host's lock and side by side with other checks, on hosts
+    where the steps before it have not been done. `apply` may be cut off anywhere, by the link or
+    by the power, and be called again: what it changes is whole before and after. It is followed by
+    `check`, which has to hold then. `apply` may return a word on what it did, and `note` one on a
+    host where nothing has to be done. All three raise OakError, in words, where they cannot go on.
 
     `name` is what a hook calls the step within its playbook; empty: made of the title. With
     `reboots` the step restarts the host, and is left out where that was not agreed to. `playbook`

@@ -6,8 +6,10 @@ a host has (`residence`), and what the units are (`playbooks/`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import join, quote
 
+from oakctl.errors import OakError
 from oakctl.model.config import HostLayout, Unit
 from oakctl.remote.step import Remote
 
@@ -29,6 +31,11 @@ done
 UNMAKE = """
 [ -e "$1" ] || exit 0
 tac "$1" | while IFS= read -r folder; do rmdir "$folder" 2>/dev/null; done
+"""
+# $1 "--user" or nothing, then units; a line "UNIT STATE" for each.
+ASK = """
+scope=$1; shift
+for unit; do echo "$unit $(systemctl $scope is-active "$unit")"; done
 """
 OPEN_FILES = 65536
 STOP_S = 10  # our processes end within 5 s
@@ -85,6 +92,24 @@ def _path(text: str) -> str:
     return text.replace("%", "%%")
 
 
+def states(host: str, units: Sequence[str], said: str) -> dict[str, str]:
+    """What the answer to `ASK` means for `units`: our names of them → running, stopped, …
+
+    Raises OakError when systemd has not answered for one: that is no state of it.
+    """
+    answers = {line[0]: line[1] for line in map(str.split, said.splitlines()) if len(line) == 2}
+    silent = [unit for unit in units if unit not in answers]
+    if silent:
+        raise OakError(
+            f"{host}: systemd does not say what {', '.join(silent)} does",
+            hint=f"oakctl host run {host} -- systemctl status {silent[0]}",
+        )
+    return {
+        unit.removeprefix("oakctl-").removesuffix(".service"): STATES.get(answers[unit], "stopped")
+        for unit in units
+    }
+
+
 class SystemdSupervisor:
     """See `supervisor.Supervisor`. With `user`, the login user's own systemd."""
 
@@ -98,11 +123,13 @@ class SystemdSupervisor:
         return f"{self._directory}/{service(name)}"
 
     def _systemctl(self, words: str, *, check: bool = True) -> str:
+        scope = "--user " if self._user else ""
+        return self._asked(f"systemctl {scope}{words}", check=check)
+
+    def _asked(self, command: str, *, check: bool = True) -> str:
         # A session by SSH may lack the variable by which the user's systemd is found.
         here = 'XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" ' if self._user else ""
-        scope = "--user " if self._user else ""
-        command = f"{here}systemctl {scope}{words}"
-        return self._remote.run(command, timeout_s=60, check=check).stdout.strip()
+        return self._remote.run(here + command, timeout_s=60, check=check).stdout.strip()
 
     def put(self, unit: Unit) -> None:
         """See `Supervisor`. Whatever an earlier run came to, it is started anew."""
@@ -138,8 +165,5 @@ class SystemdSupervisor:
         units = listed.stdout.split()
         if not units:
             return {}
-        said = self._systemctl(f"is-active {' '.join(units)}", check=False).split()
-        return {
-            unit.removeprefix("oakctl-").removesuffix(".service"): STATES.get(state, "stopped")
-            for unit, state in zip(units, said, strict=True)
-        }
+        said = self._asked(_sh(ASK, "--user" if self._user else "", *units))
+        return states(self._remote.name, units, said)

@@ -35,6 +35,7 @@ OPERATOR_SIDE = {
     "textual",
     "typer",
     "uvicorn",
+    "websockets",
     "yaml",
 }
 MAIN = "import sys\nfrom oakctl.node.__main__ import main\nsys.exit(main())\n"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl.lab.machines import recipe
-from oakctl.remote import changes, docker_install, packages
+from oakctl.model import wire
+from oakctl.orchestration.worker.docker.housekeeping import Brought, Ledger
+from oakctl.remote import changes, docker_install, packages, playbook
 from oakctl.remote.devices import playbooks_for
 from oakctl.remote.equipment import CommandLine, Control, Docker
 from oakctl.remote.facts import HostFacts
@@ -18,6 +21,7 @@ from oakctl.remote.residence import Homeless, Residence
 from tests.lab import snapshot
 from tests.playbooks import real_host
 from tests.playbooks.real_host import RealHost, archive_for, steps
+from tests.remote.here import Here
 
 SYSTEM = Residence("systemd", "/opt/oakctl", True, "because")
 USER = Residence("systemd --user", "/home/anna/.oakctl", False, "because")
@@ -93,7 +97,31 @@ def test_what_others_have_in_the_engine_is_found(
     assert sorted(docker_install.not_ours("\n".join(texts))) == sorted(foreign)
 
 
+def test_images_of_others_are_told_from_ours() -> None:
+    pushed = {"Id": "sha256:1", "RepoTags": ["oakctl.invalid/pushed:ab"], "Config": {}}
+    built = {"Id": "sha256:2", "RepoTags": ["theirs:1", "oakctl.invalid/pushed:ab"], "Config": None}
+    unnamed = {"Id": "sha256:3", "RepoTags": [], "RepoDigests": []}
+    # Its name went on to another image: it can be had again, by whoever wants it.
+    outdated = {"Id": "sha256:4", "RepoTags": [], "RepoDigests": ["alpine@sha256:5"]}
+    found = docker_install.not_ours(json.dumps([pushed, built, unnamed, outdated]))
+    assert found == ["image theirs:1", "image sha256:3"]
+    assert docker_install.strangers("moby\nk8s.io\n") == ["containerd's k8s.io"]
+    assert docker_install.named([str(n) for n in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
+
+
+@pytest.mark.parametrize("refused", ["ps", "volume", "images", "inspect"])
+def test_an_engine_that_does_not_answer_is_not_an_empty_one(tmp_path: Path, refused: str) -> None:
+    """`docker ps -q | xargs …` ends with 0 and without a word when the engine is down."""
+    here = Here(tmp_path)
+    here.put_program("docker", f'[ "$1" != {refused} ] || {{ echo down >&2; exit 1; }}; echo x')
+    assert here.root(docker_install.SHOW, check=False).exit_code != 0
+
+
 # --- on a host ---
+
+CHANGES = "/opt/oakctl/changes.json"
+RECORD = f"cat {CHANGES}"
+LEDGER = "/opt/oakctl/state/agent/images.json"
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +162,32 @@ def test_docker_comes_and_goes(host: RealHost, own_directories: None) -> None:
 @real_host.on_a_real_host
 def test_it_stays_where_somebody_uses_it(host: RealHost, own_directories: None) -> None:
     host.run(steps("docker"))
-    host.shell("docker volume create photos")
-    told = host.run(steps("uninstall"))
-    assert "volume photos" in told["uninstall: the host as it was"]
-    assert host.shell("docker volume ls -q") == "photos"
+    host.shell("docker volume create photos; tar -C /etc -c hostname | docker import - theirs:1")
+    noted = host.shell(RECORD)
+    host.shell("systemctl stop docker.socket docker.service")
+    told = host.run(steps("uninstall"))["uninstall: the host as it was"]
+    assert "it does not answer, and has volumes, images on the disk" in told
+    host.shell("systemctl start docker.service")
+
+    for other, gone in (("volume photos", "docker volume rm photos"), ("image theirs:1", "true")):
+        host.shell(f"mkdir -p /opt/oakctl; cat >{CHANGES}", noted.encode())
+        told = host.run(steps("uninstall"))["uninstall: the host as it was"]
+        assert other in told
+        host.shell(gone)
+    assert host.shell("docker images --format '{{.Repository}}'") == "theirs"
+
+    # Of the images that a worker brought, those go whose name is still theirs.
+    host.shell("docker tag theirs:1 ours:1; docker tag theirs:1 ours:2")
+    known = host.shell("docker image inspect -f '{{.Id}}' theirs:1")
+    brought = (Brought("ours:1", known), Brought("ours:2", "sha256:another"), Brought("no:1", "x"))
+    host.shell(f"mkdir -p $(dirname {LEDGER}); cat >{LEDGER}", wire.encode(Ledger(brought)))
+    step = playbook.load("uninstall").images()
+    assert host.run([step])[step.title].startswith("done")
+    assert host.run([step])[step.title].startswith("skipped")
+    assert host.shell("docker images --format '{{.Repository}}:{{.Tag}}' | sort") == (
+        "ours:2\ntheirs:1"
+    )
+    host.shell("rm -r /opt/oakctl")
     # From now on it is like any other engine that was there before.
     told = host.run(steps("docker"))
     assert told["docker: the distribution's engine"] == "skipped: it is there, and is not touched"

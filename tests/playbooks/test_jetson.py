@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oakctl.errors import OakError
-from oakctl.remote import jetson
+from oakctl.remote import jetson, preflight
 from oakctl.remote.equipment import Docker, Network
 from oakctl.remote.facts import HostFacts
 from tests.playbooks import real_host
@@ -82,8 +82,8 @@ def test_the_gaps_of_its_kernels() -> None:
     )
     assert jetson.is_jetson(old)
     assert jetson.gaps(old) == [
-        "no WireGuard: an overlay goes in userspace",
-        "no nf_tables: rules go through iptables-legacy",
+        "the kernel has no WireGuard: an overlay goes in userspace",
+        "nft does not work with this kernel: rules go through iptables-legacy",
     ]
     new = HostFacts(
         device="NVIDIA Jetson Orin Nano Developer Kit",
@@ -92,7 +92,12 @@ def test_the_gaps_of_its_kernels() -> None:
         docker=Docker(True, "28.0.1"),
     )
     assert jetson.is_jetson(new)
-    assert jetson.gaps(new) == ["no iptable_raw: Docker 28.0.1 cannot publish ports"]
+    ports = "Docker {} cannot publish ports: this kernel has no iptable_raw"
+    assert jetson.gaps(new) == [ports.format("28.0.1")]
+    assert jetson.gaps(replace(new, docker=Docker())) == [ports.format("28 and later")]
+    # `host check` says the same, in the same words.
+    told = {finding.message for finding in preflight.check("orin", new)}
+    assert told.issuperset(jetson.gaps(new))
     assert jetson.gaps(replace(new, docker=Docker(True, "27.5.1"))) == []
     assert not jetson.is_jetson(HostFacts(device="Raspberry Pi 5 Model B Rev 1.0"))
 
@@ -153,8 +158,13 @@ def test_docker_is_told_of_the_runtime(host: RealHost, own_directories: None, be
     told_to = json.loads(host.shell(f"cat {FILE}"))
     assert told_to["runtimes"]["nvidia"]["path"] == "/usr/local/bin/nvidia-container-runtime"
     assert told_to.get("log-driver", "") == ("journald" if before else "")
+    # A run that was cut off when it had written the file, and before Docker was told.
+    host.shell("rm /run/docker-runtimes")
+    assert host.run(steps("jetson"))[runtime].startswith("done")
     assert host.run(steps("jetson"))[runtime].startswith("skipped")
 
+    # A removal that was cut off when it had put the file back, and before Docker was told.
+    host.shell(f"cat >{FILE}" if before else f"rm {FILE}", before.encode())
     host.run(steps("uninstall"))
     assert host.shell(f"cat {FILE} 2>/dev/null || true") == before
     assert host.shell("ls -A /etc/docker").split() == (["daemon.json"] if before else [])
@@ -168,3 +178,23 @@ def test_a_broken_configuration_stays_as_it_is(host: RealHost, own_directories: 
     with pytest.raises(OakError, match="is not JSON"):
         host.run(steps("jetson"))
     assert host.shell(f"cat {FILE}") == '{"a": 1,}'
+    host.shell(f"rm {FILE}")
+
+
+@real_host.on_a_real_host
+def test_what_is_not_known_is_left_alone(host: RealHost, own_directories: None) -> None:
+    """A file that cannot be read is not an empty one, and a stopped engine is not told."""
+    runtime = "jetson: NVIDIA runtime in Docker"
+    host.put("/usr/local/bin/nvidia-container-runtime", "#!/bin/sh\n", "755")
+    host.shell(f"mkdir -p {FILE}")
+    with pytest.raises(OakError, match="ended with 1"):
+        host.run(steps("jetson"))
+    assert host.shell(f"ls -A {FILE}") == ""
+    host.shell(f"rmdir {FILE}")
+
+    host.shell("mv /usr/local/bin/docker /usr/local/bin/docker.real")
+    host.put("/usr/local/bin/docker", "#!/bin/sh\nexit 1\n", "755")
+    said = host.run(steps("jetson"))[runtime]
+    assert said.startswith("skipped: Docker does not answer")
+    host.shell("mv /usr/local/bin/docker.real /usr/local/bin/docker")
+    assert host.shell("ls -A /etc/docker") == ""

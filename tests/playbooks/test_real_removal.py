@@ -138,7 +138,7 @@ def test_made_upgraded_taken_back_and_removed(host: RealHost, user: str, tmp_pat
         release.restart(remote, release.units(remote))
         second = main_pids(remote)
         assert {name for name in first if first[name] == second[name]} == {"bus"}
-        release.roll_back(remote)
+        assert release.roll_back(remote, version) != version
         release.restart(remote, release.units(remote))
     assert login.both_roles() == []
 

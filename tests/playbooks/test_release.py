@@ -47,7 +47,7 @@ async def test_there_and_back(host: Host) -> None:
     old = await on(host, release.in_force)
     assert await on(host, release.previous) == ""
     with pytest.raises(NotFound, match="no release to go back to"):
-        await on(host, release.roll_back)
+        await on(host, lambda remote: release.roll_back(remote, old))
 
     version, content = another("newer")
     told: list[tuple[int, int]] = []

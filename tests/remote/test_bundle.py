@@ -12,7 +12,8 @@ from oakctl import __version__
 from oakctl.remote import bundle
 
 OPERATOR_SIDE = {"pydantic", "textual", "typer", "fastapi", "httpx", "asyncssh", "fabric",
-                 "paramiko", "sqlite_utils", "cryptography", "bcrypt", "yaml", "numpy"}  # fmt: skip
+                 "paramiko", "sqlite_utils", "cryptography", "bcrypt", "yaml", "numpy",
+                 "websockets"}  # fmt: skip
 
 
 def test_building_twice_gives_the_same_bytes() -> None:

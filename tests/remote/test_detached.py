@@ -93,6 +93,21 @@ def test_an_end_that_nobody_saw_is_seen_once(machine: Machine) -> None:
         assert times_begun(machine) == 2
 
 
+@pytest.mark.parametrize("changed", [("ended", "-100000"), ("boot", "another")])
+def test_an_end_of_another_day_is_none(machine: Machine, changed: tuple[str, str]) -> None:
+    """It would be taken for the result of today: no package sources were read, and "done"."""
+    left_alone(machine, WAITS)
+    (machine.home / "go").touch()
+    with open_fabric(machine.target()) as remote:
+        machine.until(lambda: detached.look(remote, "packages", 0).state is State.ENDED)
+        status = machine.home / ".oakctl/run/jobs/packages/status"
+        lines = dict(line.split("=") for line in status.read_text().splitlines())
+        lines[changed[0]] = changed[1]
+        status.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        assert detached.run(remote, "packages", WAITS, timeout_s=60).exit_code == 0
+        assert times_begun(machine) == 2
+
+
 def test_another_script_waits_for_it(machine: Machine) -> None:
     left_alone(machine, WAITS)
     with open_fabric(machine.target()) as remote:
@@ -174,5 +189,8 @@ def test_a_status_is_read() -> None:
     assert detached.parse(f"{head}exit=4\nalive=no\n\nsaid\n") == Job(
         State.ENDED, "abc", 4, "said\n"
     )
+    recent = detached.parse(f"{head}exit=4\nalive=no\nage={detached.NEWS_S}\n\n")
+    assert recent.is_news
+    assert not detached.parse(f"{head}exit=4\nalive=no\nage={detached.NEWS_S + 1}\n\n").is_news
     assert detached.parse(f"{head}alive=yes\n\na\n\n \n").last_line == "a"
     assert detached.parse(f"{head}alive=lost\n\n").state is State.LOST

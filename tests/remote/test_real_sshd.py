@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from oakctl.errors import OakError
+from oakctl.errors import DeadlineExceeded, OakError
+from oakctl.remote import bootstrap, runner
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.privilege import WrongPassword
+from oakctl.remote.step import Cancelled
 from tests.remote import real_sshd
 from tests.remote.real_sshd import PASSWORD, server
 
@@ -130,6 +134,72 @@ def test_a_talkative_login_shell(tmp_path: Path) -> None:
         assert remote.root("echo yes").stdout == "yes\n"
         remote.put(f"{remote.facts.home}/file", b"content")
         assert remote.read(f"{remote.facts.home}/file") == b"content"
+
+
+def running(command: str) -> bool:
+    """Whether some process here has just these words for arguments."""
+    wanted = "\0".join(command.split()) + "\0"
+    found = False
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found = found or file.read_text() == wanted
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + real_sshd.DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("sudoers", [NONE, ASKS, f"{ASKS}\nDefaults:USER use_pty"])
+def test_what_ran_as_the_superuser_is_ended_too(tmp_path: Path, sudoers: str) -> None:
+    """A login user's signal does not reach it: it would hold dpkg's lock, or write on."""
+    slow = f"sleep {10**9 + secrets.randbelow(10**9)}"
+    with server(tmp_path, sudoers) as target:
+        given = replace(target, sudo_password=PASSWORD)
+        with open_fabric(given) as remote, pytest.raises(DeadlineExceeded):
+            remote.root(f"{slow}; true", timeout_s=3)
+        until(lambda: not running(slow))
+
+        cancelled, raised = threading.Event(), []
+        with open_fabric(given) as remote, runner.ended_by(cancelled, remote):
+
+            def work() -> None:
+                try:
+                    remote.root(f"{slow}; true", timeout_s=60)
+                except OakError as error:
+                    raised.append(error)
+
+            working = threading.Thread(target=work)
+            working.start()
+            until(lambda: running(slow))
+            cancelled.set()
+            working.join(60)
+        assert isinstance(raised[0], Cancelled)
+        until(lambda: not running(slow))
+
+
+def test_with_the_password_the_firewall_is_seen(tmp_path: Path) -> None:
+    """The first questions are asked without it, and would see no rule."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    for name, rule in (("iptables", "-P $2 DROP"), ("nft", "")):
+        file = folder / name
+        file.write_text(f'#!/bin/sh\n[ "$(id -u)" = 0 ] && echo "{rule}"\n')
+        file.chmod(0o755)
+    # As on a host where these are in front of whatever this machine has.
+    options = f"SetEnv PATH={folder}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    sudoers = f"{ASKS}\nDefaults:USER secure_path={folder}:/usr/bin:/bin:/usr/sbin:/sbin"
+    with server(tmp_path / "ssh", sudoers, options) as target:
+        assert not bootstrap.look(target).network.drops_input
+        seen = bootstrap.look(replace(target, sudo_password=PASSWORD))
+        assert seen.network.drops_input
+        assert seen.network.forward_policy == "DROP"
 
 
 def test_over_ipv6(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from oakctl.errors import OakError
 from oakctl.model.config import HostLayout, Unit
 from oakctl.remote import systemd
 
@@ -50,3 +51,12 @@ def test_systemd_has_nothing_against_them(tmp_path: Path, user: bool) -> None:
         check=False,
     )
     assert "oakctl-agent" not in done.stderr
+
+
+def test_a_unit_that_nobody_speaks_of_has_no_state() -> None:
+    units = ["oakctl-agent.service", "oakctl-bus.service"]
+    said = "oakctl-agent.service active\noakctl-bus.service failed\n"
+    assert systemd.states("pi", units, said) == {"agent": "running", "bus": "stopped"}
+    # A systemd that cannot be reached says so on standard error alone.
+    with pytest.raises(OakError, match=r"does not say what oakctl-bus.service does"):
+        systemd.states("pi", units, "oakctl-agent.service active\noakctl-bus.service \n")

@@ -198,6 +198,8 @@ class Orchestrator:
         await self.client.publish(message.reply, piece, headers=headers)
 
     async def _on_observed(self, message: Msg) -> None:
+        if ".frame." in message.subject:
+            return
         if message.subject.endswith(subjects.OBS_STATISTICS):
             self.statistics.append(wire.decode(message.data, StatisticsReport))
             return

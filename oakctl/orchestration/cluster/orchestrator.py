@@ -89,6 +89,7 @@ class Orchestrator:
         )
         await workers.open()
         await root.open()
+        await root.sessions.open(watcher)
         log.info("cluster %s: %d workers, %d instances", self._config.cluster,
                  len(core.state.workers), len(core.state.instances))  # fmt: skip
         await self._until_one_ends(

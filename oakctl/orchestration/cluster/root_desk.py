@@ -34,12 +34,14 @@ from oakctl.model.messages import (
     WorkerChange,
 )
 from oakctl.model.service import split_instance_name
+from oakctl.model.sessions import SessionAnswer
 from oakctl.orchestration import bus
 from oakctl.orchestration.cluster import liveness, membership, offers, shares, tables
 from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks, answer
+from oakctl.orchestration.cluster.session_relay import SessionRelay, serve
 from oakctl.orchestration.scheduling import policies
 
 T = TypeVar("T")
@@ -69,6 +71,7 @@ class RootDesk:
         self._credentials = credentials
         self._tasks = tasks
         self._compose = compose
+        self.sessions = SessionRelay(client, self._where, tasks)
 
     async def open(self) -> None:
         """Begin to serve."""
@@ -86,6 +89,7 @@ class RootDesk:
         beside: tuple[tuple[str, Handler, Refusal], ...] = (
             (subjects.CTL_LOGS, self._logs, _logs_refused),
             (subjects.CTL_UPLOAD, self._upload, _upload_refused),
+            (subjects.CTL_SESSION, self._session, _session_refused),
         )
         for subject, handler, refusal in served:
             await self._client.subscribe(subject, cb=self._served(handler, refusal))
@@ -216,6 +220,9 @@ class RootDesk:
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             raise NotFound(f"worker {worker} does not answer for its logs") from error
 
+    async def _session(self, message: Msg) -> SessionAnswer:
+        return await serve(self.sessions, message, subjects.USER_ROOT)  # who alone is served
+
     def _where(self, instance: str) -> str:
         try:
             key = split_instance_name(instance)
@@ -227,7 +234,7 @@ class RootDesk:
         if not record.worker:
             raise NotFound(f"{instance} has no worker yet: {record.reason}")
         if liveness.status_of(self._core.state, self._core.presences, record.worker) == "dead":
-            raise NotFound(f"worker {record.worker} is dead; the log of {instance} is there")
+            raise NotFound(f"worker {record.worker} is dead, and {instance} was there")
         return record.worker
 
 
@@ -245,3 +252,7 @@ def _upload_refused(reason: str) -> UploadAnswer:
 
 def _logs_refused(reason: str) -> LogsAnswer:
     return LogsAnswer(error=reason)
+
+
+def _session_refused(reason: str) -> SessionAnswer:
+    return SessionAnswer(False, reason)

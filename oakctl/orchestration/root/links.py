@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -84,6 +84,7 @@ class Link:
         self.statistics: dict[tuple[str, int], InstanceStatistics] = {}
         self.last_seen = 0.0  # seconds since the epoch
         self.confirmed: dict[str, int] = {}  # share revisions that `state` is newer than
+        self.frames: dict[str, Callable[[bytes], None]] = {}  # session → who takes its frames
         self._access = access
         self._tunnel = tunnel
         self._listener = listener
@@ -161,6 +162,20 @@ class Link:
         except wire.Malformed as error:
             raise OakError(f"cluster {self.name} answered {subject} with {error}") from error
 
+    @property
+    def connection_id(self) -> int:
+        """Which connection of the bus this is; raises Unreachable."""
+        return int(self._connected_client().client_id or 0)
+
+    async def frame(self, session: str, frame: bytes) -> None:
+        """Send a frame of a session; raises Unreachable."""
+        client = self._connected_client()
+        reply = subjects.frame_to_root(self._access.user, session)
+        try:
+            await client.publish(subjects.frame_from_root(session), frame, reply=reply)
+        except (NatsError, OSError) as error:
+            raise self._unanswered("a session", error) from error
+
     async def order(self, subject: str, message: Any) -> None:
         """Have something done; raises OakError when the cluster says it was not."""
         answer = await self.ask(subject, message, Answer)
@@ -204,6 +219,7 @@ class Link:
             (subjects.UP_STATE, self._on_state),
             (subjects.UP_STATISTICS, self._on_statistics),
             (subjects.UP_EVENT, self._on_event),
+            (subjects.frame_to_root(self._access.user, "*"), self._on_frame),
         ):
             await self._client.subscribe(subject, cb=handler)
         await self._connected()
@@ -288,6 +304,11 @@ class Link:
         else:
             await self._listener.cluster_event(replace(event, cluster=self.name))
         await message.respond(wire.encode(Answer(True)))
+
+    async def _on_frame(self, message: Msg) -> None:
+        take = self.frames.get(subjects.session_of(message.subject))
+        if take is not None:
+            take(message.data)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"link {self.name}")

@@ -51,6 +51,7 @@ from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
+from oakctl.orchestration.root.sessions import Sessions
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.root.upgrading import Upgrading
@@ -81,6 +82,7 @@ class Root:
         self.access = HostAccess(self.host, self.passphrases)
         self.host_runs = HostRuns(self._named, real.target)
         self._checking = Checking(machines, self.passwords)
+        self.sessions = Sessions(self.instance, lambda name: self.clusters.link(name))
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
         means = Means(self.store, self.clusters, self.operations, machines, self.bell)

@@ -50,6 +50,7 @@ from oakctl.orchestration.worker.probes import Probes, Surroundings, run_here
 from oakctl.orchestration.worker.processes import ProcessRuntime
 from oakctl.orchestration.worker.record import Record
 from oakctl.orchestration.worker.runtime import CONTAINER, PROCESS, Runtimes
+from oakctl.orchestration.worker.sessions.desk import SessionDesk
 from oakctl.orchestration.worker.statistics import StatisticsMeter
 from oakctl.orchestration.worker.supplies import Supplies
 from oakctl.orchestration.worker.usage import UsageMeter
@@ -116,6 +117,10 @@ class Agent:
         self._log_service = LogService(
             self._instances.records.get, self._files.log, self._containers.freshen_log
         )
+        self._sessions = SessionDesk(
+            self._instances.running, self._address, self._processes, self._containers,
+            scripts["launcher"], self._link.frame,
+        )  # fmt: skip
         self._exits = Exits(self._wake.set)
         self._usage = UsageMeter(config.prefix)
         self._meter = StatisticsMeter(self._runtimes)
@@ -144,6 +149,7 @@ class Agent:
             for ended in done:
                 await ended
         finally:
+            await self._sessions.close()  # while there is a bus to say it on
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
@@ -158,6 +164,8 @@ class Agent:
             desired=self._on_desired,
             tables=self._on_tables,
             logs=lambda request: self._log_service.answer(request),
+            session=lambda asked: self._sessions.open(asked),
+            frame=lambda session, frame: self._sessions.frame(session, frame),
             caught_up=self._on_caught_up,
             revisions=lambda: (self._documents.desired_revision, self._documents.tables_revision),
         )

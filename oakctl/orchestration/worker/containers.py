@@ -25,6 +25,7 @@ from oakctl.orchestration.worker.runtime import NoRuntime, Runtime
 from oakctl.orchestration.worker.supplies import ImageStore, NoImages
 
 if TYPE_CHECKING:
+    from oakctl.orchestration.worker.docker.exec import Executions
     from oakctl.orchestration.worker.docker.parts import Parts
 
 log = logging.getLogger("oakctl.worker.containers")
@@ -104,6 +105,11 @@ class Containers:
         if self._parts is None:
             return False
         return await self._parts.runtime.run(known, command, timeout_s)
+
+    @property
+    def executions(self) -> Executions | None:
+        """Sessions with containers; None where there is no Docker."""
+        return self._parts.executions if self._parts is not None else None
 
     async def close(self) -> None:
         """End what is under way; containers go on."""

@@ -1,4 +1,5 @@
-"""Becomes the instance: `python3 -I -S launcher.py ATTEMPT_DIR`, started by the shim.
+"""Becomes the instance: `python3 -I -S launcher.py ATTEMPT_DIR`, started by the shim; or becomes
+another program beside it: `launcher.py ORDER ERRORS`, two descriptors, for one session.
 
 Belongs here: what has to happen in the new process itself, right before the program takes its
 place. Imports the standard library alone, because it is run as a file of its own, outside the
@@ -13,11 +14,13 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 LOCK_DESCRIPTOR = 9
-CANNOT_RUN = 126
+CANNOT_RUN, NOT_FOUND = 126, 127
+PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
@@ -71,18 +74,74 @@ def become(user: int, low_ports: bool) -> None:
 def launch(directory: Path) -> None:
     """Replace this process by the program; returns only by an exception."""
     order = json.loads((directory / "launch.json").read_text())
+    enter(order)
+    overwrite(directory / "process", json.dumps(identity()))
+    os.set_inheritable(LOCK_DESCRIPTOR, False)
+    if order.get("user") is not None:
+        become(order["user"], order["low_ports"])
+    replace(order)
+
+
+def enter(order: dict[str, Any]) -> None:
+    """A session of our own, in the instance's groups, with signals as a program expects them."""
     os.setsid()
     for procs in order["cgroups"]:
         Path(procs).write_text("0")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    overwrite(directory / "process", json.dumps(identity()))
-    os.set_inheritable(LOCK_DESCRIPTOR, False)
-    if order.get("user") is not None:
-        become(order["user"], order["low_ports"])
+
+
+def replace(order: dict[str, Any]) -> None:
+    """Become the program; returns only by an exception."""
     os.chdir(order["directory"])
     program, *_ = order["argv"]
     os.execvpe(program, order["argv"], order["environment"])  # noqa: S606
+
+
+def beside(orders: int, errors: int) -> int:
+    """Become a program beside the instance, which ends with the agent that started us.
+
+    Returns an exit code where it could not be started; why is written to `errors`.
+    """
+    import ctypes  # as in `become`
+
+    os.set_inheritable(errors, False)
+    parent = os.getppid()
+    try:
+        with os.fdopen(orders) as stream:
+            order = json.load(stream)
+        program = _program(order.get("source", ""))
+        enter(order)
+        if order["tty"]:
+            import fcntl
+            import termios
+
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if order.get("user") is not None:
+            become(order["user"], order["low_ports"])
+        # Only now: another user's process would have lost it.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() == parent and program is not None:
+            os.chdir(order["directory"])
+            return int(program(order["argv"]))
+        if os.getppid() == parent:
+            replace(order)
+    except (OSError, ValueError, KeyError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else repr(error)
+        os.write(errors, f"cannot run {words}".encode()[:400])
+        return NOT_FOUND if missing else CANNOT_RUN
+    return CANNOT_RUN
+
+
+def _program(source: str) -> Callable[[list[str]], int] | None:
+    """The `main` of a text of ours, with all that it imports: later we may not read it."""
+    if not source:
+        return None
+    names: dict[str, Any] = {"__name__": "program"}
+    exec(compile(source, "<program>", "exec", dont_inherit=True), names)  # noqa: S102
+    main: Callable[[list[str]], int] = names["main"]
+    return main
 
 
 def main(directory: Path) -> int:
@@ -101,4 +160,6 @@ def main(directory: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        sys.exit(beside(int(sys.argv[1]), int(sys.argv[2])))
     sys.exit(main(Path(sys.argv[1])))

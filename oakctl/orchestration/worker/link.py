@@ -37,6 +37,7 @@ from oakctl.model.messages import (
     ReportAnswer,
 )
 from oakctl.model.node import NodeFacts
+from oakctl.model.sessions import SessionAnswer, SessionOpen
 from oakctl.orchestration import bus, waits
 from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
 
@@ -65,6 +66,8 @@ class Listeners:
     desired: Callable[[DesiredDocument], None]
     tables: Callable[[TablesDocument], None]
     logs: Callable[[LogsRequest], Awaitable[LogsAnswer]]
+    session: Callable[[SessionOpen], Awaitable[SessionAnswer]]
+    frame: Callable[[str, bytes], None]  # of which session, and what came
     caught_up: Callable[[GreetingAnswer], None]
     revisions: Callable[[], tuple[int, int]]  # of the desired and the tables document
 
@@ -141,6 +144,12 @@ class Link:
         """Tell what instances use; not at all while the bus is away."""
         await self._publish(subjects.observed(self._worker, subjects.OBS_STATISTICS), report)
 
+    async def frame(self, session: str, frame: bytes) -> None:
+        """Send a frame of a session; raises NatsError."""
+        if self._client is None or not self._client.is_connected:
+            raise NatsError("not connected")
+        await self._client.publish(subjects.frame_from_worker(self._worker, session), frame)
+
     async def _connect_and_catch_up(self) -> None:
         try:
             self._client = await bus.connect(
@@ -167,6 +176,8 @@ class Link:
             (subjects.CMD_DESIRED, self._on_desired),
             (subjects.CMD_TABLES, self._on_tables),
             (subjects.CMD_LOGS, self._on_logs),
+            (subjects.CMD_SESSION, self._on_session),
+            (subjects.CMD_FRAMES, self._on_frame),
         ):
             await client.subscribe(subjects.command(self._worker, what), cb=callback)
 
@@ -237,6 +248,15 @@ class Link:
             task = asyncio.get_running_loop().create_task(self._answer_logs(message, request))
             self._log_readers.add(task)
             task.add_done_callback(self._log_readers.discard)
+
+    async def _on_session(self, message: Msg) -> None:
+        with _reported(message):
+            answer = await self._listeners.session(wire.decode(message.data, SessionOpen))
+            with contextlib.suppress(NatsError):  # nobody would know of it then, and it ends
+                await message.respond(wire.encode(answer))
+
+    async def _on_frame(self, message: Msg) -> None:
+        self._listeners.frame(subjects.session_of(message.subject), message.data)
 
     async def _answer_logs(self, message: Msg, request: LogsRequest) -> None:
         answer = await self._listeners.logs(request)

@@ -7,11 +7,13 @@ not belong here: when (`reconcile`), and the memory of it (`record`).
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
 from collections.abc import Mapping
 from signal import Signals
+from typing import Any
 
 from oakctl.model.instance import DesiredInstance
 from oakctl.orchestration.worker import identity, launch, procfs, shim
@@ -134,6 +136,12 @@ class ProcessRuntime:
     def address(self, known: Record) -> str:
         """See `Runtime`."""
         return known.bind
+
+    def order(self, known: Record) -> dict[str, Any]:
+        """By what the running attempt was started (`prepare`); raises OSError or ValueError."""
+        attempt = self._files.directory(known.name) / "run" / str(known.attempt)
+        found: dict[str, Any] = json.loads((attempt / "launch.json").read_bytes())
+        return found
 
     def _look(self, name: str, attempt: int) -> Attempt:
         self._reap()

@@ -19,6 +19,7 @@ from oakctl.orchestration.worker.docker import accelerators, request
 from oakctl.orchestration.worker.docker.accelerators import Accelerators
 from oakctl.orchestration.worker.docker.blobs import Blobs
 from oakctl.orchestration.worker.docker.driver import Driver
+from oakctl.orchestration.worker.docker.exec import Executions
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.outputs import Outputs
 from oakctl.orchestration.worker.docker.pushed import PushedImages
@@ -57,6 +58,7 @@ class Parts:
         self._here = accelerators_here(grants, config.declared)
         self._driver = Driver(socket, config.prefix, self._on_change)
         self._driver.before_end = self._before_end
+        self.executions = Executions(self._driver, socket)
         self.outputs = Outputs(files, self._driver)
         state = HostLayout(config.prefix)
         ledger = Path(state.state("agent/images.json"))
