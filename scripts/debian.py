@@ -6,15 +6,11 @@ touching this machine's own. Does not belong here: what is made of them.
 
 from __future__ import annotations
 
-import re
 import subprocess
+import sys
 from collections.abc import Set
 from pathlib import Path
 
-SOURCES = Path("/etc/apt")
-ARCHIVE = re.compile(
-    r"^(?:URIs:|deb )[^#\n]*?\b((?:https?|file):\S*/debian/?)(?:\s|$)", re.MULTILINE
-)
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -29,13 +25,15 @@ def own_architecture() -> str:
 
 def own_mirror() -> str:
     """The Debian archive that apt uses on this machine; raises Failed when it names none."""
-    lists = (SOURCES / "sources.list", *sorted(SOURCES.glob("sources.list.d/*.[ls]*")))
-    for file in lists:
-        if file.suffix in (".list", ".sources") and file.exists():
-            found = ARCHIVE.search(file.read_text(encoding="utf-8", errors="replace"))
-            if found:
-                return found[1]
-    raise Failed("apt's sources on this machine name no Debian archive: give one, --mirror URL")
+    # Of this checkout; these modules import nothing but Python's own.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from oakctl.errors import OakError
+    from oakctl.lab.machines import sources
+
+    try:
+        return sources.own_mirror()
+    except OakError as error:
+        raise Failed(f"{error.message}: give one, --mirror URL") from error
 
 
 class Packages:
