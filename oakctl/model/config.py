@@ -45,7 +45,7 @@ class WorkerConfig:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     address: str = ""  # underlay address of this host
-    overlay_driver: str = "loopback"  # or "host": none
+    overlay_driver: str = "loopback"  # or "kernel"; or "host": none
     loopback_number: int | None = None
     cgroup_root: str = ""  # where limits may be set; empty: probe
     heartbeat_s: float = 1.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from oakctl.errors import Conflict, UsageError
 from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
@@ -67,6 +68,7 @@ def gateway(subnet: str) -> str:
     return str(ipaddress.IPv4Network(subnet)[1])
 
 
+@lru_cache(1 << 15)
 def gateway_of(instance: str) -> str:
     """The own address of the worker that an instance's address belongs to."""
     return gateway(str(ipaddress.IPv4Network((instance, WORKER_PREFIX), strict=False)))
