@@ -198,6 +198,10 @@ class RootClient:
         path = self._worker_path(cluster, name)
         return await self._one("PATCH", path, WorkerView, WorkerCordon(cordoned))
 
+    async def drain(self, cluster: str, name: str) -> WorkerView:
+        """Begin to move a worker's instances elsewhere; it stays, cordoned."""
+        return await self._one("POST", f"{self._worker_path(cluster, name)}/drain", WorkerView)
+
     async def remove_worker(
         self, cluster: str, name: str, *, force: bool = False, clean: bool = False
     ) -> OperationView:
@@ -353,6 +357,10 @@ class RootClient:
                 return
 
     # --- timeline ---
+
+    async def history(self, subject: str) -> tuple[Event, ...]:
+        """The last events about one thing, by its full name, oldest first."""
+        return await self._many("/v1/history", Event, subject=subject)
 
     async def events(
         self, after: int = 0, follow: bool = False, limit: int = 1000
