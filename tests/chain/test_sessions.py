@@ -27,7 +27,7 @@ import pytest
 
 from tests.chain.fleet import commands, processes_with
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test makes the fleet
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -358,17 +358,25 @@ def test_a_client_that_is_killed_leaves_nothing_behind() -> None:
     _gone(sleeping)
 
 
-@pytest.mark.parametrize("victim", ["worker", "cluster"])
-def test_a_kill_in_the_middle_is_told(victim: str) -> None:
+@pytest.mark.parametrize(
+    ("victim", "code", "words"),
+    [
+        ("worker", 255, "the session broke off"),
+        ("cluster", 255, "the session broke off"),
+        ("bus", 255, "the session broke off"),
+        ("root", 4, "broke off"),
+    ],
+)
+def test_a_kill_in_the_middle_is_told(victim: str, code: int, words: str) -> None:
     process = started("instance", "exec", INSTANCE, "--", "sh", "-c", "echo up; exec sleep 1003",
                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline() == b"up\n"
     sleeping = _remote("sleep")
-    os.kill(_node(victim), signal.SIGKILL)
-    assert process.wait(DEADLINE_S) == 255
-    assert "the session broke off" in process.stderr.read().decode()
+    os.kill(_victim(victim), signal.SIGKILL)
+    assert process.wait(DEADLINE_S) == code
+    assert words in process.stderr.read().decode()
     _gone(sleeping)
     deadline = time.monotonic() + DEADLINE_S
     while (done := oakctl("instance", "exec", INSTANCE, "--", "echo", "again")).code != 0:
@@ -407,8 +415,15 @@ def _written(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
 
 
-def _node(kind: str) -> int:
-    (found,) = [pid for pid, words in _ours().items() if len(words) > 2 and kind in words[1:4]]
+def _victim(kind: str) -> int:
+    if kind == "root":
+        return int(Path(os.environ["XDG_STATE_HOME"], "oakctl/root.lock").read_text())
+    (found,) = [
+        pid
+        for pid, words in _ours().items()
+        if (len(words) > 2 and kind in words[1:4])
+        or (kind == "bus" and Path(words[0]).name == "nats-server")
+    ]
     return found
 
 
