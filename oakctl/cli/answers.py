@@ -6,10 +6,10 @@ the root. Does not belong here: doing the work once more (who called), questions
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from oakctl.cli import diagnostics
+from oakctl.cli.asking import asked
 from oakctl.errors import OakError
 from oakctl.model.hosts import HostKey
 
@@ -69,7 +69,7 @@ class Answers:
 
     async def _give_password(self, host: str) -> None:
         if not self._password:
-            self._password = await asyncio.to_thread(diagnostics.ask_password, host)
+            self._password = await asked(diagnostics.ask_password, host)
         await self._client.give_password(host, self._password)
 
     async def _unlock(self, host: str) -> None:
@@ -77,7 +77,7 @@ class Answers:
 
     async def _trust(self, host: str) -> None:
         key = await self._client.access.key(host)
-        if not await asyncio.to_thread(agreed, host, key):
+        if not await asked(agreed, host, key):
             raise OakError(f"{key.machine}: its key is not trusted, nothing was done")
         await self._client.access.trust(host, key.fingerprint)
 
@@ -91,7 +91,7 @@ async def unlock(client: RootClient, host: str) -> None:
     files = dict.fromkeys(file for machine in reach.machines for file in machine.locked)
     for file in files:
         for left in range(TRIES - 1, -1, -1):
-            passphrase = await asyncio.to_thread(diagnostics.ask_passphrase, file)
+            passphrase = await asked(diagnostics.ask_passphrase, file)
             try:
                 await client.access.unlock(file, passphrase)
                 break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oakctl import paths
-from oakctl.cli import diagnostics, output, session, waiting
+from oakctl.cli import diagnostics, output, session, source, waiting
 from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing, record
-from oakctl.errors import NotFound, OakError
+from oakctl.errors import OakError
 from oakctl.model.requests import ApplyRequest
 from oakctl.model.views import ApplicationView, ApplyResult, Finding, ServiceView
 from oakctl.tui.viewmodels import words
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 app = noun("app", "Applications, and the descriptors they come from.")
 
-STDIN = Path("-")
 Name = Annotated[str, typer.Argument(help="The application: NAME.NAMESPACE.")]
 File = Annotated[
     Path, typer.Option("-f", "--file", help="The descriptor, JSON or YAML; - reads stdin.")
@@ -58,8 +56,8 @@ def validate(file: File) -> None:
     _tell(checked.findings)
     faults = [finding for finding in checked.findings if finding.severity == "error"]
     if not checked.ok:
-        raise OakError(f"{_named(file)} is refused: {words.count(len(faults), 'fault')}")
-    diagnostics.say(f"{_named(file)} is accepted")
+        raise OakError(f"{source.named(file)} is refused: {words.count(len(faults), 'fault')}")
+    diagnostics.say(f"{source.named(file)} is accepted")
 
 
 @app.command(epilog=examples("oakctl app convert -f old.json > new.json"))
@@ -84,8 +82,8 @@ def apply_(file: File, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT) ->
 
     text = _read(file)
     checked = sla.parse(text)
-    checked.require(_named(file))
-    base = Path.cwd() if file == STDIN else file.resolve().parent
+    checked.require(source.named(file))
+    base = Path.cwd() if file == source.STDIN else file.resolve().parent
 
     async def main() -> None:
         async with session.root() as client:
@@ -144,23 +142,11 @@ def delete(
     diagnostics.say(f"application {name} is {'gone' if wait else 'being deleted'}")
 
 
-def _named(file: Path) -> str:
-    return "standard input" if file == STDIN else str(file)
-
-
 def _read(file: Path) -> str:
-    if file == STDIN and sys.stdin is None:  # the program was started with it closed
-        raise OakError("standard input is closed", hint="name a file with -f FILE")
     try:
-        raw = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {file}") from error
-    except OSError as error:
-        raise OakError(f"{_named(file)} cannot be read: {error.strerror}") from error
-    try:
-        return raw.decode("utf-8-sig")
+        return source.content(file).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise OakError(f"{_named(file)} is not UTF-8 text (byte {error.start})") from error
+        raise OakError(f"{source.named(file)} is not UTF-8 text (byte {error.start})") from error
 
 
 def _tell(findings: Sequence[Finding]) -> None:

@@ -17,7 +17,7 @@ from oakctl.model.views import OperationView
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
 
-Begin = Callable[[bool], Awaitable[OperationView]]  # gets whether to trust a new host key
+Begin = Callable[[], Awaitable[OperationView]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Manner:
     sudo_password_file: Path | None
     wait: bool
     timeout_s: float
-    accept_new: bool = True  # a host that has a role is known
 
 
 def carry_out(
@@ -43,11 +42,7 @@ def carry_out(
             host, begin = await prepare(client)
             await session.give_password(client, [host], manner.sudo_password_file)
             return await waiting.operation(
-                client,
-                begin,
-                accept_new=manner.accept_new,
-                wait=manner.wait,
-                timeout_s=manner.timeout_s,
+                client, host, begin, wait=manner.wait, timeout_s=manner.timeout_s
             )
 
     view = session.run(main())

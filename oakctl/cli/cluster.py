@@ -76,11 +76,10 @@ def create(
     host_python.given(python_archive)
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
-        return on, lambda trust: client.create_cluster(
-            ClusterCreate(name, on, policy, location, accept_new=trust)
-        )
+        request = ClusterCreate(name, on, policy, location, accept_new=accept_new)
+        return on, lambda: client.create_cluster(request)
 
-    manner = Manner(sudo_password_file, wait, timeout, accept_new)
+    manner = Manner(sudo_password_file, wait, timeout)
     carry_out(prepare, manner, f"cluster {name} is ready")
 
 
@@ -159,6 +158,6 @@ def remove(
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         host = (await client.cluster(name)).host
-        return host, lambda trust: client.remove_cluster(name, force=force)
+        return host, lambda: client.remove_cluster(name, force=force)
 
     carry_out(prepare, Manner(sudo_password_file, wait, timeout), f"cluster {name} is removed")

@@ -71,7 +71,7 @@ def ask(question: str) -> bool:
     """A yes-or-no question on the terminal; anything but yes is No."""
     sys.stderr.write(f"{clean(question)} [y/N] ")
     sys.stderr.flush()
-    answer = sys.stdin.readline()
+    answer = _line()
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
@@ -97,7 +97,15 @@ def ask_name(question: str, name: str) -> bool:
     """Whether the name is typed: for what a quick `y` should not do."""
     sys.stderr.write(clean(question))
     sys.stderr.flush()
-    return sys.stdin.readline().strip() == name
+    return _line().strip() == name
+
+
+def _line() -> str:
+    # Not by sys.stdin: a thread that waits in it keeps the interpreter from ending.
+    typed = b""
+    while not typed.endswith(b"\n") and (piece := os.read(sys.stdin.fileno(), 1024)):
+        typed += piece
+    return typed.decode(errors="replace")
 
 
 def _is_tty(stream: object) -> bool:

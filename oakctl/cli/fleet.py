@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import again, diagnostics, host_python, session
+from oakctl.cli import again, asking, diagnostics, host_python, session, source
 from oakctl.cli import output as stdout
 from oakctl.cli.grammar import (
     AcceptNew,
@@ -23,7 +22,7 @@ from oakctl.cli.grammar import (
     noun,
 )
 from oakctl.cli.output import Format
-from oakctl.errors import NotFound, OakError, UsageError
+from oakctl.errors import OakError, UsageError
 from oakctl.model.views import HostView
 
 if TYPE_CHECKING:
@@ -266,15 +265,8 @@ def _named(given: str, number: int) -> HostView:
 def _read(file: Path) -> Wanted:
     from oakctl.fleet import reading
 
-    if str(file) == "-":
-        return reading.parse(sys.stdin.buffer.read(), Path.cwd())
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {file}", hint=f"oakctl fleet init -f {file}") from error
-    except OSError as error:
-        raise OakError(f"{file} cannot be read: {error.strerror}") from error
-    return reading.parse(content, file.resolve().parent)
+    content = source.content(file, missing=f"oakctl fleet init -f {file}")
+    return reading.parse(content, Path.cwd() if file == source.STDIN else file.resolve().parent)
 
 
 def _given(wanted: Wanted, archives: list[Path] | None) -> Wanted:
@@ -291,7 +283,7 @@ async def _may_restart(plan: Plan) -> bool:
     for step in plan.restarts:
         diagnostics.say(f"{step.host}: {step.step}: {step.message}")
     names = ", ".join(dict.fromkeys(hosts))
-    return await asyncio.to_thread(diagnostics.ask, f"May {names} restart in it?")
+    return await asking.asked(diagnostics.ask, f"May {names} restart in it?")
 
 
 def _allowing(wanted: Wanted, reboots: bool) -> Wanted:
@@ -318,7 +310,7 @@ async def _agreed(
     if not plan.changes:
         return Outcome()
     some = f"{len(plan.changes)} change{'' if len(plan.changes) == 1 else 's'}"
-    await asyncio.to_thread(diagnostics.confirm, f"Make {some}?", yes=yes)
+    await asking.asked(diagnostics.confirm, f"Make {some}?", yes=yes)
     applier = Applier(client, wanted, Progress(), limit=parallel, force=force)
     try:
         return await applier.run(plan)

@@ -6,13 +6,13 @@ Belongs here: the questions, each once for all hosts that raise it. Does not bel
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oakctl.cli import diagnostics, session
 from oakctl.cli.answers import UNKNOWN_KEY, Answers
+from oakctl.cli.asking import asked
 from oakctl.model.views import HostView
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def _trusted(unknown: Sequence[Fault]) -> bool:
         diagnostics.say(fault.message)
         for detail in fault.details:
             diagnostics.say(f"  {detail}")
-    return await asyncio.to_thread(diagnostics.ask, "Trust these hosts from now on?")
+    return await asked(diagnostics.ask, "Trust these hosts from now on?")
 
 
 def _groups(hosts: Sequence[HostView]) -> list[list[HostView]]:
@@ -85,6 +85,6 @@ async def _given(client: RootClient, groups: Sequence[Sequence[HostView]]) -> No
         named = ", ".join(host.name for host in group[:NAMED_AT_MOST])
         more = len(group) - NAMED_AT_MOST
         text = f"{named} and {more} more" if more > 0 else named
-        password = await asyncio.to_thread(diagnostics.ask_password, text)
+        password = await asked(diagnostics.ask_password, text)
         for host in group:
             await client.give_password(host.name, password)

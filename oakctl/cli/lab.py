@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oakctl import paths
-from oakctl.cli import diagnostics, session, ssh
+from oakctl.cli import diagnostics, session, source, ssh
 from oakctl.cli.grammar import Output, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing
 from oakctl.errors import Conflict, NotFound, OakError, UsageError
@@ -123,9 +123,9 @@ def _machines(name: str, hosts: int, file: Path | None) -> LabPlan:
 
     if file is not None:
         try:
-            return lab_file.parse(file.read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} can't be read: {error}") from error
+            return lab_file.parse(source.content(file).decode())
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{source.named(file)} is not UTF-8 text") from error
     return lab_file.equal_hosts(name, hosts) if hosts else lab_file.DEFAULT
 
 

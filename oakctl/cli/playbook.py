@@ -13,6 +13,7 @@ import typer
 from oakctl.cli import again, diagnostics, session, waiting
 from oakctl.cli import output as stdout
 from oakctl.cli.answers import Answers
+from oakctl.cli.asking import asked
 from oakctl.cli.grammar import (
     AcceptNew,
     AllowReboot,
@@ -262,7 +263,7 @@ async def _agreed(
     restarting = [host for host, plan in plans.items() if plan.withheld]
     if restarting and diagnostics.can_prompt() and not yes:
         names = ", ".join(restarting)
-        if await asyncio.to_thread(diagnostics.ask, f"May {names} restart in it?"):
+        if await asked(diagnostics.ask, f"May {names} restart in it?"):
             runs = [replace(run, allow_reboot=True) for run in runs]
     wanted = [
         run
@@ -271,15 +272,16 @@ async def _agreed(
     ]
     if wanted:
         question = f"Run {runs[0].name} on {', '.join(run.host for run in wanted)}?"
-        await asyncio.to_thread(diagnostics.confirm, question, yes=yes)
+        await asked(diagnostics.confirm, question, yes=yes)
     return wanted
 
 
 async def _carried_out(client: RootClient, run: PlaybookRun, timeout_s: float) -> HostOutcome:
     view = await waiting.operation(
         client,
-        lambda trust: client.run_playbook(replace(run, accept_new=trust)),
-        accept_new=True,
+        run.host,
+        # Its key was shown and agreed to while it was looked at.
+        lambda: client.run_playbook(run),
         wait=True,
         timeout_s=timeout_s,
     )

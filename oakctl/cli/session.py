@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import oakctl
+from oakctl.cli import source
 from oakctl.cli.diagnostics import Terminated, say
-from oakctl.errors import Conflict, DeadlineExceeded, NotFound, UsageError
+from oakctl.errors import Conflict, DeadlineExceeded
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -55,19 +56,11 @@ async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
 async def give_password(client: RootClient, hosts: Sequence[str], file: Path | None) -> None:
     """Let the root use the password in `file` (-: standard input) for sudo on `hosts`.
 
-    No file: nothing. Raises NotFound when it cannot be read, UsageError when it is empty.
+    No file: nothing. Raises as `source.password` does.
     """
     if file is None:
         return
-    try:
-        given = Path("/dev/stdin") if str(file) == "-" else file.expanduser()
-        password = given.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise NotFound(
-            f"the password file {file} cannot be read: {error.strerror}", hint=f"ls -l {file}"
-        ) from error
-    if not password:
-        raise UsageError(f"the password file {file} is empty")
+    password = source.password(file)
     for host in hosts:
         await client.give_password(host, password)
 

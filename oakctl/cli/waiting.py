@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oakctl.cli.answers import SUDO_ASKS, UNKNOWN_KEY, Answers
-from oakctl.cli.diagnostics import ask, ask_password, can_prompt, say
-from oakctl.errors import DeadlineExceeded, NotFound, OakError, Unreachable
+from oakctl.cli.answers import Answers
+from oakctl.cli.diagnostics import say
+from oakctl.errors import DeadlineExceeded, NotFound, OakError
 from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
 from oakctl.tui.viewmodels import status, words
 
@@ -27,56 +27,37 @@ LONG_STEP_S = 2.0
 
 async def operation(
     client: RootClient,
-    begin: Callable[[bool], Awaitable[OperationView]],
+    host: str,
+    begin: Callable[[], Awaitable[OperationView]],
     *,
-    accept_new: bool,
     wait: bool,
     timeout_s: float,
 ) -> OperationView:
-    """Begin work on a host and see it through; `begin` gets whether to trust a new host key.
+    """Begin work on `host` and see it through.
 
     On a terminal an unknown key is shown and asked about, and a password for sudo where one is
     needed; then the work begins once more.
     Raises what the operation failed with.
     """
     answers = Answers(client)
-    asked = False
     while True:
         try:
-            view = await begin(accept_new)
+            view = await begin()
             if not wait:
                 say(f"{view.kind} {view.subject}: begun as operation {view.id}")
                 return view
             return await _followed(client, view, timeout_s)
-        except Unreachable as error:
-            if await answers.settle_way(error.message):
-                continue
-            # A key that has changed is refused whatever is answered.
-            if accept_new or UNKNOWN_KEY not in error.message or not can_prompt():
-                raise
-            say(error.message)
-            for detail in error.details:
-                say(f"  {detail}")
-            if not await asyncio.to_thread(ask, "Trust this host from now on?"):
-                raise OakError(f"{error.message}: not trusted, nothing was changed") from error
-            accept_new = True
         except OakError as error:
-            # The host's name stands first in what is said of a host.
-            host, _, _ = error.message.partition(":")
-            if asked or SUDO_ASKS not in error.message or not can_prompt():
+            way = await answers.settle_way(error.message)
+            if not way and not await answers.settle(host, error.message):
                 raise
-            asked = True
-            say(error.message)
-            await client.give_password(host, await asyncio.to_thread(ask_password, host))
 
 
 async def _followed(client: RootClient, view: OperationView, timeout_s: float) -> OperationView:
-    deadline = time.monotonic() + timeout_s
     steps = _Steps()
     try:
         async with asyncio.timeout(timeout_s):
-            async for step in client.follow_operation(view.id):
-                steps.tell(step)
+            return await client.see_through(view.id, steps.tell)
     except asyncio.CancelledError:  # Ctrl-C: the root does not stop for it
         say(f"{view.kind} {view.subject} goes on in the root; the same command follows it again")
         raise
@@ -88,7 +69,6 @@ async def _followed(client: RootClient, view: OperationView, timeout_s: float) -
         ) from None
     finally:
         steps.close()
-    return await client.wait_operation(view.id, max(1.0, deadline - time.monotonic()))
 
 
 class _Steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -135,12 +134,13 @@ def add(
         labels=_labels(label or []),
         docker=docker,
         allow_reboot=allow_reboot,
+        accept_new=accept_new,
     )
 
     async def prepare(client: RootClient) -> tuple[str, Begin]:
-        return on, lambda trust: client.add_worker(replace(request, accept_new=trust))
+        return on, lambda: client.add_worker(request)
 
-    manner = Manner(sudo_password_file, wait, timeout, accept_new)
+    manner = Manner(sudo_password_file, wait, timeout)
     carry_out(prepare, manner, f"worker {cluster}/{name} is ready")
 
 
@@ -205,7 +205,7 @@ def remove(
     async def prepare(client: RootClient) -> tuple[str, Begin]:
         where = await _resolved(client, name, cluster)
         host = (await client.worker(*where)).host
-        return host, lambda trust: client.remove_worker(*where, force=force)
+        return host, lambda: client.remove_worker(*where, force=force)
 
     carry_out(prepare, Manner(sudo_password_file, wait, timeout), f"worker {name} is removed")
 

@@ -22,6 +22,7 @@ CALL_TIMEOUT_S = 30.0
 # A stream sends a line at least every five seconds, an empty one when there is no news.
 STREAM_SILENCE_S = 20.0
 CHUNK = 1 << 20
+SLOWEST_DISK = 2_000_000.0  # bytes a second
 
 
 def part(name: str) -> str:
@@ -75,9 +76,10 @@ class Connection:
         return answer.content
 
     async def send_file(self, method: str, path: str, file: Path) -> None:
-        """Send a file as the body."""
+        """Send a file as the body; the answer may take as long as keeping the file does."""
+        timeout = file_timeout(file.stat().st_size)
         try:
-            answer = await self._http.request(method, path, content=_chunks(file))
+            answer = await self._http.request(method, path, content=_chunks(file), timeout=timeout)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         _raise_for(answer.status_code, answer.content)
@@ -122,6 +124,11 @@ def _encoded(body: Any) -> tuple[bytes | None, dict[str, str]]:
     if body is None:
         return None, {}
     return wire.encode(body), {"Content-Type": "application/json"}
+
+
+def file_timeout(size: int) -> httpx.Timeout:
+    """For a file of `size` bytes: it is answered when all of it is on the root's disk. Pure."""
+    return httpx.Timeout(CALL_TIMEOUT_S, read=CALL_TIMEOUT_S + size / SLOWEST_DISK)
 
 
 def _chunks(file: Path) -> AsyncIterator[bytes]:

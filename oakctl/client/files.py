@@ -48,6 +48,10 @@ def _packed(path: Path) -> bytes:
         for file in found:
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             member = archive.gettarinfo(file, name)
+            if member is None:
+                raise OakError(
+                    f"{file} is neither a file nor a folder", hint="take it out of there"
+                )
             member.uid = member.gid = 0
             member.uname = member.gname = ""
             member.mtime = 0

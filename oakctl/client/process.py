@@ -24,6 +24,7 @@ from oakctl.model.views import RootStatus
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.05
+OTHER_ROOT_S = 5.0
 LOG_TAIL_LINES = 5
 LEAST_FREE_KB = 1024  # the root's database and log do not begin with less
 
@@ -105,7 +106,7 @@ async def _answering(child: subprocess.Popen[bytes], timeout_s: float) -> RootSt
             return status
         if child.poll() is not None:
             # Another call may have started one in the same moment: then ours has left.
-            status = await _other_root(min(deadline, time.monotonic() + 5))
+            status = await _other_root(min(deadline, time.monotonic() + OTHER_ROOT_S))
             if status is not None:
                 return status
             raise OakError(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +56,6 @@ CHECK_TIMEOUT_S = 180.0  # a slow host takes a minute to answer, and not all are
 
 # Removing waits for instances to end and for steps over SSH; a bootstrap pushes archives.
 OPERATION_TIMEOUT_S = 600.0
-FOLLOW_PAUSE_S = 0.2
 
 
 class RootClient:
@@ -244,33 +242,45 @@ class RootClient:
             if ended:
                 return
 
-    async def wait_operation(
-        self, id: int, timeout_s: float = OPERATION_TIMEOUT_S
-    ) -> OperationView:
-        """The operation when it is done.
+    async def see_through(self, id: int, told: Callable[[StepEvent], None]) -> OperationView:
+        """The operation when it is done, each step `told` as it happens; the caller has a deadline.
 
-        Raises what it failed with, or DeadlineExceeded after `timeout_s` seconds; the
-        operation itself goes on then.
+        Raises what it failed with.
         """
-        deadline = time.monotonic() + timeout_s
+        async with aclosing(self.follow_operation(id)) as steps:
+            async for step in steps:
+                told(step)
+        view = await self.operation(id)
+        if view.state == "failed":
+            raise error_for(view.exit_code, view.error, view.hint, view.details)
+        return view
+
+    async def wait_operation(
+        self,
+        id: int,
+        timeout_s: float = OPERATION_TIMEOUT_S,
+        told: Callable[[StepEvent], None] = lambda step: None,
+    ) -> OperationView:
+        """As `see_through`, for at most `timeout_s` seconds.
+
+        Raises DeadlineExceeded then; the operation itself goes on.
+        """
         last = ""
+
+        def tell(step: StepEvent) -> None:
+            nonlocal last
+            last = f"{step.host}: {step.step}"
+            told(step)
+
         try:
-            async with asyncio.timeout(timeout_s), aclosing(self.follow_operation(id)) as steps:
-                async for step in steps:
-                    last = f"{step.host}: {step.step}"
+            async with asyncio.timeout(timeout_s):
+                return await self.see_through(id, tell)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"operation {id} has not ended after {timeout_s:.0f} s; its last step was "
                 f"{last or 'none'}",
                 hint="it goes on: oakctl event ls -f",
             ) from None
-        view = await self.operation(id)
-        while view.state == "running" and time.monotonic() < deadline:
-            await asyncio.sleep(FOLLOW_PAUSE_S)
-            view = await self.operation(id)
-        if view.state == "failed":
-            raise error_for(view.exit_code, view.error, view.hint, view.details)
-        return view
 
     # --- applications, services, instances ---
 

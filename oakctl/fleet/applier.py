@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from oakctl.client.root import RootClient
@@ -216,10 +216,8 @@ class Applier:
         await self._follow(change, begun)
 
     async def _follow(self, change: Change, begun: OperationView) -> None:
-        async with aclosing(self._root.follow_operation(begun.id)) as steps:
-            async for step in steps:
-                self._observer.step(change, step)
-        await self._root.wait_operation(begun.id, OPERATION_TIMEOUT_S)
+        tell = partial(self._observer.step, change)
+        await self._root.wait_operation(begun.id, OPERATION_TIMEOUT_S, tell)
 
 
 def _of(kind: str, changes: Sequence[Change]) -> list[Change]:

@@ -156,11 +156,16 @@ def look(target: Target) -> HostFacts:
 
 def seen(remote: FabricRemote) -> HostFacts:
     """The facts, and what the first questions do not see: a Python that we pushed, and with a
-    password the firewall. Raises WrongPassword, OakError."""
+    password the firewall. Raises WrongPassword, Unreachable."""
     found = with_pushed_python(remote)
-    if found.privilege == "sudo-password" and remote.has_password:
+    if found.privilege != "sudo-password" or not remote.has_password:
+        return found
+    try:
         return facts.with_firewall(remote, found)
-    return found
+    except (WrongPassword, Unreachable):
+        raise
+    except OakError:
+        return found  # why there are no rights is told where they are needed
 
 
 def with_pushed_python(remote: FabricRemote) -> HostFacts:

@@ -96,7 +96,7 @@ class Channels:
 
     def attend(self, command: str, stdin: Stdin, timeout_s: float) -> Any:
         """A channel (paramiko's) with a command that lives as long as it, begun within
-        `timeout_s`.
+        `timeout_s` seconds, which is also the channel's own limit for each read and write.
 
         Raises Late, NoneFree, or one of LOST.
         """
@@ -105,6 +105,7 @@ class Channels:
         self._sessions.ended()  # it is nobody's turn: it stays as long as it is wanted
         try:
             _begin(channel, command, _left(deadline))
+            channel.settimeout(_left(deadline))
             channel.sendall(stdin.first)
             seen = b""
             while stdin.ready.encode() not in seen:
@@ -114,6 +115,7 @@ class Channels:
                     break  # it has ended: whoever listens to it sees that
                 seen = (seen + piece)[-CHUNK:]
             channel.sendall(stdin.content)
+            channel.settimeout(timeout_s)
         except BaseException as error:
             channel.close()
             if isinstance(error, socket.timeout):

@@ -13,7 +13,7 @@ from oakctl import paths
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.requests import ApplyRequest
 from oakctl.model.views import HostView
-from oakctl.orchestration.root.root import Root
+from oakctl.orchestration.root.hosts import Hosts
 from tests.root.descriptor import application, service
 from tests.root.stage import Stage, upload
 
@@ -52,12 +52,12 @@ async def test_every_error_has_one_form(stage: Stage) -> None:
 async def test_a_fault_of_ours_is_a_clean_answer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(_: Root) -> None:
+    async def broken(_: Hosts) -> None:
         raise ZeroDivisionError("by zero")
 
     async with stage.root() as root:
         with monkeypatch.context() as patch:
-            patch.setattr(Root, "hosts", broken)
+            patch.setattr(Hosts, "all", broken)
             with pytest.raises(OakError, match="the root failed: ZeroDivisionError") as failed:
                 await root.hosts()
         assert failed.value.exit_code == 1

@@ -74,7 +74,7 @@ async def test_it_leaves_when_idle_and_a_kill_leaves_no_lock() -> None:
         killed.wait()
         assert paths.root_socket().exists()
     with process(keep=False, idle=0.2) as child:
-        assert await asyncio.to_thread(child.wait, 30) == 0
+        assert await asyncio.to_thread(child.wait, 120) == 0
         assert not paths.root_socket().exists()
 
 

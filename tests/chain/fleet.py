@@ -7,12 +7,14 @@ here: what a test wants to know.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from oakctl.client.process import hosted_root
+from oakctl.client.process import hosted_root, running_root
 from oakctl.client.root import RootClient
 from oakctl.lab import loopback
 from oakctl.lab.loopback import Lab, LabHost
@@ -48,9 +50,26 @@ async def lab(hosts: tuple[LabHost, ...] = HOSTS) -> AsyncIterator[Lab]:
 
 
 @asynccontextmanager
+async def no_root_left() -> AsyncIterator[None]:
+    """A root that was started in between, to stay, is ended however the test ends."""
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + WAIT_S
+        while (status := await running_root()) is not None:
+            late = time.monotonic() > deadline
+            os.kill(status.pid, signal.SIGKILL if late else signal.SIGTERM)
+            assert time.monotonic() < 2 * WAIT_S + deadline, f"root {status.pid} does not end"
+            await asyncio.sleep(STEP_S)
+
+
+@asynccontextmanager
 async def fleet() -> AsyncIterator[tuple[Lab, RootClient]]:
-    """Cluster `edge` with two workers, and a root that this process hosts."""
-    async with lab() as the_lab, hosted_root(), RootClient() as root:
+    """Cluster `edge` with two workers, and a root that this process hosts.
+
+    Whichever root there is in the end, one that a test has started too, ends with it.
+    """
+    async with lab() as the_lab, no_root_left(), hosted_root(), RootClient() as root:
         for host in the_lab.hosts:
             await root.put_host(host)
         created = await root.create_cluster(ClusterCreate("edge", "edge"))

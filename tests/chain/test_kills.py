@@ -208,9 +208,6 @@ async def test_everything_at_once_during_each_change(tmp_path: Path) -> None:
                 )
             now = instance_processes(lab)
             assert {name: now[name] for name in steady} == steady, f"{victim}: not the same ones"
-        status = await running_root()
-        assert status is not None
-        os.kill(status.pid, signal.SIGTERM)
 
 
 def seeded() -> random.Random:
@@ -229,9 +226,6 @@ async def run_rounds(rounds: int, folder: Path) -> None:
         steady = instance_processes(lab)
         for number in range(rounds):
             await one_round(lab, sha256, f"round{number}", rng, steady)
-        status = await running_root()
-        if status is not None:
-            os.kill(status.pid, signal.SIGTERM)
 
 
 @pytest.mark.slow

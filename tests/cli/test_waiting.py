@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from oakctl.cli import waiting
+from oakctl.cli import diagnostics, waiting
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.model.hosts import HostKey
 from oakctl.model.instance import InstanceState
 from oakctl.model.views import InstanceView, OperationView, ServiceView, StepEvent
 from tests.tui import fleet
@@ -15,6 +17,8 @@ from tests.tui import fleet
 UNKNOWN_KEY = Unreachable(
     "host pi-1: key SHA256:abc is not known", hint="oakctl cluster create … --accept-new"
 )
+
+CHANGED_KEY = Unreachable("host pi-1: the key has changed", hint="ssh-keygen …, --accept-new")
 
 
 class Client:
@@ -26,11 +30,9 @@ class Client:
     async def instances(self, service: str) -> list[InstanceView]:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    async def follow_operation(self, number: int) -> AsyncIterator[StepEvent]:
-        yield StepEvent(1.0, "pi-1", "bus: start", "running")
-        yield StepEvent(1.0, "pi-1", "bus: start", "done", "", 4.1)
-
-    async def wait_operation(self, number: int, timeout_s: float) -> OperationView:
+    async def see_through(self, number: int, told: Callable[[StepEvent], None]) -> OperationView:
+        told(StepEvent(1.0, "pi-1", "bus: start", "running"))
+        told(StepEvent(1.0, "pi-1", "bus: start", "done", "", 4.1))
         return operation("done")
 
 
@@ -39,69 +41,88 @@ def operation(state: str = "running") -> OperationView:
 
 
 async def test_steps_of_an_operation_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    async def begin(trust: bool) -> OperationView:
+    async def begin() -> OperationView:
         return operation()
 
     client: Any = Client()
-    view = await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    view = await waiting.operation(client, "pi-1", begin, wait=True, timeout_s=5)
     assert view.state == "done"
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err == "pi-1 bus: start done 4.1s\n"
 
 
-@pytest.mark.parametrize(("answer", "trusted"), [(True, [False, True]), (False, [False])])
-async def test_unknown_key_is_shown_and_asked_about_on_a_terminal(
-    answer: bool,
-    trusted: list[bool],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    asked: list[bool] = []
+class Access:
+    """Shows one key; remembers whether it was trusted."""
 
-    async def begin(trust: bool) -> OperationView:
-        asked.append(trust)
-        if not trust:
+    def __init__(self) -> None:
+        self.trusted: list[str] = []
+
+    async def key(self, host: str) -> HostKey:
+        return HostKey(host, "10.0.0.1:22", "unknown", "ssh-ed25519 SHA256:abc", "SHA256:abc")
+
+    async def trust(self, host: str, fingerprint: str) -> None:
+        self.trusted.append(fingerprint)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_unknown_key_is_shown_and_asked_about_on_a_terminal(
+    answer: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client: Any = Client()
+    client.access = access = Access()
+    begun: list[bool] = []
+
+    async def begin() -> OperationView:
+        begun.append(bool(access.trusted))
+        if not access.trusted:
             raise UNKNOWN_KEY
         return operation()
 
-    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
-    monkeypatch.setattr(waiting, "ask", lambda question: answer)
-    client: Any = Client()
-    call = waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    monkeypatch.setattr(diagnostics, "can_prompt", lambda: True)
+    monkeypatch.setattr(diagnostics, "ask", lambda question: answer)
+    call = waiting.operation(client, "pi-1", begin, wait=True, timeout_s=5)
     if answer:
         await call
     else:
         with pytest.raises(OakError, match="not trusted"):
             await call
-    assert asked == trusted
+    assert begun == ([False, True] if answer else [False])
     assert "SHA256:abc" in capsys.readouterr().err
 
 
-async def test_changed_key_is_refused_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = Unreachable("host pi-1: the key has changed", hint="ssh-keygen …, --accept-new")
-
-    async def begin(trust: bool) -> OperationView:
-        raise changed
-
-    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
-    client: Any = Client()
-    with pytest.raises(Unreachable) as caught:
-        await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
-    assert caught.value is changed
-
-
-async def test_unknown_key_without_a_terminal_is_the_error_with_its_hint(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("error", "terminal"), [(CHANGED_KEY, True), (UNKNOWN_KEY, False)])
+async def test_what_cannot_be_answered_is_the_error_with_its_hint(
+    error: Unreachable, terminal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def begin(trust: bool) -> OperationView:
-        raise UNKNOWN_KEY
+    """A key that has changed, whoever is there; any, where nobody is."""
 
-    monkeypatch.setattr(waiting, "can_prompt", lambda: False)
+    async def begin() -> OperationView:
+        raise error
+
+    monkeypatch.setattr(diagnostics, "can_prompt", lambda: terminal)
     client: Any = Client()
     with pytest.raises(Unreachable) as caught:
-        await waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
-    assert caught.value is UNKNOWN_KEY
+        await waiting.operation(client, "pi-1", begin, wait=True, timeout_s=5)
+    assert caught.value is error
+
+
+async def test_what_takes_too_long_says_its_last_step_and_goes_on() -> None:
+    class Slow(Client):
+        async def see_through(
+            self, number: int, told: Callable[[StepEvent], None]
+        ) -> OperationView:
+            told(StepEvent(1.0, "pi-1", "bus: start", "running"))
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def begin() -> OperationView:
+        return operation()
+
+    client: Any = Slow()
+    with pytest.raises(DeadlineExceeded, match="is not done after") as late:
+        await waiting.operation(client, "pi-1", begin, wait=True, timeout_s=0.01)
+    assert late.value.details == ("last: pi-1 bus: start running",)
 
 
 async def test_each_change_of_an_instance_is_told_once(
@@ -161,16 +182,16 @@ async def test_a_password_for_sudo_is_asked_for_once(
         async def give_password(self, host: str, password: str) -> None:
             given.append((host, password))
 
-    async def begin(trust: bool) -> OperationView:
-        begun.append(trust)
+    async def begin() -> OperationView:
+        begun.append(True)
         if not right or not given:
             raise SUDO_ASKS
         return operation()
 
-    monkeypatch.setattr(waiting, "can_prompt", lambda: True)
-    monkeypatch.setattr(waiting, "ask_password", lambda host: "never-shown")
+    monkeypatch.setattr(diagnostics, "can_prompt", lambda: True)
+    monkeypatch.setattr(diagnostics, "ask_password", lambda host: "never-shown")
     client: Any = Root()
-    call = waiting.operation(client, begin, accept_new=False, wait=True, timeout_s=5)
+    call = waiting.operation(client, "pi-1", begin, wait=True, timeout_s=5)
     if right:
         await call
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tarfile
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def folder(tmp_path: Path) -> Path:
 def names(packed: Path) -> list[str]:
     with tarfile.open(packed) as archive:
         return archive.getnames()
+
+
+def test_a_socket_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "s"))
+        with pytest.raises(OakError, match="site/s is neither a file nor a folder"):
+            pack("site", tmp_path, tmp_path / "cache")
 
 
 def test_a_folder_and_a_file(folder: Path, tmp_path: Path) -> None:

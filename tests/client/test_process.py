@@ -18,7 +18,7 @@ SERVE = (
     "-c",
     "import sys; from oakctl.api.serve import run; sys.exit(run('--keep' in sys.argv, 0.2))",
 )
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 async def gone() -> None:
@@ -65,10 +65,13 @@ async def test_one_in_the_background_leaves_when_idle() -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_one_that_fails_to_start_shows_its_last_words() -> None:
+async def test_one_that_fails_to_start_shows_its_last_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "OTHER_ROOT_S", 0.0)
     command = (sys.executable, "-c", "raise SystemExit('no disk')")
     with pytest.raises(OakError, match="ended at once") as error:
-        await process.ensure_root(command=command, timeout_s=0.5)
+        await process.ensure_root(command=command, timeout_s=60)
     assert error.value.details == ("no disk",)
 
 

@@ -6,7 +6,7 @@ operation after its first half, as a killed root does.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from oakctl.errors import Conflict, NotFound, OakError
@@ -170,10 +170,10 @@ class FakeRoot:
         self.joined[full] = (self.joined[full][0], "removing")
         return self._end(f"remove worker {full}", lambda: self.joined.pop(full) and None)
 
-    async def follow_operation(self, id: int) -> AsyncGenerator[StepEvent, None]:
-        yield StepEvent(0.0, "h", "base: it", "done")
-
-    async def wait_operation(self, id: int, timeout_s: float) -> OperationView:
+    async def wait_operation(
+        self, id: int, timeout_s: float, told: Callable[[StepEvent], None]
+    ) -> OperationView:
+        told(StepEvent(0.0, "h", "base: it", "done"))
         view = self.ended[id - 1]
         if view.state == "failed":
             raise OakError(view.error)

@@ -21,10 +21,11 @@ from oakctl.errors import Unreachable
 from oakctl.lab.loopback import Lab
 from tests.chain import fleet
 
-pytestmark = pytest.mark.slow
+# Some twenty calls and a dozen bootstraps each: half a minute on an idle machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 CHECKOUT = Path(__file__).parents[2]
-WAIT_S = 120.0
+WAIT_S = 600.0
 CLUSTERS = """
 clusters:
 - name: edge

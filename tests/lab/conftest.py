@@ -11,22 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from oakctl import paths
 from tests.lab.fleet_hosts import FleetHosts
 from tests.lab.operator_tool import Operator
+from tests.lab.places import places
 
 
 @pytest.fixture(scope="package")
 def lab_directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the lab keeps its files; only its base images are in the user's cache."""
     directory = tmp_path_factory.mktemp("lab")
-    cache = paths.cache_directory().parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(directory))
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        patch.setenv("XDG_STATE_HOME", str(directory / "state"))
-        patch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
-        patch.delenv("SSH_AUTH_SOCK", raising=False)
+    with places(directory):
         yield directory
 
 

@@ -38,6 +38,7 @@ from oakctl.lab.machines.lab_file import (
     Suite,
     Udp,
 )
+from tests.lab.places import places
 from tests.lab.requirements import BOOT_TIMEOUT_S, MARKS
 
 pytestmark = [*MARKS]
@@ -66,12 +67,7 @@ REMOTE_S = 60
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state directory and a home for the whole module; the cache is the user's."""
-    directory = tmp_path_factory.mktemp("machines")
-    cache = paths.cache_directory().parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        patch.setenv("XDG_STATE_HOME", str(directory))
+    with places(tmp_path_factory.mktemp("machines")) as directory:
         yield directory
 
 
@@ -352,9 +348,17 @@ def test_what_was_written_survives_a_power_cut_and_a_shutdown(lab: machines.Lab)
 
 
 def test_services_of_one_host_are_not_those_of_another(lab: machines.Lab) -> None:
-    remote(lab, "m1", "sudo -n systemctl stop cron dbus.socket; sudo -n systemctl restart ssh")
+    question = "systemctl is-active ssh dbus.socket"
+    try:
+        remote(lab, "m1", "sudo -n systemctl stop dbus.socket; sudo -n systemctl restart ssh")
 
-    remote(lab, "m2", "systemctl is-active ssh dbus.socket")
+        # Without its bus only the superuser gets an answer there.
+        there = remote(lab, "m1", f"sudo -n {question}", check=False)
+        assert there.stdout.split() == ["active", "inactive"]
+        here = remote(lab, "m2", question)
+        assert here.stdout.split() == ["active", "active"]
+    finally:
+        remote(lab, "m1", "sudo -n systemctl start dbus.socket")
 
 
 def test_a_cut_host_runs_on_and_comes_back(lab: machines.Lab) -> None:

@@ -6,12 +6,8 @@ comes from the user's cache, or is made there the first time.
 
 from __future__ import annotations
 
-import asyncio
 import http.server
-import os
 import shlex
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -22,8 +18,8 @@ from typing import TypeVar
 
 import pytest
 
-from oakctl import paths
-from oakctl.lab.machines import lab as machines
+from oakctl.errors import OakError
+from oakctl.lab.machines import sources
 from oakctl.lab.machines.lab_file import LabPlan, MachineHost
 from oakctl.model.views import StepEvent
 from oakctl.remote import connection, playbook, runner
@@ -32,28 +28,10 @@ from oakctl.remote.hostlock import host_lock
 from oakctl.remote.step import Step
 from oakctl.remote.target import Target
 from tests.lab import snapshot
+from tests.lab.places import machine_lab
+from tests.lab.requirements import MARKS
 
 Test = TypeVar("Test", bound=Callable[..., object])
-
-ARCHIVE = "http://deb.debian.org/"
-
-
-def why_not() -> str:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "real hosts need root on Linux"
-    if "overlay" not in Path("/proc/filesystems").read_text():
-        return "this kernel has no overlayfs"
-    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
-        return "this machine allows no namespaces"
-    return ""
-
-
-MARKS = [
-    pytest.mark.slow,
-    pytest.mark.machines,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
-]
 
 
 def on_a_real_host(test: Test) -> Test:
@@ -110,29 +88,18 @@ def steps(name: str, *arguments: object) -> list[Step]:
 @contextmanager
 def real_host(name: str, folder: Path) -> Iterator[RealHost]:
     """A freshly laid out host, gone afterwards; its state in `folder`, the cache the user's."""
-    cache = paths.cache_directory().parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder / "home"))
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        (folder / "home").mkdir()
-        try:
-            lab = asyncio.run(machines.up(name, LabPlan(hosts=(MachineHost("pi"),)), print))
-            yield RealHost(Target.of(lab.hosts[0]))
-        finally:
-            asyncio.run(machines.down(name, print))
+    with machine_lab(name, LabPlan(hosts=(MachineHost("pi"),)), folder) as lab:
+        yield RealHost(Target.of(lab.hosts[0]))
 
 
 class _Forward(http.server.BaseHTTPRequestHandler):
-    """Hosts of a lab have no way out; this one leads to Debian's archive and nowhere else."""
+    """Hosts of a lab have no way out; this one leads to an archive of Debian and nowhere else."""
+
+    archive: str
 
     def do_GET(self) -> None:
-        if not self.path.startswith(ARCHIVE):
-            self.send_error(403)
-            return
         passed = {k: v for k, v in self.headers.items() if k in ("Range", "If-Modified-Since")}
-        request = urllib.request.Request(self.path, headers=passed)
+        request = urllib.request.Request(f"{self.archive}{self.path}", headers=passed)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 body = answer.read()
@@ -155,20 +122,23 @@ class _Forward(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def archive_for(host: RealHost) -> Iterator[None]:
-    """The host's apt reaches Debian's archive; skips where this machine does not."""
+    """The host's apt gets packages from where this machine's does; skips where that has none."""
+    suite = host.shell(". /etc/os-release; echo $VERSION_CODENAME")
     try:
-        with urllib.request.urlopen(f"{ARCHIVE}debian/dists/trixie/Release", timeout=30):
+        archive = sources.own_mirror().rstrip("/")
+        with urllib.request.urlopen(f"{archive}/dists/{suite}/Release", timeout=30):
             pass
-    except OSError as error:
-        pytest.skip(f"this machine does not reach {ARCHIVE}: {error}")
+    except (OakError, OSError) as error:
+        pytest.skip(f"this machine gets no packages of Debian {suite}: {error}")
     here = f"{host.target.address.rpartition('.')[0]}.253"  # of this machine, in the lab
-    server = http.server.ThreadingHTTPServer((here, 0), _Forward)
+    way = type("Way", (_Forward,), {"archive": archive})
+    server = http.server.ThreadingHTTPServer((here, 0), way)
     server.daemon_threads = True
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     try:
-        line = f'Acquire::http::Proxy "http://{here}:{server.server_port}";\n'
-        host.put("/etc/apt/apt.conf.d/99lab", line)
+        line = f"deb http://{here}:{server.server_port} {suite} main\n"
+        host.put("/etc/apt/sources.list", line)
         yield
     finally:
         server.shutdown()

@@ -8,10 +8,11 @@ import pytest
 
 from oakctl.errors import OakError
 from oakctl.remote import changes, reboot
+from tests.lab.requirements import MARKS
 from tests.playbooks import real_host
 from tests.playbooks.real_host import COMMAND_LINE, RealHost, steps
 
-pytestmark = real_host.MARKS
+pytestmark = [*MARKS]
 
 FILE = "/boot/firmware/cmdline.txt"
 EDIT = "raspberry_pi: memory control group, from the next boot on"

@@ -17,12 +17,13 @@ from oakctl.remote.residence import SYSTEM, USER, Residence
 from oakctl.remote.step import Remote
 from oakctl.remote.supervisor import supervisor_of
 from oakctl.remote.target import Target
+from tests.lab.requirements import MARKS
 from tests.lab.snapshot import ROOTS, SCRIPT, Snapshot, difference, parse
 from tests.playbooks.conftest import ROOT_SECRET, WORKER_SECRET, enrol
-from tests.playbooks.real_host import MARKS, RealHost, real_host
+from tests.playbooks.real_host import RealHost, real_host
 from tests.playbooks.test_release import another
 
-pytestmark = MARKS
+pytestmark = [*MARKS]
 
 # Users without rights: one whose processes may run without a session, as an administrator said,
 # and one who has to say so. These hosts have no polkit, which lets a user do that: what stands

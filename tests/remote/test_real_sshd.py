@@ -110,6 +110,8 @@ def test_refusals_say_what_to_type(tmp_path: Path, sudoers: str, words: str, hin
         with open_fabric(given) as remote, pytest.raises(OakError, match=words) as caught:
             remote.root("true")
         assert hint in caught.value.hint
+        # A look tells what it sees all the same, the rules of a firewall excepted.
+        assert bootstrap.survey(given, []).facts.privilege == "sudo-password"
 
 
 def test_a_server_with_two_sessions(tmp_path: Path) -> None:

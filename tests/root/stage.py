@@ -20,7 +20,7 @@ from tests.root.descriptor import ARTIFACT
 from tests.root.fake_cluster import FakeCluster, FakeInstaller
 
 T = TypeVar("T")
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 
 
 async def until(what: str, look: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:

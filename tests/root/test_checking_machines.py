@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from oakctl import paths
-from oakctl.lab.machines import lab as machines
 from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat, Site, Sudo, Suite
 from oakctl.model.views import HostCheck, HostFinding, HostView
 from oakctl.orchestration.root.checking import Checking
@@ -17,9 +15,10 @@ from oakctl.orchestration.root.installer import SshInstaller
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.target import Target
-from tests.playbooks import real_host
+from tests.lab.places import machine_lab
+from tests.lab.requirements import MARKS
 
-pytestmark = real_host.MARKS
+pytestmark = [*MARKS]
 NAME = "fcheck"
 PLAN = LabPlan(
     hosts=(
@@ -33,18 +32,8 @@ PLAN = LabPlan(
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[HostView]]:
-    folder = tmp_path_factory.mktemp("check")
-    cache = paths.cache_directory().parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder / "home"))
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        (folder / "home").mkdir()
-        try:
-            yield asyncio.run(machines.up(NAME, PLAN, print)).hosts
-        finally:
-            asyncio.run(machines.down(NAME, print))
+    with machine_lab(NAME, PLAN, tmp_path_factory.mktemp("check")) as lab:
+        yield lab.hosts
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ from tests.image_files import (
     written,
 )
 from tests.root.descriptor import application, service
-from tests.root.stage import Stage, populate
+from tests.root.stage import Stage, populate, until
 
 BASE = (filler(1, 900_000), filler(2))  # the first is more than one piece
 ONE = Built((*BASE, layer({"version": b"1"})))
@@ -89,9 +89,31 @@ async def test_services_get_the_pushed_image_and_keep_it(stage: Stage, tmp_path:
         assert view.services == (own.job_name,)
         with pytest.raises(Conflict, match=r"is used by ar\.demo\.Own"):
             await root.images.remove("ar")
-        # A newer one of the name: what runs the older keeps it.
-        await push(root, tmp_path, docker_archive(TWO, "ar:latest"))
+        # A newer one of the name: what runs the older keeps it, as long as that is there.
+        newer = await push(root, tmp_path, docker_archive(TWO, "ar:latest"))
         assert set(pushed.image.images[0].blobs) <= blobs()
+        await root.delete_application("ar")
+        await until("the application to be gone", root.applications, lambda found: not found)
+        await until("its blobs to be gone", left, lambda b: b == set(newer.image.images[0].blobs))
+        (known,) = await root.images.all()
+        assert known.services == ()
+
+
+async def left() -> set[str]:
+    return blobs()
+
+
+async def test_a_root_that_starts_deletes_what_an_earlier_one_did_not(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """One that was killed while it took something in, or between forgetting and deleting."""
+    async with stage.root() as root:
+        pushed = await push(root, tmp_path, docker_archive(ONE, "ar:1"))
+    for name in (f".{'b' * 64}.1.2", "c" * 64):
+        (paths.state_directory() / "artifacts" / name).write_bytes(b"half")
+    async with stage.root() as root:
+        assert blobs() == set(pushed.image.images[0].blobs)
+        assert await root.images.all() == (pushed.image,)
 
 
 async def test_it_goes_to_a_cluster_once_and_tells_how_far_it_is(

@@ -34,19 +34,19 @@ router = APIRouter(prefix="/v1", tags=["fleet"])
 @router.get("/hosts")
 async def hosts(root: RootOf) -> list[HostView]:
     """Every host."""
-    return [*await root.hosts()]
+    return [*await root.hosts.all()]
 
 
 @router.put("/hosts/{name}")
 async def put_host(root: RootOf, name: str, host: HostView) -> HostView:
     """Register a host."""
-    return await root.put_host(replace(host, name=name))
+    return await root.hosts.put(replace(host, name=name))
 
 
 @router.delete("/hosts/{name}")
 async def forget_host(root: RootOf, name: str) -> dict[str, bool]:
     """Forget a host that has no role."""
-    await root.forget_host(name)
+    await root.hosts.forget(name)
     return {"forgotten": True}
 
 
@@ -60,7 +60,7 @@ async def give_password(root: RootOf, name: str, given: SudoPassword) -> dict[st
 @router.post("/host-checks")
 async def check_hosts(root: RootOf, request: HostCheckRequest) -> HostCheck:
     """Look at hosts, and change nothing."""
-    return await root.check_hosts(request)
+    return await root.hosts.check(request)
 
 
 @router.post("/looks")

@@ -47,7 +47,7 @@ async def ensure(
             began = time.monotonic()
             kind = f" for {recipe.foreign}, emulated," if recipe.foreign else ""
             progress(f"installing Debian {recipe.suite.value}{kind} as a base (once, some minutes)")
-            await _build(shell, recipe, mirror or _mirror(), image)
+            await _build(shell, recipe, mirror or sources.own_mirror(), image)
             progress(f"base {recipe.key} took {time.monotonic() - began:.0f} s")
     return image
 
@@ -125,15 +125,6 @@ async def _proxy(shell: Shell) -> dict[str, str]:
         if value and value.upper() != "DIRECT":
             found[f"{scheme}_proxy"] = value
     return found
-
-
-def _mirror() -> str:
-    lists = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
-    return sources.mirror(
-        file.read_text(errors="replace")
-        for file in lists
-        if file.suffix in (".list", ".sources") and file.exists()
-    )
 
 
 @contextmanager

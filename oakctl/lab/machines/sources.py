@@ -1,13 +1,15 @@
-"""Where this machine gets Debian from, and what is in its index. Pure.
+"""Where this machine gets Debian from, and what is in its index.
 
-Belongs here: both forms of apt's source lists, the stanzas of an index. Does not belong here:
-reading files (`image`).
+Belongs here: both forms of apt's source lists, the stanzas of an index; all but `own_mirror` is
+pure. It needs nothing but Python: `scripts/standalone-python` uses it too. Does not belong here:
+what is fetched from there (`image`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
 from oakctl.errors import OakError
 
@@ -18,6 +20,16 @@ RELEASES = frozenset(
     )
 )
 _ONE_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)")
+
+
+def own_mirror(folder: Path = Path("/etc/apt")) -> str:
+    """The archive that apt uses on this machine, by the lists in `folder`; raises OakError."""
+    lists = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
+    return mirror(
+        file.read_text(errors="replace")
+        for file in lists
+        if file.suffix in (".list", ".sources") and file.exists()
+    )
 
 
 def mirror(texts: Iterable[str]) -> str:

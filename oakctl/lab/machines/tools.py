@@ -79,15 +79,22 @@ async def install(
     progress(f"installing Debian packages that the lab needs: {' '.join(packages)}")
     apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    earlier: tuple[str, ...] = ()
     try:
         await shell.run((*apt, "update"), timeout_s=INSTALL_S, more=quiet)
+    except OakError as error:
+        # A list of somebody else's that can't be had fails it: the packages may be there.
+        progress(error.message)
+        earlier = error.details
+    try:
         await shell.run(
             (*apt, "install", "--yes", "--no-install-recommends", *packages),
             timeout_s=INSTALL_S,
             more=quiet,
         )
     except OakError as error:
-        raise OakError(error.message, hint=hint, details=error.details) from error
+        details = (*earlier, *error.details)
+        raise OakError(error.message, hint=hint, details=details) from error
     if left := _missing(emulators):
         raise OakError(f"{' '.join(left)} did not bring what the lab needs", hint=hint)
 

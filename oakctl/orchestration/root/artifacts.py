@@ -87,6 +87,12 @@ class Artifacts:
             await asyncio.to_thread(os.fsync, file.fileno())
         return digest.hexdigest(), size
 
+    async def sweep(self) -> None:
+        """At the start: files that the store does not know, which an earlier root did not finish
+        taking in or deleting."""
+        known = await self._store.run(records.artifacts)
+        await self.forget({file.name for file in self.directory().iterdir()} - known)
+
     async def forget(self, sums: Set[str]) -> None:
         """Delete the files of artifacts that the store has forgotten."""
         for sha256 in sorted(sums):

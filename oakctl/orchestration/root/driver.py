@@ -169,9 +169,15 @@ class Driver:
             await self._store.run(lambda db: placing.gone(db, key, now))
             self._changed()
         elif isinstance(effect, ForgetService):
-            job, application = effect.job_name, picture.services[effect.job_name].spec.application
-            await self._store.run(lambda db: placing.forget_service(db, job, application, now))
+            await self._forget(picture.services[effect.job_name].spec, now)
             self._changed()
+
+    async def _forget(self, spec: ServiceSpec, now: float) -> None:
+        def forget(db: Database) -> set[str]:
+            placing.forget_service(db, spec.job_name, spec.application, now)
+            return images.unneeded_without(db, spec)
+
+        await self._artifacts.forget(await self._store.run(forget))
 
     async def _wait(self, effect: Wait, now: float) -> None:
         key = effect.key

@@ -182,6 +182,12 @@ def fits(spec: ServiceSpec, state: ClusterState | None) -> bool:
     return any(containers.platform in platforms for containers in facts)
 
 
+def unneeded_without(db: Database, spec: ServiceSpec) -> set[str]:
+    """Blobs of the images of a service that is gone, which nothing else needs: their names may be
+    another image's by now, so that nobody else lets go of them. They are forgotten with this."""
+    return _unneeded(db, (blob for image in spec.images for blob in image.blobs))
+
+
 def _check(push: ImagePush) -> None:
     name = push.name
     if not name or len(name) > LONGEST_NAME or not name.isprintable() or " " in name or "@" in name:

@@ -90,12 +90,12 @@ class Operations:
     def __init__(self, store: Store, bell: Bell) -> None:
         self._store = store
         self._bell = bell
-        self._running: dict[str, _Running] = {}
-        self._subjects: set[str] = set()  # of these, and of those being begun
+        self._running: dict[str, _Running] = {}  # until it is stored how they ended
+        self._subjects: set[str] = set()  # of those being begun, and whose work goes on
 
     @property
     def running(self) -> int:
-        """How many are under way."""
+        """How many are under way; also one that has ended, until that is stored."""
         return len(self._running)
 
     async def fail_interrupted(self) -> None:
@@ -136,7 +136,8 @@ class Operations:
         Asked once more with the same `request` while it is under way, it is that same work:
         whoever was interrupted follows it again.
         """
-        running = self._running.get(subject)
+        while (running := self._running.get(subject)) and subject not in self._subjects:
+            await asyncio.wait({running.task})  # it has ended: that is stored first
         if running is not None and (running.view.kind, running.request) == (kind, request):
             return running.view
         self.check_free(subject)
@@ -166,10 +167,11 @@ class Operations:
     async def close(self) -> None:
         """Interrupt what is under way: it is shown as failed, and can be run again."""
         tasks = []
-        for running in self._running.values():
-            running.progress.cancelled.set()
-            running.task.cancel()
+        for subject, running in self._running.items():
             tasks.append(running.task)
+            if subject in self._subjects:  # else it is about to be stored how it ended
+                running.progress.cancelled.set()
+                running.task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
 
@@ -194,11 +196,14 @@ class Operations:
                 f"{type(caught).__name__}: {caught}", hint="see the root's log, root.log"
             )
         finally:
-            self._running.pop(view.subject, None)
             self._subjects.discard(view.subject)
-        if pending:
-            await asyncio.wait(pending)
-        await self._store.run(lambda db: _finish(db, view, error))
+        # Under way until that is stored: a root that left now would show it as interrupted.
+        try:
+            if pending:
+                await asyncio.wait(pending)
+            await self._store.run(lambda db: _finish(db, view, error))
+        finally:
+            self._running.pop(view.subject, None)
         self._bell.ring()
 
     async def _note(self, operation: int, step: StepEvent) -> None:

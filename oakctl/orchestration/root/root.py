@@ -19,15 +19,13 @@ from oakctl import paths
 from oakctl.errors import Conflict, NotFound
 from oakctl.model import subjects
 from oakctl.model.messages import LogsAnswer, LogsRequest, WorkerChange
-from oakctl.model.requests import ApplyRequest, ClusterChange, HostCheckRequest, LookRequest
+from oakctl.model.requests import ApplyRequest, ClusterChange, LookRequest
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
     ClusterView,
     Explanation,
     FleetLook,
-    HostCheck,
-    HostView,
     InstanceView,
     OperationView,
     RootStatus,
@@ -44,6 +42,7 @@ from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
 from oakctl.orchestration.root.host_access import HostAccess
 from oakctl.orchestration.root.host_runs import HostRuns
+from oakctl.orchestration.root.hosts import Hosts
 from oakctl.orchestration.root.images import Images
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.means import Means
@@ -79,9 +78,10 @@ class Root:
         self.passphrases = Passwords()
         real = SshInstaller(self.passwords, self.passphrases)
         machines = installer or real
-        self.access = HostAccess(self.host, self.passphrases)
-        self.host_runs = HostRuns(self._named, real.target)
         self._checking = Checking(machines, self.passwords)
+        self.hosts = Hosts(self.store, machines, self._checking, self.passwords)
+        self.access = HostAccess(self.hosts.one, self.passphrases)
+        self.host_runs = HostRuns(self.hosts.named, real.target)
         self.sessions = Sessions(self.instance, lambda name: self.clusters.link(name))
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
@@ -96,6 +96,7 @@ class Root:
     async def __aenter__(self) -> Root:
         await self.store.open()
         await self.operations.fail_interrupted()
+        await self.artifacts.sweep()
         await self.clusters.open_all()
         self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._tick())]
         for task in self._tasks:
@@ -174,75 +175,6 @@ class Root:
             )
 
         return await self.store.run(read)
-
-    # --- hosts ---
-
-    async def hosts(self) -> Sequence[HostView]:
-        """Every host, with its role."""
-        return await self.store.run(fleet.hosts)
-
-    async def put_host(self, host: HostView) -> HostView:
-        """Register a host; Conflict when it is in use and reached differently."""
-        names.check(host.name, "host")
-
-        def work(db: Database) -> HostView:
-            known = fleet.host(db, host.name)
-            stored = HostView(
-                host.name,
-                host.address,
-                host.port,
-                host.user,
-                host.identity_file,
-                host.jump,
-                host.lab,
-            )
-            moved = known is not None and known.place != host.place
-            if known is not None and known.role and moved:
-                raise Conflict(
-                    f"host {host.name} is {known.role} and lies at {known.place}",
-                    hint=f"take its role away first, or register {host.address} by another name",
-                )
-            fleet.put_host(db, stored)
-            return fleet.host(db, host.name) or stored
-
-        return await self.store.run(work)
-
-    async def host(self, name: str) -> HostView:
-        """One host; raises NotFound."""
-        return (await self._named([name]))[0]
-
-    async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
-        """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
-        wanted = request.hosts or tuple(host.name for host in await self.hosts())
-        if request.orchestrator:
-            wanted = (request.orchestrator, *wanted)
-        hosts = await self._named(wanted)
-        return await self._checking.check(hosts, request.accept_new, request.orchestrator)
-
-    async def _named(self, wanted: Sequence[str]) -> list[HostView]:
-        known = {host.name: host for host in await self.hosts()}
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise NotFound(f"there is no host {unknown[0]!r}", hint="oakctl host ls")
-        return [known[name] for name in dict.fromkeys(wanted)]
-
-    async def forget_host(self, name: str) -> None:
-        """Its key too, where oakctl itself stored it; raises NotFound, or Conflict while it has a
-        role."""
-
-        def work(db: Database) -> HostView:
-            known = fleet.host(db, name)
-            if known is None:
-                raise NotFound(f"there is no host {name!r}", hint="oakctl host ls")
-            if known.role:
-                raise Conflict(f"host {name} is {known.role}", hint=_take_away(known.role))
-            fleet.forget_host(db, name)
-            return known
-
-        host = await self.store.run(work)
-        if host.place not in {other.place for other in await self.hosts()}:
-            await asyncio.to_thread(self._machines.forget_key, host)
-        self.passwords.forget(name)
 
     # --- clusters and workers ---
 
@@ -424,13 +356,6 @@ def _unfinished(scene: views.Scene) -> int:
     moving = sum(row.phase is not Phase.PLACED for row in scene.rows)
     # An application whose last shares are not confirmed yet has no rows, and needs this root.
     return moving + sum(row.deleting for row in scene.applications)
-
-
-def _take_away(role: str) -> str:
-    kind, _, name = role.split(",")[0].partition(" ")
-    if kind == "worker":
-        return f"first: oakctl worker remove {name}"
-    return f"first: oakctl cluster remove {name.removeprefix('of ')}"
 
 
 def _report(task: asyncio.Task[None]) -> None:

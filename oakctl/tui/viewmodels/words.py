@@ -31,11 +31,6 @@ def clean(text: str, longest: int = LONGEST_LINE) -> str:
     return f"{shown}… (+{rest} characters)" if rest > 0 else shown
 
 
-def shorten(text: str, width: int) -> str:
-    """`text` in at most `width` characters, with … for what was cut off its end."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
-
-
 def duration(seconds: float) -> str:
     """A span of time in one or two units: "0.4s", "12s", "3m20s", "5h02m", "9d"."""
     seconds = max(0.0, seconds)

@@ -65,6 +65,11 @@ def artifact_size(db: Database, sha256: str) -> int | None:
     return int(found[0]) if found else None
 
 
+def artifacts(db: Database) -> set[str]:
+    """The sha256 of every artifact."""
+    return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM artifacts")}
+
+
 def forget_artifact(db: Database, sha256: str) -> None:
     """Its file is about to go."""
     db.execute("DELETE FROM artifacts WHERE sha256 = ?", [sha256])
