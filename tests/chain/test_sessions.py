@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import pytest
 
+from oakctl.client.process import ensure_root
 from tests.chain.fleet import commands, processes_with
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test makes the fleet
@@ -109,6 +111,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         for name, value in variables.items():
             patch.setenv(name, value)
         try:
+            asyncio.run(ensure_root(timeout_s=DEADLINE_S))  # commands wait less for it
             good("lab", "up", "--name", "xs", "--hosts", "2")
             good("cluster", "create", "edge", "--on", "xs-1")
             good("worker", "add", "w1", "--cluster", "edge", "--on", "xs-2")
@@ -358,16 +361,8 @@ def test_a_client_that_is_killed_leaves_nothing_behind() -> None:
     _gone(sleeping)
 
 
-@pytest.mark.parametrize(
-    ("victim", "code", "words"),
-    [
-        ("worker", 255, "the session broke off"),
-        ("cluster", 255, "the session broke off"),
-        ("bus", 255, "the session broke off"),
-        ("root", 4, "broke off"),
-    ],
-)
-def test_a_kill_in_the_middle_is_told(victim: str, code: int, words: str) -> None:
+@pytest.mark.parametrize("victim", ["worker", "cluster"])
+def test_a_kill_in_the_middle_is_told(victim: str) -> None:
     process = started("instance", "exec", INSTANCE, "--", "sh", "-c", "echo up; exec sleep 1003",
                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     assert process.stdout is not None
@@ -375,8 +370,8 @@ def test_a_kill_in_the_middle_is_told(victim: str, code: int, words: str) -> Non
     assert process.stdout.readline() == b"up\n"
     sleeping = _remote("sleep")
     os.kill(_victim(victim), signal.SIGKILL)
-    assert process.wait(DEADLINE_S) == code
-    assert words in process.stderr.read().decode()
+    assert process.wait(DEADLINE_S) == 255
+    assert "the session broke off" in process.stderr.read().decode()
     _gone(sleeping)
     deadline = time.monotonic() + DEADLINE_S
     while (done := oakctl("instance", "exec", INSTANCE, "--", "echo", "again")).code != 0:
@@ -416,14 +411,7 @@ def _written(pid: int) -> int:
 
 
 def _victim(kind: str) -> int:
-    if kind == "root":
-        return int(Path(os.environ["XDG_STATE_HOME"], "oakctl/root.lock").read_text())
-    (found,) = [
-        pid
-        for pid, words in _ours().items()
-        if (len(words) > 2 and kind in words[1:4])
-        or (kind == "bus" and Path(words[0]).name == "nats-server")
-    ]
+    (found,) = [pid for pid, words in _ours().items() if len(words) > 2 and kind in words[1:4]]
     return found
 
 
