@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl import paths
 from oakctl.cli import diagnostics, output, session, source, waiting
 from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, Yes, examples, noun
 from oakctl.cli.output import Column, Format, listing, record
@@ -20,7 +18,6 @@ from oakctl.tui.viewmodels import words
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
-    from oakctl.sla import Checked
 
 app = noun("app", "Applications, and the descriptors they come from.")
 
@@ -86,8 +83,10 @@ def apply_(file: File, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT) ->
     base = Path.cwd() if file == source.STDIN else file.resolve().parent
 
     async def main() -> None:
+        from oakctl.client import deploying
+
         async with session.root() as client:
-            artifacts = await _uploaded(client, checked, base)
+            artifacts = await deploying.uploaded(client, checked, base, diagnostics.say)
             result = await client.apply(ApplyRequest(text, artifacts))
             _tell_applied(result)
             if wait:
@@ -159,25 +158,6 @@ def _tell_applied(result: ApplyResult) -> None:
         diagnostics.warn(str(finding))
     for name in result.applications:
         diagnostics.say(f"{name} {'accepted' if name in result.created else 'is unchanged'}")
-
-
-async def _uploaded(client: RootClient, checked: Checked, base: Path) -> dict[str, str]:
-    """What each artifact reference of the descriptor became: reference → sha256."""
-    if not checked.artifact_references():
-        return {}
-    from oakctl.client import artifact, files
-
-    cache = paths.cache_directory() / "artifacts"
-    uploaded = {}
-    plain = checked.file_references()
-    for reference in checked.artifact_references():
-        if reference in plain:
-            path = await asyncio.to_thread(files.pack, reference, base, cache)
-        else:
-            path = (await asyncio.to_thread(artifact.resolve, reference, base, cache)).path
-        diagnostics.say(f"{reference}: {words.file_size(path.stat().st_size)}")
-        uploaded[reference] = await client.upload_artifact(path)
-    return uploaded
 
 
 async def _services(client: RootClient, applications: Sequence[str]) -> list[ServiceView]:

@@ -1,7 +1,7 @@
-"""A plan, its progress and its outcome in lines.
+"""The progress of a plan and its outcome in lines.
 
-Belongs here: what of a fleet's plan is shown and how. Does not belong here: the commands
-(`cli.fleet`), finding or making the changes (`oakctl.fleet`).
+Belongs here: what is told of it and how. Does not belong here: the plan's own words
+(`tui.viewmodels.plan_text`), the commands (`cli.fleet`), making the changes (`oakctl.fleet`).
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from oakctl.cli.diagnostics import say
 from oakctl.errors import OakError, error_for
 from oakctl.fleet.applier import Outcome
-from oakctl.fleet.plan import CREATE, FORGET, REGISTER, REMOVE, Change, Plan
+from oakctl.fleet.plan import Change, Plan
 from oakctl.fleet.state import Fault
 from oakctl.model import wire
 from oakctl.model.views import StepEvent
+from oakctl.tui.viewmodels.plan_text import plan_lines, summary
 
-SIGNS = {REGISTER: "+", CREATE: "+", REMOVE: "-", FORGET: "-"}
+__all__ = ["Progress", "failure_of", "plan_lines", "result", "summary"]
+
 DONE = {
     "register": "is known",
     "create": "is ready",
@@ -32,70 +33,6 @@ DONE = {
     "remove": "is removed",
     "forget": "is forgotten",
 }
-
-
-def plan_lines(plan: Plan, *, steps: bool) -> Iterator[str]:
-    """The plan, a paragraph for each host; with `steps` also each step of what is new."""
-    by_host = sorted(plan.changes, key=lambda change: change.host)
-    for host, changes in groupby(by_host, key=lambda change: change.host):
-        yield f"{host}:"
-        for change in changes:
-            yield from _change_lines(change, steps)
-    for step in plan.restarts:
-        word = "restarts" if step.state == "planned" else "a restart is needed"
-        yield f"{step.host}: {word}: {step.step}: {step.message}"
-    if plan.extras:
-        yield "not in the file, and kept (--prune removes it):"
-        yield from (f"  {change.kind} {change.name}" for change in plan.extras)
-    if plan.left:
-        yield "not as the file says, and kept so (oakctl fleet apply changes it):"
-        for change in plan.left:
-            what = "; ".join(change.differences) or change.action
-            yield f"  {change.kind} {change.name}: {what}"
-    yield from _finding_lines(plan, everything=steps)
-    for fault in plan.faults:
-        yield f"not looked at: {fault.message}"
-        yield from (f"    {detail}" for detail in fault.details)
-        if fault.hint:
-            yield f"    hint: {fault.hint}"
-    yield summary(plan)
-
-
-def _finding_lines(plan: Plan, *, everything: bool) -> Iterator[str]:
-    """What stands in the way on hosts; notes only where everything is shown."""
-    # What kept a host from being looked at, or used, is told as that.
-    silent = {fault.host for fault in plan.faults}
-    for found in plan.findings:
-        told = found.severity != "note" or everything
-        if told and not (found.host in silent and found.severity == "block"):
-            yield f"{found.host}: {found.severity}: {found.topic}: {found.message}"
-            if found.remedy:
-                yield f"    remedy: {found.remedy}"
-
-
-def _change_lines(change: Change, steps: bool) -> Iterator[str]:
-    yield f"  {SIGNS.get(change.action, '~')} {change.action} {change.kind} {change.name}"
-    yield from (f"      {difference}" for difference in change.differences)
-    if change.blocked:
-        yield f"      not possible: {change.blocked}" + (f" ({change.hint})" if change.hint else "")
-    elif change.steps and (steps or change.action not in (CREATE,)):
-        yield from (f"      {step}" for step in change.steps)
-    elif change.steps:
-        yield f"      {len(change.steps)} steps"
-
-
-def summary(plan: Plan) -> str:
-    """`5 to create, 1 to change, 0 to remove, 3 as described`; or that there is nothing to do."""
-    if plan.is_empty and plan.left:
-        kept = f"{len(plan.left)} {'is' if len(plan.left) == 1 else 'are'} not as described"
-        return f"no upgrades: {plan.unchanged} hosts, clusters and workers are as described, {kept}"
-    if plan.is_empty:
-        return f"no changes: {plan.unchanged} hosts, clusters and workers are as described"
-    new = sum(change.action in (REGISTER, CREATE) for change in plan.changes)
-    gone = sum(change.action in (REMOVE, FORGET) for change in plan.changes)
-    changed = len(plan.changes) - new - gone
-    text = f"{new} to create, {changed} to change, {gone} to remove, {plan.unchanged} as described"
-    return text + (f", {len(plan.faults)} not looked at" if plan.faults else "")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from oakctl.cli.answers import LOCKED_KEY, SUDO_ASKS, Answers
 from oakctl.cli.grammar import AcceptNew, Output, SudoPasswordFile, Yes, examples, noun
 from oakctl.cli.output import Column, Format, line, listing, record
 from oakctl.errors import ExitCode, NotFound
+from oakctl.model import destinations
 from oakctl.model.hosts import HostReach, Machine
 from oakctl.model.requests import HostCheckRequest
 from oakctl.model.views import HostCheck, HostFinding, HostView
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 app = noun("host", "Machines that answer SSH, by name.")
 app.add_typer(host_python.app)
-
-# Neither user nor address begins with a dash: `ssh` and others would take it for an option.
-_DESTINATION = re.compile(
-    r"(?:(?P<user>[\w.][\w.+-]*)@)?"
-    r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<address>[\w.][\w.-]*))"
-    r"(?::(?P<port>\d{1,5}))?",
-    re.ASCII,
-)
 
 COLUMNS = (
     Column[HostView]("Name", lambda host, now: host.name),
@@ -52,15 +44,10 @@ def destination(text: str, unsaid: int = 22) -> tuple[str, str, int]:
 
     `unsaid` is the port where none is written.
     """
-    match = _DESTINATION.fullmatch(text)
-    port = int((match and match["port"]) or 22)
-    if match is None or not 0 < port < 65536:
-        raise typer.BadParameter(f"{text!r} is not USER@ADDRESS[:PORT]")
-    return (
-        match["user"] or "",
-        match["six"] or match["address"],
-        port if match["port"] else unsaid,
-    )
+    try:
+        return destinations.read(text, unsaid)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command(

@@ -30,12 +30,31 @@ def serve(
     raise typer.Exit(process.run(keep))
 
 
-def tui() -> None:
+def tui(
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Without what would change the fleet.")
+    ] = False,
+) -> None:
     """Open the terminal app (what `oakctl` alone does)."""
     require_terminal("oakctl tui")
     from oakctl.tui.run import run_fleet
 
-    raise typer.Exit(run_fleet())
+    raise typer.Exit(run_fleet(read_only=read_only))
+
+
+def init() -> None:
+    """Set up a fleet step by step: machines, roles, plan, a first application.
+
+    It can be left at any time, and goes on where it was. Without a terminal: `oakctl fleet init`.
+    """
+    if not diagnostics.is_terminal():
+        raise UsageError(
+            "`oakctl init` needs a terminal on stdin, stdout and stderr",
+            hint="oakctl fleet init USER@ADDRESS… ; oakctl fleet apply --yes",
+        )
+    from oakctl.tui.run import run_fleet
+
+    raise typer.Exit(run_fleet(begin_with_setup=True))
 
 
 def require_terminal(command: str) -> None:
@@ -73,7 +92,7 @@ def explain(
     form: Output = Format.TABLE,
 ) -> None:
     """Say why the instances of a service are where they are, or are nowhere."""
-    from oakctl.cli import explain as text
+    from oakctl.tui.viewmodels import explanation as text
 
     async def main() -> Explanation:
         async with session.root() as client:
@@ -100,7 +119,8 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> No
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    app.command("tui", epilog=examples("oakctl tui"))(tui)
+    app.command("tui", epilog=examples("oakctl tui", "oakctl tui --read-only"))(tui)
+    app.command("init", epilog=examples("oakctl init"))(init)
     app.command("serve", epilog=examples("oakctl serve --keep"))(serve)
     app.command("status", epilog=examples("oakctl status", "oakctl status -o json"))(status)
     app.command(

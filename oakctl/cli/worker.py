@@ -179,6 +179,18 @@ def uncordon(name: Name, cluster: Cluster = None) -> None:
     diagnostics.say(f"worker {_set_cordon(name, cluster, cordoned=False)} takes instances again")
 
 
+@app.command(epilog=examples("oakctl worker drain edge/w1"))
+def drain(name: Name, cluster: Cluster = None) -> None:
+    """Give a worker nothing new, and move its instances elsewhere; `uncordon` ends that."""
+
+    async def main() -> WorkerView:
+        async with session.root() as client:
+            return await client.drain(*await _resolved(client, name, cluster))
+
+    view = session.run(main())
+    diagnostics.say(f"worker {view.cluster}/{view.name}: its instances move elsewhere")
+
+
 @app.command(
     epilog=examples(
         "oakctl worker remove edge/w1 --yes", "oakctl worker remove edge/w1 --force --yes"

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from oakctl import paths
 from oakctl.client.access import HostAccess
 from oakctl.client.connection import Connection, part
+from oakctl.client.grants import GrantsClient
 from oakctl.client.images import ImagesClient
 from oakctl.client.sessions import SessionsClient
 from oakctl.errors import DeadlineExceeded, error_for
@@ -68,6 +69,7 @@ class RootClient:
         self._connection = Connection(socket or paths.root_socket())
         self.access = HostAccess(self._connection)
         self.images = ImagesClient(self._connection)
+        self.grants = GrantsClient(self._connection)
         self.sessions = SessionsClient(self._connection.socket)
 
     async def __aenter__(self) -> RootClient:
@@ -197,6 +199,10 @@ class RootClient:
         """Whether a worker takes new instances."""
         path = self._worker_path(cluster, name)
         return await self._one("PATCH", path, WorkerView, WorkerCordon(cordoned))
+
+    async def drain(self, cluster: str, name: str) -> WorkerView:
+        """Begin to move a worker's instances elsewhere; it stays, cordoned."""
+        return await self._one("POST", f"{self._worker_path(cluster, name)}/drain", WorkerView)
 
     async def remove_worker(
         self, cluster: str, name: str, *, force: bool = False, clean: bool = False
@@ -353,6 +359,10 @@ class RootClient:
                 return
 
     # --- timeline ---
+
+    async def history(self, subject: str) -> tuple[Event, ...]:
+        """The last events about one thing, by its full name, oldest first."""
+        return await self._many("/v1/history", Event, subject=subject)
 
     async def events(
         self, after: int = 0, follow: bool = False, limit: int = 1000

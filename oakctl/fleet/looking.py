@@ -37,6 +37,7 @@ async def look(root: RootClient, wanted: Wanted, *, accept_new: Collection[str] 
         findings=check.findings,
         release=seen.release,
         asks_password=check.asks_password,
+        machines=check.machines,
     )
 
 

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oakctl.model.requests import ClusterCreate, WorkerAdd
-from oakctl.model.views import ClusterView, HostFinding, HostView, StepEvent, WorkerView
+from oakctl.model.views import (
+    ClusterView,
+    HostFinding,
+    HostMachine,
+    HostView,
+    StepEvent,
+    WorkerView,
+)
 
 Key = tuple[str, str]  # ("host", "pi-1"), ("cluster", "edge"), ("worker", "edge/w1")
 
@@ -56,6 +63,7 @@ class Seen:
     findings: tuple[HostFinding, ...] = ()
     release: str = ""  # the node archive that hosts would get
     asks_password: tuple[str, ...] = ()  # hosts whose sudo wants one that was not given
+    machines: tuple[HostMachine, ...] = ()  # what the hosts are that answered
 
 
 def worker_name(worker: WorkerAdd | WorkerView) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from oakctl.fleet.state import Seen
+from oakctl.fleet.state import Seen, Wanted
 from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Location
 from oakctl.model.views import ClusterView, HostView
@@ -97,6 +97,24 @@ def text(seen: Seen) -> str:
         ]
     body = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     return HEAD + body + ("" if seen.clusters else EXAMPLE)
+
+
+def of(wanted: Wanted) -> str:
+    """The file that asks for just this."""
+    tree: dict[str, Any] = {"hosts": [_host(host) for host in wanted.hosts]}
+    tree["clusters"] = [
+        _filled(
+            {
+                "name": each.name,
+                "orchestrator": each.host,
+                "policy": each.policy,
+                "location": _place(each.location),
+                "workers": [_worker(w) for w in wanted.workers if w.cluster == each.name],
+            }
+        )
+        for each in wanted.clusters
+    ]
+    return HEAD + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _host(host: HostView) -> dict[str, Any]:

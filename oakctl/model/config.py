@@ -45,7 +45,7 @@ class WorkerConfig:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     address: str = ""  # underlay address of this host
-    overlay_driver: str = "loopback"  # or "host": none
+    overlay_driver: str = "loopback"  # or "kernel"; or "host": none
     loopback_number: int | None = None
     cgroup_root: str = ""  # where limits may be set; empty: probe
     heartbeat_s: float = 1.0
@@ -153,6 +153,11 @@ class HostLayout:
     def grants(self) -> str:
         """What containers may have of this host (`ContainerGrants`); its operator writes it."""
         return self.etc("grants.json")
+
+    @property
+    def admission(self) -> str:
+        """What roots may do in this host's cluster; the cluster's operator writes it."""
+        return self.etc("admission.conf")
 
     @staticmethod
     def version_of(program: str) -> str:

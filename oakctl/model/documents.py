@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from oakctl.model.instance import DesiredInstance, InstanceStatistics, ObservedInstance
 from oakctl.model.node import Usage
+from oakctl.model.overlay import OverlayNode
 from oakctl.model.resources import Location
 from oakctl.model.service import Port, ServiceAddresses
 
@@ -63,6 +64,7 @@ class TablesDocument:
     worker: str
     revision: int
     tables: tuple[ServiceTable, ...] = ()
+    nodes: tuple[OverlayNode, ...] = ()  # of the kernel overlay, the worker's own among them
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class NodeFacts:
     agent_version: str = ""
     overlay_reason: str = ""  # what the overlay cannot do here, in words
     containers: ContainerFacts = ContainerFacts()
+    tunnel_key: str = ""  # WireGuard's public key; empty: no kernel overlay here
     release: str = ""  # the version of the node archive that the agent runs from
 
 

@@ -61,12 +61,27 @@ class HostFinding:
 
 
 @dataclass(frozen=True)
+class HostMachine:
+    """What a host is, as far as a proposal of roles needs it."""
+
+    host: str
+    architecture: str = ""
+    system: str = ""
+    cpus: int = 0
+    memory_mb: int = 0  # MiB, in all
+    device: str = ""  # "Raspberry Pi 5 Model B Rev 1.0"
+    gpus: int = 0
+    docker: bool = False  # an engine answers
+
+
+@dataclass(frozen=True)
 class HostCheck:
     """What looking at hosts has shown; nothing was changed on them."""
 
     looked_at: tuple[str, ...]
     findings: tuple[HostFinding, ...]  # worst first
     asks_password: tuple[str, ...] = ()  # hosts whose sudo wants one that was not given
+    machines: tuple[HostMachine, ...] = ()  # of those that answered
 
 
 @dataclass(frozen=True)

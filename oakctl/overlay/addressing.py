@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from oakctl.errors import Conflict, UsageError
 from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
@@ -54,12 +55,12 @@ def instance_addresses(subnet: str) -> Leases:
     return Leases(subnet, skip_first=2, skip_last=1)
 
 
-def service_addresses() -> Leases:
-    """The addresses that services get.
+def service_addresses(offset: int = 0) -> Leases:
+    """The addresses that services get, those from `offset` on.
 
     10.30.0.x is left out: on the loopback overlay these are the hosts' own addresses.
     """
-    return Leases(SERVICE_NETWORK, skip_first=256, skip_last=1)
+    return Leases(SERVICE_NETWORK, skip_first=256 + offset, skip_last=1)
 
 
 def gateway(subnet: str) -> str:
@@ -67,6 +68,7 @@ def gateway(subnet: str) -> str:
     return str(ipaddress.IPv4Network(subnet)[1])
 
 
+@lru_cache(1 << 15)
 def gateway_of(instance: str) -> str:
     """The own address of the worker that an instance's address belongs to."""
     return gateway(str(ipaddress.IPv4Network((instance, WORKER_PREFIX), strict=False)))

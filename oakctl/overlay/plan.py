@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from oakctl.model.documents import ServiceTable, TableTarget
+from oakctl.model.overlay import OverlayNode
 from oakctl.model.resources import Location
 from oakctl.model.service import Port
 from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
@@ -60,6 +61,7 @@ class NodeOverlay:
     number: int | None  # its loopback number
     listeners: tuple[Listener, ...] = ()
     tables: tuple[ServiceTable, ...] = ()  # one for each service, by name: all clusters joined
+    nodes: tuple[OverlayNode, ...] = ()
 
 
 def desired_overlay(
@@ -69,6 +71,7 @@ def desired_overlay(
     *,
     cluster: str = "",
     location: Location | None = None,
+    nodes: tuple[OverlayNode, ...] = (),
 ) -> NodeOverlay:
     """The overlay of `worker`: a listener for each address and port of each service.
 
@@ -85,7 +88,7 @@ def desired_overlay(
             key = (listener.address, listener.port, listener.protocol)
             listeners.setdefault(key, listener)
     in_order = tuple(listeners[key] for key in sorted(listeners))
-    return NodeOverlay(worker, number, in_order, tuple(joined))
+    return NodeOverlay(worker, number, in_order, tuple(joined), nodes)
 
 
 def local_address(number: int, overlay_ip: str) -> str:

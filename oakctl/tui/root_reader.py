@@ -12,7 +12,9 @@ from typing import Protocol
 
 from oakctl.model.events import Event
 from oakctl.model.views import (
+    ApplicationView,
     ClusterView,
+    Explanation,
     InstanceView,
     OperationView,
     RootStatus,
@@ -43,11 +45,40 @@ class RootReader(Protocol):
     async def operations(self) -> Sequence[OperationView]:
         """Work on hosts."""
 
+    async def explain(self, name: str) -> Explanation:
+        """Why the instances of a service are where they are."""
+
     def events(self, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
         """The timeline."""
 
+    async def history(self, subject: str) -> Sequence[Event]:
+        """What happened to one thing, oldest first."""
 
-Connect = Callable[[], AbstractAsyncContextManager[RootReader]]
+    def logs(self, name: str, tail_bytes: int = 65536, follow: bool = False) -> AsyncIterator[str]:
+        """What an instance printed."""
+
+
+class RootWriter(Protocol):
+    """What screens change, each after a question."""
+
+    async def scale(self, name: str, replicas: int) -> ServiceView:
+        """How many instances are wanted."""
+
+    async def delete_application(self, name: str) -> ApplicationView:
+        """Begin to delete."""
+
+    async def cordon(self, cluster: str, name: str, cordoned: bool) -> WorkerView:
+        """Whether a worker takes new instances."""
+
+    async def drain(self, cluster: str, name: str) -> WorkerView:
+        """Move a worker's instances elsewhere."""
+
+
+class Root(RootReader, RootWriter, Protocol):
+    """Both."""
+
+
+Connect = Callable[[], AbstractAsyncContextManager[Root]]
 
 
 async def look(root: RootReader, now: float) -> Snapshot:

@@ -20,13 +20,18 @@ from oakctl.tui.viewmodels.demo import DemoProgress
 T = TypeVar("T")
 
 
-def run_fleet() -> int:
+def run_fleet(*, read_only: bool = False, begin_with_setup: bool = False) -> int:
     """Show the fleet until the user leaves; returns the exit code."""
-    return asyncio.run(_fleet())
+    return asyncio.run(_fleet(read_only, begin_with_setup))
 
 
-async def _fleet() -> int:
-    app = FleetApp(RootClient)
+async def _fleet(read_only: bool, begin_with_setup: bool) -> int:
+    app = FleetApp(
+        RootClient,
+        setup=RootClient,
+        read_only=read_only,
+        begin_with_setup=begin_with_setup,
+    )
     done = asyncio.Event()
     # The first screen does not wait for the root, and the root ends after the last one.
     hosting = asyncio.create_task(_host(app, done))

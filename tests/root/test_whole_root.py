@@ -221,3 +221,25 @@ async def test_logs_cordons_and_short_names(stage: Stage) -> None:
         assert text == "second\n"
         assert (await root.cordon("edge", "w1", True)).summary is not None
         assert edge.workers == {"w1": True}
+
+
+async def test_drained_worker_stays_and_has_nothing_more_and_each_thing_has_its_story(
+    stage: Stage,
+) -> None:
+    edge = await stage.cluster("edge")
+    async with stage.root() as root:
+        await populate(root, "edge")
+        await upload(root)
+        await root.apply(ApplyRequest(application(service("Rec"))))
+        await until("Rec", lambda: root.service("Rec"), is_ready)
+        name = (await root.instances())[0].name
+        story = await root.history(name)
+        assert story
+        assert {event.subject for event in story} == {name}
+        assert [event.id for event in story] == sorted(event.id for event in story)
+        assert await root.history("nothing") == ()
+        assert (await root.drain("edge", "w1")).summary is not None
+        assert edge.workers == {"w1": True}
+        assert edge.instances == {}
+        with pytest.raises(NotFound, match="no worker edge/none"):
+            await root.drain("edge", "none")

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from oakctl.errors import OakError, Unreachable
 from oakctl.model.events import Event
 from oakctl.model.instance import InstanceState
-from oakctl.model.messages import Aggregate, WorkerSummary
+from oakctl.model.messages import Aggregate, Verdict, WorkerSummary
 from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.resources import Resources
 from oakctl.model.service import ServiceSpec
 from oakctl.model.views import (
+    ApplicationView,
     ClusterView,
+    Decision,
+    Explanation,
     InstanceView,
     OperationView,
     RootStatus,
@@ -116,15 +119,46 @@ def friendly() -> FakeRoot:
     )
 
 
-def hostile(text: str) -> FakeRoot:
+def storied() -> FakeRoot:
+    """As `friendly`, with a story, a log and an explanation."""
     root = friendly()
-    root.clusters_.append(cluster(text, status=text, status_reason=text, policy=text, host=text))
-    root.workers_.append(worker("edge", text, status=text))
-    root.services_.append(service(text.replace(".", ""), state=text, reason=text))
-    root.instances_.append(
-        instance("Obj", 0, f"edge/{text}", state=InstanceState.FAILED, reason=text)
+    pre = root.instances_[0].name
+    root.events_ = [
+        Event(1, NOW - 60, "application.applied", "ar.default", "2 services"),
+        Event(2, NOW - 59, "instance.placed", pre, "on w1", "", "edge"),
+        Event(3, NOW - 40, "instance.creating", pre, "fetches its artifact", "", "edge"),
+        Event(4, NOW - 35, "instance.failed", pre, "ended", "exit code 1", "edge"),
+        Event(5, NOW - 30, "instance.running", pre, "runs on w1", "", "edge"),
+        Event(6, NOW - 5, "worker.suspect", "edge/w2", "no heartbeat for 2 s", "", "edge"),
+    ]
+    root.log = ["listening on 10.18.0.2:80\nready\n", "frame 1\nframe 2\n"]
+    verdicts = (Verdict("edge", False, 0.0, ("0 vgpus free",)), Verdict("cloud", True, 0.5, ()))
+    root.explanation = Explanation(
+        "ar.default.Rec.default",
+        "1 of 1 waits",
+        (Decision(NOW - 9, "ar.default.Rec.default.instance.0", "root", "pending", verdicts),),
+        ("limits are not enforced on edge/w1",),
     )
-    root.events_.append(Event(2, NOW, text, text, text, text, text))
+    return root
+
+
+def hostile(*all_texts: str) -> FakeRoot:
+    root = friendly()
+    pre = root.instances_[0].name
+    for number, text in enumerate(all_texts):
+        root.clusters_.append(cluster(text, status=text, status_reason=text, policy=text))
+        root.workers_.append(worker("edge", text, status=text))
+        root.services_.append(service(text.replace(".", ""), state=text, reason=text))
+        root.instances_.append(
+            instance("Obj", number, f"edge/{text}", state=InstanceState.FAILED, reason=text)
+        )
+        root.events_.append(Event(2 * number + 2, NOW, text, text, text, text, text))
+        root.events_.append(Event(2 * number + 3, NOW, text, pre, text, text, text))
+        root.log += [text, "\n", text]
+    text = "".join(all_texts)
+    verdict = Verdict(text, False, 0.0, (text,))
+    decision = Decision(NOW, text, text, text, (verdict,))
+    root.explanation = Explanation(text, text, (decision,), (text,))
     return root
 
 
@@ -140,6 +174,9 @@ class FakeRoot:
     operations_: list[OperationView] = field(default_factory=list)
     failing: Exception | None = None
     questions: int = 0
+    changes: list[tuple[object, ...]] = field(default_factory=list)  # what was asked to change
+    explanation: Explanation = Explanation("ar.default.Rec.default", "1 of 1 waits")
+    log: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[FakeRoot]:
@@ -174,6 +211,39 @@ class FakeRoot:
         self._asked()
         return self.operations_
 
+    async def explain(self, name: str) -> Explanation:
+        self._asked()
+        return self.explanation
+
+    async def history(self, subject: str) -> list[Event]:
+        self._asked()
+        return [event for event in self.events_ if event.subject == subject]
+
+    async def logs(
+        self, name: str, tail_bytes: int = 65536, follow: bool = False
+    ) -> AsyncIterator[str]:
+        self._asked()
+        for piece in self.log:
+            yield piece
+        if follow:
+            await asyncio.Event().wait()
+
+    async def scale(self, name: str, replicas: int) -> ServiceView:
+        self.changes.append(("scale", name, replicas))
+        return self.services_[0]
+
+    async def delete_application(self, name: str) -> ApplicationView:
+        self.changes.append(("delete", name))
+        return ApplicationView(name, "", NOW, "deleting")
+
+    async def cordon(self, cluster: str, name: str, cordoned: bool) -> WorkerView:
+        self.changes.append(("cordon", cluster, name, cordoned))
+        return self.workers_[0]
+
+    async def drain(self, cluster: str, name: str) -> WorkerView:
+        self.changes.append(("drain", cluster, name))
+        return self.workers_[0]
+
     async def events(self, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
         self._asked()
         for event in self.events_:
@@ -181,6 +251,10 @@ class FakeRoot:
                 yield event
         if follow:
             await asyncio.Event().wait()
+
+
+def unreachable_with(text: str) -> OakError:
+    return Unreachable(text, hint=text)
 
 
 def unreachable() -> OakError:

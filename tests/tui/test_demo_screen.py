@@ -15,7 +15,7 @@ from oakctl.tui.viewmodels.demo import DemoProgress
 from oakctl.tui.widgets.camera import Camera
 
 from . import fleet
-from .test_fleet_screen import SIZE, texts, until
+from .driving import SIZE, texts, until
 
 
 def told(text: str = "[/x]") -> DemoProgress:

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
 from oakctl.model.views import OperationView
-from oakctl.tui.app import FleetApp, OakApp
+from oakctl.tui.app import FleetApp
 from oakctl.tui.screens.confirm import ConfirmScreen
 from oakctl.tui.widgets.bounded_log import LONGEST_LOG, BoundedLog
-from oakctl.tui.widgets.keyed_table import KeyedTable
 
 from . import fleet
-
-SIZE = (120, 40)
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], bool], *, steps: int = 400) -> None:
-    """Let the app run until `condition` holds; the only place that waits."""
-    for _ in range(steps):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("what was waited for did not happen")
-
-
-def texts(app: OakApp) -> str:
-    """Everything that is drawn, as text."""
-    compositor = app.screen._compositor
-    return "\n".join(strip.text for strip in compositor.render_strips())
-
-
-def table(app: OakApp, name: str) -> KeyedTable:
-    return app.screen.query_one(name, KeyedTable)
+from .driving import SIZE, table, texts, until
 
 
 async def test_shows_topology_services_and_events() -> None:
@@ -54,11 +30,10 @@ async def test_hostile_text_is_shown_and_harms_nothing(text: str) -> None:
     root = fleet.hostile(text)
     app = FleetApp(root.connect)
     async with app.run_test(size=SIZE, notifications=True, tooltips=True) as pilot:
-        log = app.screen.query_one("#events", BoundedLog) if app.screen.query("#events") else None
         await until(pilot, lambda: table(app, "#topology").row_count > 8)
         log = app.screen.query_one("#events", BoundedLog)
-        await until(pilot, lambda: len(log.lines) == 2)
-        app.screen.show_banner(text)  # type: ignore[attr-defined]
+        await until(pilot, lambda: len(log.lines) == 3)
+        app.tell(text)
         app.push_screen(ConfirmScreen(text, text))
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         drawn = texts(app)

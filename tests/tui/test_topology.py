@@ -1,5 +1,8 @@
+from collections.abc import Sequence
+
 from oakctl.model.instance import InstanceState
-from oakctl.tui.viewmodels import rows, topology
+from oakctl.tui.viewmodels import topology
+from oakctl.tui.viewmodels.filters import Filter
 from oakctl.tui.viewmodels.snapshot import Snapshot
 from oakctl.tui.viewmodels.status import Tone
 
@@ -18,7 +21,7 @@ def snapshot(root: fleet.FakeRoot) -> Snapshot:
     )
 
 
-def names(found: tuple[rows.Row, ...]) -> list[str]:
+def names(found: Sequence[topology.TreeRow]) -> list[str]:
     return [row.cells[0].text for row in found]
 
 
@@ -41,7 +44,6 @@ def test_waiting_instance_says_why() -> None:
     assert [cell.text for cell in last.cells] == [
         "   └─ Rec.0",
         "▲ pending",
-        "",
         "",
         "0 vgpus free",
     ]
@@ -81,9 +83,9 @@ def test_two_hundred_workers_all_have_a_name() -> None:
 def test_old_heartbeat_changes_its_meaning() -> None:
     root = fleet.friendly()
     by_key = {row.key: row for row in topology.rows(snapshot(root), NOW + 3)}
-    assert by_key["worker:edge/w1"].cells[3].tone is Tone.WARNING
+    assert by_key["worker:edge/w1"].cells[2].tone is Tone.WARNING
     by_key = {row.key: row for row in topology.rows(snapshot(root), NOW + 30)}
-    assert by_key["worker:edge/w1"].cells[3].tone is Tone.BAD
+    assert by_key["worker:edge/w1"].cells[2].tone is Tone.BAD
 
 
 def test_status_is_told_by_word_and_not_by_colour_alone() -> None:
@@ -96,3 +98,16 @@ def test_keys_are_unique_for_hostile_names() -> None:
     for text in fleet.HOSTILE:
         found = topology.rows(snapshot(fleet.hostile(text)), NOW)
         assert len({row.key for row in found}) == len(found)
+
+
+def test_branch_of_what_waits_says_why_the_most_common_reason_first() -> None:
+    waiting = [fleet.instance("Rec", n, state=InstanceState.REQUESTED, reason="x") for n in (0, 1)]
+    odd = fleet.instance("Obj", 0, state=InstanceState.REQUESTED, reason="y")
+    found = topology.rows(snapshot(fleet.FakeRoot(instances_=[odd, *waiting])), NOW)
+    assert found[1].cells[-1].text == "3 instances: 2 × x; 1 × y"
+
+
+def test_filter_keeps_what_is_above_a_match() -> None:
+    shown = Filter("service=pre")
+    found = topology.rows(snapshot(fleet.friendly()), NOW, frozenset(), shown)
+    assert names(found) == ["root", "└─ edge", "   └─ w1", "      └─ Pre.0"]

@@ -216,5 +216,5 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
 def test_unknown_overlays_are_refused() -> None:
     with pytest.raises(UsageError, match="loopback number"):
         overlay.driver_for(CONFIG)
-    with pytest.raises(UsageError, match="'kernel' is not known"):
-        overlay.driver_for(WorkerConfig(**{**vars(CONFIG), "overlay_driver": "kernel"}))
+    with pytest.raises(UsageError, match="'magic' is not known"):
+        overlay.driver_for(WorkerConfig(**{**vars(CONFIG), "overlay_driver": "magic"}))

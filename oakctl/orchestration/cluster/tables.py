@@ -14,6 +14,7 @@ from dataclasses import replace
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Answer
+from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
 from oakctl.orchestration.cluster.state import InstanceRecord, State, put
 
 FINISHED = (InstanceState.COMPLETED, InstanceState.UNDEPLOYED)
@@ -61,7 +62,9 @@ def for_worker(
 ) -> TablesDocument:
     """The worker's document; `own` are this cluster's tables with their generations."""
     wanted = interest(state, worker)
-    return TablesDocument(worker, revision, tuple(_wanted(state, wanted, own)))
+    return TablesDocument(
+        worker, revision, tuple(_wanted(state, wanted, own)), tuple(_nodes(state, worker))
+    )
 
 
 def foreign(state: State, table: ServiceTable) -> tuple[State, Answer]:
@@ -73,6 +76,18 @@ def foreign(state: State, table: ServiceTable) -> tuple[State, Answer]:
         return state, Answer(True)
     key = (table.job_name, table.cluster)
     return replace(state, foreign=put(state.foreign, key, table)), Answer(True)
+
+
+def _nodes(state: State, worker: str) -> Iterable[OverlayNode]:
+    """The nodes of the kernel overlay, for one that is among them."""
+    its = state.workers[worker].facts if worker in state.workers else None
+    if its is None or not its.tunnel_key:
+        return
+    for name, record in sorted(state.workers.items()):
+        facts = record.facts
+        if facts is not None and facts.tunnel_key:
+            endpoint = f"{facts.address}:{TUNNEL_PORT}" if facts.address else ""
+            yield OverlayNode(name, state.cluster, record.subnet, facts.tunnel_key, endpoint)
 
 
 def _wanted(

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from oakctl.errors import OakError
 from oakctl.model.config import BUS_PORT
-from oakctl.model.views import HostCheck, HostFinding, HostView
+from oakctl.model.views import HostCheck, HostFinding, HostMachine, HostView
 from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.remote import fleet_check, python_cache, reach_rules, residence, threads
@@ -75,6 +75,7 @@ class Checking:
             tuple(host.name for host in hosts),
             tuple(in_order([*silent, *tried, *found])),
             tuple(asking),
+            tuple(_machine(name, found) for name, found in facts.items()),
         )
 
     async def reach(
@@ -119,6 +120,19 @@ async def side_by_side(hosts: Sequence[HostView], ask: Callable[[HostView], T]) 
     asked = threads.side_by_side([partial(ask, host) for host in hosts], AT_ONCE, "check")
     # Whoever goes away cancels those whose turn has not come.
     return await asyncio.gather(*(asyncio.wrap_future(each) for each in asked))
+
+
+def _machine(host: str, facts: HostFacts) -> HostMachine:
+    return HostMachine(
+        host,
+        facts.architecture,
+        facts.system,
+        facts.cpus,
+        facts.memory_mb,
+        facts.device,
+        len(facts.gpus),
+        bool(facts.docker.version),
+    )
 
 
 def _reaches(host: str, hub: str) -> HostFinding:

@@ -29,6 +29,7 @@ from oakctl.orchestration.worker import (
     cgroup,
     facts,
     identity,
+    kernel_overlay,
     launch,
     metrics,
     needs,
@@ -86,11 +87,12 @@ class Agent:
         state = Path(layout.state("agent"))
         scripts = shim.scripts(state)
         self._documents = Documents(state, config.worker)
-        self._overlay = driver_for(config)
+        self._overlay = driver_for(config, self._documents.subnet)
         limits = cgroup.probe(cgroup.node_group(config.prefix), config.cgroup_root)
         self._facts = facts.gather(
             config, limits_enforced=limits.enforced, limits_reason=limits.reason
         )
+        self._facts = kernel_overlay.with_key(self._facts, self._overlay)
         self._link = Link(config, self._agent_id, self._facts, self._listeners())
         self._files = InstanceFiles(config.prefix)
         self._artifacts = Artifacts(
@@ -142,6 +144,7 @@ class Agent:
                 self._statistics(),
                 self._tidying(),
                 self._containers.run_until_cancelled(),
+                kernel_overlay.measure(self._overlay),
             )
         ]
         try:
@@ -194,6 +197,7 @@ class Agent:
             self._documents.tables.tables,
             cluster=self._config.cluster,
             location=self._config.location,
+            nodes=self._documents.tables.nodes,
         )
         try:
             self._overlay.apply(overlay)
@@ -250,6 +254,9 @@ class Agent:
                 break
         if instances.version != before:
             instances.sweep()
+        here = [known for known in instances.records.values() if not known.gone]
+        pids = {known.desired.address: instances.pid(known.name) for known in here}
+        kernel_overlay.follow(self._overlay, pids)
         self._probes.follow(instances.running())
         self._exits.watch(instances.shim_pids())
         self._supplies.keep_only(self._wanted(), now)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oakctl.errors import DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout, WorkerConfig
-from oakctl.orchestration.worker import cgroup, containers, procfs, runtime, storage
+from oakctl.orchestration.worker import cgroup, containers, kernel_overlay, procfs, runtime, storage
 from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.record import Record
 
@@ -28,7 +28,8 @@ DOCKER_STEP_S = 0.5
 def clear(prefix: str) -> int:
     """Kill every instance and shim below `prefix`, take control groups away; returns how many.
 
-    Raises DeadlineExceeded when processes do not end within 10 s.
+    Of a kernel overlay nothing is left either. Raises DeadlineExceeded when processes do not end
+    within 10 s, OakError when the overlay cannot be taken away.
     """
     instances = HostLayout(prefix).instance("") + "/"
     end = time.monotonic() + DEADLINE_S
@@ -47,6 +48,9 @@ def clear(prefix: str) -> int:
     limits = cgroup.probe(cgroup.node_group(prefix))
     limits.sweep(set())
     limits.close()
+    config = storage.read_message(Path(HostLayout(prefix).etc("worker.json")), WorkerConfig)
+    if config is not None:
+        kernel_overlay.remove(config)
     return len(killed)
 
 

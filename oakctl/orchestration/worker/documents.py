@@ -39,6 +39,10 @@ class Documents:
         """-1: none yet."""
         return self.tables.revision if self.tables else -1
 
+    def subnet(self) -> str:
+        """The worker's own; empty while nobody has said it."""
+        return self.desired.subnet if self.desired else ""
+
     def take_desired(self, document: DesiredDocument) -> bool:
         """Put it in force unless it is late; whether it is news."""
         if not self._is_news(document, self.desired):

@@ -26,6 +26,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAPABILITIES_V3 = 0x20080522
 CAP_NET_BIND_SERVICE = 10
+CLONE_NEWNET = 0x40000000
 
 
 def identity() -> dict[str, Any]:
@@ -71,6 +72,19 @@ def become(user: int, low_ports: bool) -> None:
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "(no_new_privs)")
 
 
+def into_network(namespace: str) -> None:
+    """Have the network of this namespace and no other from now on."""
+    import ctypes  # by instances with a namespace alone
+
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+    finally:
+        os.close(descriptor)
+
+
 def launch(directory: Path) -> None:
     """Replace this process by the program; returns only by an exception."""
     order = json.loads((directory / "launch.json").read_text())
@@ -83,12 +97,14 @@ def launch(directory: Path) -> None:
 
 
 def enter(order: dict[str, Any]) -> None:
-    """A session of our own, in the instance's groups, with signals as a program expects them."""
+    """A session of our own, the instance's groups and network, signals as programs expect them."""
     os.setsid()
     for procs in order["cgroups"]:
         Path(procs).write_text("0")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
+    if order.get("namespace"):
+        into_network(order["namespace"])
 
 
 def replace(order: dict[str, Any]) -> None:

@@ -5,11 +5,13 @@ Belongs here: the protocol and the choice. Does not belong here: the drivers (`o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from oakctl.errors import UsageError
 from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.orchestration.worker.kernel_overlay import KernelOverlay
 from oakctl.overlay.host import HostDriver
 from oakctl.overlay.loopback.driver import LoopbackDriver
 from oakctl.overlay.plan import NodeOverlay
@@ -34,14 +36,19 @@ class OverlayDriver(Protocol):
         """What does not work, in words."""
 
 
-def driver_for(config: WorkerConfig) -> OverlayDriver:
-    """The driver that the configuration names; raises UsageError for one that is not there."""
+def driver_for(config: WorkerConfig, subnet: Callable[[], str] = str) -> OverlayDriver:
+    """The driver that the configuration names; raises UsageError for one that is not there.
+
+    `subnet` says the worker's own, once it is known.
+    """
     if config.overlay_driver == "host":
         return HostDriver(config.address)
+    if config.overlay_driver == "kernel":
+        return KernelOverlay(config, subnet)
     if config.overlay_driver != "loopback":
         raise UsageError(
             f"overlay driver {config.overlay_driver!r} is not known here",
-            hint='set "overlay_driver" in worker.json to "loopback" or "host"',
+            hint='set "overlay_driver" in worker.json to "loopback", "kernel" or "host"',
         )
     if config.loopback_number is None:
         raise UsageError(

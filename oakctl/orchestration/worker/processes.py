@@ -21,6 +21,7 @@ from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.attempt import Attempt
 from oakctl.orchestration.worker.cgroup import Limits
 from oakctl.orchestration.worker.files import InstanceFiles
+from oakctl.orchestration.worker.kernel_overlay import attach
 from oakctl.orchestration.worker.launch import CannotStart
 from oakctl.orchestration.worker.overlay import OverlayDriver
 from oakctl.orchestration.worker.record import Record
@@ -71,6 +72,7 @@ class ProcessRuntime:
             bind = self._overlay.bind_address(desired.address)
             local_address = self._overlay.local_service_address
             environment = launch.environment(desired, work, bind, local_address)
+            namespace = attach(self._overlay, desired.address)
             user = self.user(desired)
         except ValueError as error:
             raise CannotStart(f"its addresses do not fit this node: {error}") from error
@@ -81,6 +83,7 @@ class ProcessRuntime:
             "argv": launch.argv(manifest, desired, artifact),
             "environment": environment,
             "directory": str(work),
+            "namespace": namespace,
             "user": user,
             "low_ports": any(port.container < LOW_PORT for port in desired.service.all_ports()),
             "cgroups": self._limits.entrances(group),

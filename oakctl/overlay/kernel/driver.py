@@ -46,6 +46,7 @@ class KernelDriver:
         self._host = host or Host()
         self._tunnel = Tunnel(place.networks, state, self._host)
         self._nodes: tuple[OverlayNode, ...] = ()
+        self._connected = True  # to just these
         self._nft = rules or nft.of_host(self._host)
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
@@ -68,7 +69,6 @@ class KernelDriver:
     def apply(self, overlay: plan.NodeOverlay) -> bool:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
-        self._settle()
         return self._load()
 
     def public_key(self) -> str:
@@ -80,8 +80,13 @@ class KernelDriver:
 
         Returns whether anything was changed; raises OSError.
         """
-        self._nodes = tuple(nodes)
-        return self._tunnel.apply(self._place.worker, self._nodes)
+        wanted = tuple(nodes)
+        if wanted == self._nodes and self._connected:
+            return False
+        self._nodes, self._connected = wanted, False
+        changed = self._tunnel.apply(self._place.worker, wanted)
+        self._connected = True
+        return changed
 
     def neighbours(self) -> frozenset[str]:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
@@ -94,17 +99,27 @@ class KernelDriver:
         )
         return self._load()
 
-    def attach(self, address: str) -> str:
+    def attach(self, address: str, pid: int = 0) -> str:
         """Give the instance with this address its namespace; returns the namespace's name.
 
-        The same one for as long as it is attached. Raises OSError, ValueError for an address that
-        is not one of this node.
+        The same one for as long as it is attached; or that of process `pid`, a container's, which
+        nobody else has given anything. Raises OSError; ValueError for an address that is not one of
+        this node, and for a process in the host's own network, which is never touched.
         """
         if not planning.is_within(address, self._place.networks.subnet):
             raise ValueError(f"{address} is not in {self._place.networks.subnet}")
+        if pid and self._host.has_own_network(pid):
+            raise ValueError(f"{address}: process {pid} is in the host's own network")
+        if pid and not self._host.is_of(cables.namespace(address), pid):
+            self._cut(address)
+            self._host.run(("ip", "netns", "attach", cables.namespace(address), str(pid)))
         self._lay(address)
         self._see(self._sight.local | {address})
         return cables.namespace(address)
+
+    def attached(self) -> frozenset[str]:
+        """The addresses of instances that have their namespace."""
+        return self._sight.local
 
     def detach(self, address: str) -> None:
         """Take the instance's namespace away, and end the flows that led there. Raises OSError."""
@@ -126,16 +141,17 @@ class KernelDriver:
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be, in words. What others have changed of ours is mended."""
         found = []
+        with self._told("host"):
+            self._settle()
         if self._loaded is not None and self._nft.rules() != self._digest:
             found.append("the table oakctl was changed or removed by somebody; it was loaded anew")
             self._loaded = None
             try:
-                self._settle()
                 self._load()
             except OSError as error:
                 found.append(f"the table oakctl was changed by somebody: {error.strerror}")
         with self._told("tunnel"):
-            if self.connect(self._nodes):
+            if self._tunnel.apply(self._place.worker, self._nodes):
                 found.append("the tunnel was changed or ended by somebody; it was made anew")
         if self._tunnel.problem:
             found.append(self._tunnel.problem)

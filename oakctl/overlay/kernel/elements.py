@@ -6,8 +6,9 @@ values as nft reads them. Does not belong here: which targets a service has (`pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 TABLE = "oakctl"
 # Places of one service address: the least common multiple of 1 to 6, so that up to six instances
@@ -37,10 +38,12 @@ class Elements:
         return sum(len(content) for _, content in _contents(self))
 
 
-def service(address: str, targets: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+@lru_cache(1 << 14)
+def service(address: str, targets: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
     """The elements of `slots` and of `one` that lead from `address` to `targets`, evenly.
 
-    The same on every node: it depends on the set of targets, not on their order.
+    The same on every node: it depends on the set of targets, not on their order. It is kept, since
+    most services are as they were: what is returned must not be changed.
     """
     if len(targets) == 1:
         return {}, {address: targets[0]}

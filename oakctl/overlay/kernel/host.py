@@ -70,6 +70,17 @@ class Host:
             path.name for path in NAMESPACES.iterdir() if f" {NAMESPACES}/{path.name} " in mounts
         )
 
+    def is_of(self, namespace: str, pid: int) -> bool:
+        """Whether the namespace of this name is the one that a process is in."""
+        try:
+            return (NAMESPACES / namespace).samefile(f"/proc/{pid}/ns/net")
+        except OSError:
+            return False
+
+    def has_own_network(self, pid: int) -> bool:
+        """Whether a process is in this host's own network namespace. Raises OSError."""
+        return Path(f"/proc/{pid}/ns/net").samefile("/proc/thread-self/ns/net")
+
     def setting(self, name: str) -> str:
         """A setting of the kernel by its path below /proc/sys: "net/ipv4/ip_forward"."""
         return Path("/proc/sys", name).read_text().strip()

@@ -63,9 +63,9 @@ def planned(worker: str, networks: Networks, nodes: Iterable[OverlayNode]) -> tu
             found.append(Peer(node.public_key, subnets=(node.subnet,)))
         elif its_relay is node:
             behind = tuple(sorted(each.subnet for each in others if each.cluster == node.cluster))
-            found.append(Peer(node.public_key, node.endpoint, behind, _keepalive(me, node)))
+            found.append(Peer(node.public_key, node.endpoint, behind, _keepalive(node)))
         elif its_relay is None and (me.endpoint or node.endpoint):
-            found.append(Peer(node.public_key, node.endpoint, (node.subnet,), _keepalive(me, node)))
+            found.append(Peer(node.public_key, node.endpoint, (node.subnet,), _keepalive(node)))
     return tuple(found)
 
 
@@ -130,9 +130,9 @@ def _changes(before: Peer | None, peer: Peer, said: str) -> tuple[str, ...]:
     return words
 
 
-def _keepalive(me: OverlayNode, node: OverlayNode) -> int:
-    """Who cannot be begun with keeps the way open."""
-    return 0 if me.endpoint or not node.endpoint else KEEPALIVE_S
+def _keepalive(node: OverlayNode) -> int:
+    """Who can be begun with, is: our own endpoint may be one that only we believe in."""
+    return KEEPALIVE_S if node.endpoint else 0
 
 
 def _is_sound(node: OverlayNode, networks: Networks) -> bool:

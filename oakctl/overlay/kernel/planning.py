@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from oakctl.model.documents import ServiceTable, TableTarget
@@ -17,6 +18,9 @@ from oakctl.overlay.kernel import elements, ranking
 from oakctl.overlay.kernel.cables import interface
 from oakctl.overlay.kernel.elements import Elements
 from oakctl.overlay.kernel.ruleset import Networks
+
+# Addresses are asked about again with every change of any table; no node has more of them.
+CACHED = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def wanted(place: Place, tables: Iterable[ServiceTable], sight: Sight) -> Wanted
                 udp = frozenset(targets) or stays
                 chosen[address] = nearest
             leads[address] = Leads(stays, udp)
-            more, single = elements.service(address, targets)
+            more, single = elements.service(address, tuple(targets))
             slots |= more
             one |= single
             if not targets and table.expected > 0:
@@ -149,6 +153,7 @@ def _own(local: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
     return hairpin, sources
 
 
+@lru_cache(CACHED)
 def is_within(address: str, network: str) -> bool:
     """Whether this is an address of the network, written as such."""
     try:

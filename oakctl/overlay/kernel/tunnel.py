@@ -43,15 +43,7 @@ class Tunnel:
 
     def public_key(self) -> str:
         """What others know this node by; the key is made when there is none. Raises OSError."""
-        if not self._key.exists():
-            self._key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary = self._key.with_suffix(".new")
-            temporary.unlink(missing_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(self._host.run(("wg", "genkey")))
-            temporary.replace(self._key)
-        return self._host.run(("wg", "pubkey"), self._key.read_text()).strip()
+        return public_key(self._key.parent, self._host)
 
     def apply(self, worker: str, nodes: Iterable[OverlayNode]) -> bool:
         """Lead to these nodes; whether anything was changed. Idempotent; raises OSError."""
@@ -124,3 +116,21 @@ class Tunnel:
         listed = self._host.run(("ip", "route", "show", "dev", TUNNEL))
         gone = peers.gone_routes(listed, wanted)
         self._host.ip([*gone, *peers.routes(self._networks, wanted)])
+
+
+def public_key(state: Path | str, host: Host | None = None) -> str:
+    """What others know a node by whose private key is in `state`, or is put there now.
+
+    Raises OSError.
+    """
+    host = host or Host()
+    key = Path(state) / KEY
+    if not key.exists():
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = key.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(host.run(("wg", "genkey")))
+        temporary.replace(key)
+    return host.run(("wg", "pubkey"), key.read_text()).strip()

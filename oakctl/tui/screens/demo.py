@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Sparkline, Static
 
+from oakctl.tui.actions import View
 from oakctl.tui.plain import plain
-from oakctl.tui.root_reader import Connect
 from oakctl.tui.screens.fleet import FleetScreen
 from oakctl.tui.viewmodels import demo
 from oakctl.tui.viewmodels.demo import DemoProgress
@@ -27,21 +26,18 @@ DRAW_S = 0.25
 class DemoScreen(FleetScreen):
     """Two columns: the fleet and its events; the picture, its figures and the steps."""
 
-    # A screen has one CSS: that of the class it comes from would be left out.
-    CSS = f"""{FleetScreen.CSS}
-    #left {{ width: 3fr; }}
-    #right {{ width: 2fr; }}
-    #camera {{ height: 3fr; min-height: 4; content-align: center middle; }}
-    .figure {{ height: 1; padding: 0 1; }}
-    Sparkline {{ height: 1; margin: 0 1; }}
-    #steps {{ height: 2fr; min-height: 4; }}
+    DEFAULT_CSS = """
+    #left { width: 3fr; }
+    #right { width: 2fr; }
+    #camera { height: 3fr; min-height: 4; content-align: center middle; }
+    .figure { height: 1; padding: 0 1; }
+    Sparkline { height: 1; margin: 0 1; }
+    #steps { height: 2fr; min-height: 4; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "app.leave", "Quit", tooltip="tear everything down and leave"),
-    ]
+    view: ClassVar[View] = View.DEMO
 
-    def __init__(self, connect: Connect, progress: DemoProgress) -> None:
-        super().__init__(connect)
+    def __init__(self, progress: DemoProgress) -> None:
+        super().__init__()
         self._progress = progress
         self._drawn = -1
 
@@ -67,10 +63,6 @@ class DemoScreen(FleetScreen):
         """Draw what the demonstration tells, a few times a second at most."""
         self.set_interval(DRAW_S, self._draw_progress)
         self._draw_progress()
-
-    def ready_to_look(self) -> bool:
-        """The demonstration's own root is there from its first steps on."""
-        return bool(self._progress.steps)
 
     def _draw_progress(self) -> None:
         progress = self._progress

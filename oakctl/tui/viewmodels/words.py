@@ -6,6 +6,7 @@ here: which of them are shown together.
 
 from __future__ import annotations
 
+import datetime
 import unicodedata
 from collections.abc import Collection
 
@@ -21,6 +22,8 @@ def clean(text: str, longest: int = LONGEST_LINE) -> str:
 
     Text from machines may carry escape sequences, line breaks or 90,000 characters.
     """
+    if len(text) <= longest and text.isascii() and text.isprintable():
+        return text  # nearly always; thousands of these are drawn in a second
     # Only what can be shown is looked at: a very long text costs no more than a long one.
     kept, rest = text[: longest + 1], len(text) - longest
     shown = "".join(
@@ -53,6 +56,14 @@ def age(since: float, now: float) -> str:
     elapsed = max(0.0, now - since)
     # Tenths flicker on a screen that is drawn each second.
     return f"{int(elapsed)}s" if elapsed < 10 else duration(elapsed)
+
+
+def clock(at: float, form: str = "%H:%M:%S") -> str:
+    """A time in seconds since the epoch, as the reader's clock shows it."""
+    try:
+        return datetime.datetime.fromtimestamp(at).astimezone().strftime(form)
+    except (OverflowError, ValueError, OSError):  # from a machine whose clock is anywhere
+        return "?"
 
 
 def number(value: float) -> str:

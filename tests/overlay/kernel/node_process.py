@@ -32,6 +32,8 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
         return driver.apply(desired_overlay(worker, None, document.tables, cluster="edge"))
     if call == "connect":
         return driver.connect([wire.from_plain(node, OverlayNode) for node in argument])
+    if call == "attach_process":
+        return driver.attach(*argument)
     method = getattr(driver, call)
     return method(argument) if argument is not None else method()
 

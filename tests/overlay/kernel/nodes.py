@@ -82,6 +82,11 @@ class Node:
         self.call("attach", address)
         return self._ready(within(address, "serve", name, str(PORT)))
 
+    def apart(self, name: str) -> subprocess.Popen[bytes]:
+        """A server with a network of its own, as a container has one."""
+        words = (sys.executable, "-S", PROGRAMS, "serve", name, str(PORT))
+        return self._ready(("unshare", "--net", *words))
+
     def hear(self, address: str, port: int = PORT) -> subprocess.Popen[bytes]:
         """A program in an attached instance that prints where each datagram is from."""
         return self._ready(within(address, "hear", str(port)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .nodes import CLOSEST, PORT, RR, Failed, Node, say, table, target
+from .nodes import CLOSEST, PORT, RR, Failed, Node, end, say, table, target
 
 MakeNode = Callable[..., Node]
 A1, A2, A3, B1, B2 = "10.18.0.66", "10.18.0.67", "10.18.0.68", "10.18.0.130", "10.18.0.131"
@@ -227,6 +227,7 @@ def test_beside_rules_that_drop_what_is_forwarded(make_node: MakeNode) -> None:
         a.serve(A1, "a1")
         a.call("attach", A2)
         a.apply(table(target("a", A1), target("b", B1)))
+        assert a.call("problems") == []  # what is looked at now and then: they came after us
         assert set(names(a.ask(A2, RR, 40))) == {"a1", "b1"}
         assert names(b.ask("", A1)) == {"a1": 1}
         a.call("remove")
@@ -270,6 +271,16 @@ def test_an_address_of_another_node_gets_no_namespace(make_node: MakeNode) -> No
         make_node("a").call("attach", B1)
 
 
+def test_the_hosts_own_network_is_never_taken_for_an_instances(make_node: MakeNode) -> None:
+    a = make_node("a")
+    before = state_of(a)
+    server = a.hear("")
+    with pytest.raises(Failed, match="the host's own network"):
+        a.call("attach_process", [A1, int(a.run("pgrep", "-f", "programs.py hear").split()[0])])
+    end(server)
+    assert state_of(a) == before
+
+
 def test_what_is_for_the_overlay_never_leaves_by_the_hosts_own_route(make_node: MakeNode) -> None:
     a = make_node("a")
     gateway = a.lab.address("b")
@@ -278,3 +289,20 @@ def test_what_is_for_the_overlay_never_leaves_by_the_hosts_own_route(make_node: 
         found = a.run("sh", "-c", f"ip route get {address} 2>&1 || true")
         assert gateway not in found
     assert a.ask("", "10.18.200.1", port=PORT) == ["OSError"]
+
+
+def test_a_process_that_came_with_a_network_of_its_own_gets_the_address(
+    make_node: MakeNode,
+) -> None:
+    a = make_node("a")
+    a.call("attach", A2)
+    for name in ("first", "second"):  # as a container that is started anew
+        container = a.apart(name)
+        number = int(a.run("pgrep", "-f", f"serve {name} ").split()[0])
+        assert a.call("attach_process", [A1, number]) == f"oak-{A1}"
+        a.apply(table(target("a", A1)))
+        assert a.ask(A2, RR) == [f"{name} {A2}"]
+        assert a.ask("", A1) == [f"{name} {GATEWAY_A}"]
+        end(container)
+    a.call("detach", A1)
+    assert f"oak-{A1}" not in a.run("ip", "netns")

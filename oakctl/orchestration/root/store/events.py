@@ -66,6 +66,15 @@ def after(db: Database, id: int, limit: int) -> Sequence[Event]:
     return [Event(*row) for row in rows]
 
 
+def about(db: Database, subject: str, limit: int) -> Sequence[Event]:
+    """The last `limit` events with this subject, oldest first."""
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM events WHERE subject = ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+        [subject, limit],
+    )
+    return [Event(*row) for row in rows][::-1]
+
+
 def newest_id(db: Database) -> int:
     """The id of the last event; 0 when there is none."""
     return int(db.execute("SELECT max(id) FROM events").fetchone()[0] or 0)

@@ -31,6 +31,7 @@ from oakctl.orchestration.worker.overlay import OverlayDriver
 
 COLLECT_EVERY_S = 5.0  # before Docker's own bounded log has turned over
 TOOLKIT = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")  # what Docker runs
+NETWORKS = {"loopback": request.HOST, "kernel": request.NONE}  # by overlay
 JETSON_GPU = Path("/dev/nvhost-ctrl-gpu")
 
 
@@ -53,7 +54,7 @@ class Parts:
         self._grants = grants
         self._files = files
         self._told: ContainerFacts | None = None
-        network = request.HOST if config.overlay_driver == "loopback" else request.BRIDGE
+        network = NETWORKS.get(config.overlay_driver, request.BRIDGE)
         self._node = Node(config.cluster, config.worker, config.prefix, network)
         self._here = accelerators_here(grants, config.declared)
         self._driver = Driver(socket, config.prefix, self._on_change)

@@ -26,6 +26,7 @@ from oakctl.orchestration.worker.docker.accelerators import Assigned
 
 BRIDGE = "bridge"
 HOST = "host"
+NONE = "none"  # until it gets an interface of ours
 EVERYWHERE = "0.0.0.0"
 MOST_PROCESSES = 512
 MIB = 1024 * 1024
@@ -125,7 +126,7 @@ def environment(desired: DesiredInstance, node: Node, around: Surroundings) -> l
         if separator and name
     }
     variables.update(around.assigned.environment)
-    variables["OAKCTL_BIND"] = EVERYWHERE if node.network == BRIDGE else around.bind
+    variables["OAKCTL_BIND"] = around.bind if node.network == HOST else EVERYWHERE
     variables["OAKCTL_INSTANCE"] = desired.name
     variables.update(around.reach)
     return [f"{name}={value}" for name, value in variables.items()]

@@ -23,7 +23,7 @@ from oakctl.model.instance import DesiredInstance
 from oakctl.model.node import ContainerGrants
 from oakctl.model.service import ServiceSpec
 from oakctl.orchestration.scheduling import grants as granting
-from oakctl.orchestration.worker import needs, procfs
+from oakctl.orchestration.worker import kernel_overlay, needs, procfs
 from oakctl.orchestration.worker.artifacts import Artifacts
 from oakctl.orchestration.worker.attempt import Attempt, Identity
 from oakctl.orchestration.worker.docker import accelerators, request, seen, words
@@ -247,6 +247,20 @@ class DockerRuntime:
             await self._slowly(engine.remove, id_, what=what)
             raise
         await self._driver.look()
+        await self._connect(key, ready.desired.address)
+
+    async def _connect(self, key: Key, address: str) -> None:
+        """Give a container that runs its interface in the kernel overlay; others have theirs."""
+        found, engine = self._driver.seen.get(key), self._driver.engine
+        if found is None or not found.pid or engine is None:
+            return
+        try:
+            kernel_overlay.attach(self._overlay, address, found.pid)
+        except OSError as error:
+            await self._driver.look()
+            if self._driver.seen.get(key, found).lives:  # else it has ended, and needs none
+                await self._slowly(engine.remove, found.id, what=f"ending {key.name}")
+                raise EngineRefused(f"its network cannot be made: {error.strerror}") from error
 
     async def _slowly(self, function: Callable[..., T], *arguments: Any, what: str) -> T:
         """What may take a slow disk a minute, a few of it at a time."""

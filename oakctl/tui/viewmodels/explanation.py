@@ -1,4 +1,4 @@
-"""`oakctl explain`: why the instances of a service are where they are, as text.
+"""Why the instances of a service are where they are, as text.
 
 Belongs here: the words around verdicts. Does not belong here: the verdicts.
 """

@@ -1,0 +1,171 @@
+"""The agent's side of the kernel overlay: when what of it is called.
+
+The worker's subnet comes with its first document; until then there is nothing to make. The other
+drivers have no namespaces and measure nothing: the functions here do nothing for them. Does not
+belong here: the overlay itself (`oakctl.overlay.kernel`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oakctl.errors import OakError
+from oakctl.model.config import HostLayout, WorkerConfig
+from oakctl.model.node import NodeFacts
+from oakctl.orchestration.worker.documents import Documents
+from oakctl.overlay.plan import NodeOverlay
+
+if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
+    from oakctl.overlay.kernel.driver import KernelDriver
+
+log = logging.getLogger("oakctl.worker")
+
+NAMESPACES = Path("/run/netns")
+
+WATCH_S = 1.0  # how soon a node with a first instance is measured
+
+
+class KernelOverlay:
+    """The driver of one worker; `subnet` says the worker's own, once it is known."""
+
+    def __init__(self, config: WorkerConfig, subnet: Callable[[], str]) -> None:
+        self._config = config
+        self._subnet = subnet
+        self._state = HostLayout(config.prefix).state("overlay")
+        self._made: KernelDriver | None = None
+        self._made_for = ""
+
+    def apply(self, overlay: NodeOverlay) -> bool:
+        """See `OverlayDriver`; with its nodes."""
+        driver = self.driver()
+        if driver is None:
+            return False
+        changed = driver.apply(overlay)
+        return driver.connect(overlay.nodes) or changed
+
+    def driver(self) -> KernelDriver | None:
+        """The overlay itself, once there is a subnet. Raises OSError where it cannot be made."""
+        from oakctl.overlay.kernel.driver import KernelDriver
+        from oakctl.overlay.kernel.planning import Place
+        from oakctl.overlay.kernel.ruleset import Networks
+
+        subnet = self._subnet()
+        if not subnet or self._made_for == subnet:
+            return self._made
+        if self._made is not None:  # enrolled anew: nothing of the former one is right
+            self._made.remove()
+        place = Place(self._config.worker, self._config.cluster, Networks(subnet))
+        driver = KernelDriver(place, self._state)
+        driver.start()
+        self._made, self._made_for = driver, subnet
+        return driver
+
+    def key(self) -> str:
+        """What other nodes know this one's tunnel by. Raises OSError."""
+        from oakctl.overlay.kernel.tunnel import public_key
+
+        return public_key(self._state)
+
+    def bind_address(self, overlay_ip: str) -> str:
+        """See `OverlayDriver`."""
+        return overlay_ip
+
+    def local_service_address(self, overlay_ip: str) -> str:
+        """See `OverlayDriver`."""
+        return overlay_ip
+
+    def relay_pid(self) -> int | None:
+        """There is none."""
+        return None
+
+    def problems(self) -> tuple[str, ...]:
+        """See `OverlayDriver`."""
+        return self._made.problems() if self._made is not None else ()
+
+
+def attach(overlay: object, address: str, pid: int = 0) -> str:
+    """The path of the instance's network namespace; empty where it has the host's own network.
+
+    With `pid` it is the one that this process of a container has come with.
+    Raises OSError, and ValueError for an address of another node.
+    """
+    driver = overlay.driver() if isinstance(overlay, KernelOverlay) else None
+    return str(NAMESPACES / driver.attach(address, pid)) if driver is not None else ""
+
+
+def follow(overlay: object, here: Mapping[str, int]) -> None:
+    """Let just these instances have a namespace: by address, with a process of each that runs.
+
+    One that runs and has none is a container whose start an agent did not see to its end.
+    """
+    try:
+        driver = overlay.driver() if isinstance(overlay, KernelOverlay) else None
+        if driver is None:
+            return
+        for address in driver.attached() - here.keys():
+            driver.detach(address)
+        for address in here.keys() - driver.attached():
+            if here[address]:
+                driver.attach(address, here[address])
+    except (OSError, ValueError) as error:
+        log.warning("overlay: %s", error)
+
+
+def with_key(facts: NodeFacts, overlay: object) -> NodeFacts:
+    """The facts with this node's public key, or with the reason why it has none."""
+    if not isinstance(overlay, KernelOverlay):
+        return facts
+    try:
+        return replace(facts, tunnel_key=overlay.key())
+    except OSError as error:
+        return replace(facts, overlay_reason=f"no tunnel to other nodes: {error.strerror}")
+
+
+def remove(config: WorkerConfig) -> None:
+    """Take the kernel overlay of a worker away whose agent is gone; raises OakError."""
+    if config.overlay_driver != "kernel":
+        return
+    documents = Documents(Path(HostLayout(config.prefix).state("agent")), config.worker)
+    try:
+        driver = KernelOverlay(config, documents.subnet).driver()
+        if driver is not None:
+            driver.remove()
+    except OSError as error:
+        raise OakError(
+            f"the kernel overlay cannot be taken away: {error.strerror}",
+            hint="the same again, as root",
+        ) from error
+
+
+async def measure(overlay: object) -> None:
+    """Measure neighbours, and let the overlay go by it, until cancelled."""
+    if not isinstance(overlay, KernelOverlay):
+        await asyncio.Event().wait()
+        return
+    from oakctl.overlay.kernel.probes import Probes
+
+    def changed() -> None:
+        with contextlib.suppress(OSError):  # told when tables are applied
+            driver = overlay.driver()
+            if driver is not None:
+                driver.measured(probes.unreachable(), probes.round_trips_ms())
+
+    probes = Probes(changed)
+    measuring = asyncio.ensure_future(probes.run())
+    try:
+        while not measuring.done():
+            with contextlib.suppress(OSError):
+                driver = overlay.driver()
+                probes.watch(driver.neighbours() if driver is not None else ())
+            await asyncio.wait((measuring,), timeout=WATCH_S)
+        if (error := measuring.exception()) is not None:
+            log.warning("overlay: nodes cannot be measured: %s", error)
+        await asyncio.Event().wait()
+    finally:
+        measuring.cancel()

@@ -1,0 +1,44 @@
+"""An agent whose overlay is the kernel's: instances in namespaces, without a bus to help."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from oakctl.lab.namespaces.lab import NamespaceLab
+
+from .agents import FIRST, PYTHON, SECOND, agent_on, answers, instance, until
+from .nodes import PORT, RR
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="instances become users of their own"),
+    pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"no {PYTHON}"),
+]
+
+
+def test_instances_have_networks_of_their_own_and_outlive_the_agent(
+    lab: NamespaceLab,
+) -> None:
+    with agent_on(lab) as agent:
+        # Two listen on one port, each on the address it is told, and answer by that name.
+        agent.has_program(f'exec {PYTHON} -S "${{0%/*}}/programs.py" serve "$OAKCTL_BIND" {PORT}\n')
+        agent.told(instance(FIRST, 0), instance(SECOND, 1))
+        before = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-brief", "addr"))
+        agent.start()
+        until(lab, {FIRST, SECOND})
+        assert answers(lab, "b", lab.address("a"), 1, 8080) == {FIRST}
+        agent.kill()
+        assert answers(lab, "a", RR, 20) == {FIRST, SECOND}
+        agent.told(instance(FIRST, 0))
+        agent.start()
+        until(lab, {FIRST})
+        while SECOND in lab.run("a", ("ip", "netns")):
+            pass
+        assert f"oak-{FIRST}" in lab.run("a", ("ip", "netns"))
+        agent.kill()
+        agent.clear()
+        after = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-brief", "addr"))
+        assert after == before
