@@ -9,7 +9,7 @@ import typer
 
 from oakctl.cli import (
     application,
-    cluster,
+    cluster_grant,
     diagnostics,
     event,
     fleet,
@@ -44,7 +44,7 @@ for noun in (
     lab,
     host_commands,
     fleet,
-    cluster,
+    cluster_grant,
     worker,
     application,
     service,

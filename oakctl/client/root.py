@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from oakctl import paths
 from oakctl.client.access import HostAccess
 from oakctl.client.connection import Connection, part
+from oakctl.client.grants import GrantsClient
 from oakctl.client.images import ImagesClient
 from oakctl.client.sessions import SessionsClient
 from oakctl.errors import DeadlineExceeded, error_for
@@ -68,6 +69,7 @@ class RootClient:
         self._connection = Connection(socket or paths.root_socket())
         self.access = HostAccess(self._connection)
         self.images = ImagesClient(self._connection)
+        self.grants = GrantsClient(self._connection)
         self.sessions = SessionsClient(self._connection.socket)
 
     async def __aenter__(self) -> RootClient:

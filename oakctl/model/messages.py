@@ -12,6 +12,7 @@ from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceStatistics, ObservedInstance
 from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.resources import Location, Resources
+from oakctl.model.roots import RootSummary
 from oakctl.model.service import ServiceSpec
 
 PROTOCOL = 1  # raised with each incompatible change; this one and the one before are understood
@@ -280,6 +281,7 @@ class ClusterState:
     tables: tuple[ServiceTable, ...] = ()
     processes: dict[str, ProcessUse] = field(default_factory=dict)  # "bus", "orchestrator"
     release: str = ""  # the version of the node archive that the orchestrator runs from
+    roots: tuple[RootSummary, ...] = ()  # granted ones; told to the owner's root alone
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,19 @@ HEADER_UPLOAD = "Oakctl-Upload"
 HEADER_SIZE = "Oakctl-Size"
 HEADER_ERROR = "Oakctl-Error"
 
+CTL_ROOT = "ctl.root"  # RootGrant → Answer
+CTL_REVOKE = "ctl.revoke"  # RootRevocation → Answer
+
 # Cluster orchestrator → root.
 UP_STATE = "up.state"  # ClusterState, published on change and every second
 UP_STATISTICS = "up.statistics"  # ClusterStatistics, published
 UP_EVENT = "up.event"  # ClusterEvent → Answer, request; repeated until answered
 UP_ALL = "up.>"
+
+# What a granted root may ask; it does so below a prefix of its own (`of_root`).
+GRANTED = (
+    CTL_OFFER, CTL_SHARE, CTL_STATE, CTL_TABLE, CTL_LOGS, CTL_EXPLAIN, CTL_UPLOAD, CTL_SESSION,
+)  # fmt: skip
 
 # Cluster orchestrator → every instance of the bus client of a worker.
 CMD_DESIRED = "desired"  # DesiredDocument, published
@@ -60,6 +68,16 @@ ASK_TABLES = "tables"  # DocumentRequest → TablesDocument, or an empty body wh
 ASK_CHUNK = "chunk"  # ChunkRequest → bytes
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published
+
+
+def of_root(name: str, subject: str) -> str:
+    """A `ctl.` or `up.` subject as a granted root has it; as it is for the owner's (name "")."""
+    return f"of.{name}.{subject}" if name else subject
+
+
+def root_of(subject: str) -> str:
+    """The granted root that a subject belongs to; empty: the owner's."""
+    return subject.split(".")[1] if subject.startswith("of.") else ""
 
 
 def heartbeat(worker: str) -> str:

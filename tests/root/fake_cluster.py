@@ -77,6 +77,7 @@ class FakeCluster:
     policy: str = ""
     offers: list[Offer] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # subjects that are not answered
+    refuses: str = ""  # why it takes no share
     log_text: str = ""
     seq: int = 0
     release: str = ""
@@ -203,6 +204,8 @@ class FakeCluster:
     def _share(self, share: Share) -> Answer:
         if share.revision < self.shares.get(share.job_name, 0):
             return Answer(False, "late")
+        if self.refuses:
+            return Answer(False, self.refuses)
         self.share_bodies[share.job_name] = share
         kept = {key: e for key, e in self.instances.items() if key[0] != share.job_name}
         wanted = share.instances if share.service is not None else {}

@@ -27,7 +27,9 @@ from oakctl.model.config import ClusterConfig, HostLayout
 from oakctl.model.messages import ClusterState
 from oakctl.orchestration import bus
 from oakctl.orchestration.cluster import bus_server, clock, membership, store
+from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
+from oakctl.orchestration.cluster.audience import Audience
 from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
@@ -60,6 +62,7 @@ class Orchestrator:
         self._clients: list[Client] = []
         self._tasks = Tasks()
         self._uplink = Uplink(config.cluster)
+        self._audience = Audience(AdmissionFile(self._layout.admission))
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
@@ -86,6 +89,7 @@ class Orchestrator:
             credentials,
             self._tasks,
             lambda: self._uplink.compose(self._compose(core)),
+            self._audience,
         )
         await workers.open()
         await root.open()
@@ -95,9 +99,10 @@ class Orchestrator:
         await self._until_one_ends(
             self._sweep(client, core),
             self._reconcile(core),
-            self._uplink.run_states(client, self._compose(core)),
-            self._uplink.run_statistics(client),
+            self._uplink.run_states(client, self._compose(core), self._audience),
+            self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
+            self._audience.run_events(client),
             self._thrown_out(),
         )
 
@@ -148,9 +153,11 @@ class Orchestrator:
         before = state
         for worker in credentials.workers():
             state = membership.enrolled(state, worker, now)
-        outbox = Outbox(self._config.cluster, contents[subjects.BUCKET_EVENTS], now)
+        events = contents[subjects.BUCKET_EVENTS]
+        outbox = Outbox(self._config.cluster, events, now, self._audience.overhear)
         core = Core(client, stored, state, outbox, self._config.timers, self._uplink.touch)
         await core.start(before)
+        self._audience.looks_at(lambda: core.state)
         return core
 
     def _compose(self, core: Core) -> Callable[[str, int], ClusterState]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from oakctl.errors import OakError
+from oakctl.errors import OakError, Unreachable
 from oakctl.model import subjects
-from oakctl.model.messages import Offer, OfferAnswer
+from oakctl.model.messages import Offer, OfferAnswer, Verdict
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.model.views import Decision
 from oakctl.orchestration.root import images, placing
@@ -307,10 +307,23 @@ class Driver:
                 link.confirmed[job_name] = share.revision
         except OakError as error:
             log.warning("share of %s: %s", job_name, error.message)
+            await self._share_failed(seat, error)
             await asyncio.sleep(PASS_S)  # not again at once
         finally:
             self._sending.discard(seat)
             self.wake()
+
+    async def _share_failed(self, seat: Seat, error: OakError) -> None:
+        """A cluster that says no, to rules of its operator's for one, is heard by `explain`."""
+        cluster, job_name = seat
+        if isinstance(error, Unreachable):
+            return
+        why = error.message.removeprefix(f"cluster {cluster}: ")
+        verdict = Verdict(cluster, False, 0.0, (why,))
+        decision = Decision(time.time(), job_name, cluster, "refused", (verdict,))
+        if await self._store.run(lambda db: records.add_decision(db, job_name, decision)):
+            message = f"{cluster} keeps what it has: {why}"
+            await self._event("share.refused", job_name, message, cluster)
 
     async def _event(self, kind: str, subject: str, message: str, cluster: str) -> None:
         now = time.time()

@@ -32,7 +32,14 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, planning, views
+from oakctl.orchestration.root import (
+    applying,
+    credentials,
+    explaining,
+    names,
+    planning,
+    views,
+)
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -40,6 +47,7 @@ from oakctl.orchestration.root.checking import Checking
 from oakctl.orchestration.root.clusters import Clusters
 from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
+from oakctl.orchestration.root.grants import Grants
 from oakctl.orchestration.root.host_access import HostAccess
 from oakctl.orchestration.root.host_runs import HostRuns
 from oakctl.orchestration.root.hosts import Hosts
@@ -89,6 +97,7 @@ class Root:
         self.bootstrap = Bootstrap(means)
         self.upgrading = Upgrading(means, self.bootstrap)
         self.removal = Removal(means)
+        self.grants = Grants(means)
         self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
@@ -192,6 +201,7 @@ class Root:
     async def change_cluster(self, name: str, change: ClusterChange) -> ClusterView:
         """Set the policy, durably; the cluster is told as soon as it is reachable."""
         await self.cluster(name)
+        credentials.own(name, "its policy")
         policy = change.policy
         if policy is not None:
             policies.named(policy)
