@@ -26,8 +26,8 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"manifest for \S+ not found|manifest unknown|name unknown",
      "the registry has no such image"),
     (r"toomanyrequests|429 Too Many", "the registry allows no more pulls for now"),
-    (r"pull access denied|unauthorized|authentication required|access to the resource is denied|"
-     r"no basic auth credentials|incorrect username or password",
+    (r"pull access denied|unauthorized|authentication required|no basic auth credentials|"
+     r"access to the resource is denied|incorrect username or password",
      PRIVATE),
     (r"no such host|name resolution|server misbehaving",
      "the registry's name is not found from this node"),
