@@ -9,7 +9,17 @@ from fastapi import FastAPI
 import oakctl
 from oakctl.api import errors
 from oakctl.api.activity import Activity
-from oakctl.api.routes import fleet, hosts, images, process, sessions, watching, workloads
+from oakctl.api.routes import (
+    fleet,
+    grants,
+    hosts,
+    images,
+    process,
+    secrets,
+    sessions,
+    watching,
+    workloads,
+)
 from oakctl.orchestration.root.root import Root
 
 
@@ -19,7 +29,9 @@ def create(root: Root, activity: Activity, stop: Callable[[], None]) -> FastAPI:
     app.state.root = root
     app.state.stop = stop
     errors.install(app)
-    for module in (process, fleet, hosts, workloads, images, sessions, watching):
+    for module in (
+        process, fleet, hosts, workloads, images, secrets, sessions, watching, grants
+    ):  # fmt: skip
         app.include_router(module.router)
     app.add_middleware(errors.Boundary, activity=activity)
     return app

@@ -9,7 +9,7 @@ import typer
 
 from oakctl.cli import (
     application,
-    cluster,
+    cluster_grant,
     diagnostics,
     event,
     fleet,
@@ -18,6 +18,7 @@ from oakctl.cli import (
     instance,
     lab,
     playbook,
+    secret,
     service,
     top,
     worker,
@@ -44,12 +45,13 @@ for noun in (
     lab,
     host_commands,
     fleet,
-    cluster,
+    cluster_grant,
     worker,
     application,
     service,
     instance,
     image,
+    secret,
     event,
     playbook,
 ):

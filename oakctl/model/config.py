@@ -154,6 +154,11 @@ class HostLayout:
         """What containers may have of this host (`ContainerGrants`); its operator writes it."""
         return self.etc("grants.json")
 
+    @property
+    def admission(self) -> str:
+        """What roots may do in this host's cluster; the cluster's operator writes it."""
+        return self.etc("admission.conf")
+
     @staticmethod
     def version_of(program: str) -> str:
         """The version of the release that a program (its path, links resolved) is part of."""

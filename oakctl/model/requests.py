@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from oakctl.model.images import PlatformImage
 from oakctl.model.resources import Location, Resources
+from oakctl.model.roots import RootRules
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ class WorkerAdd:
     accept_new: bool = False
     docker: bool = False  # the host shall have Docker: the distribution's, where it has none
     allow_reboot: bool = False  # where a change of the host takes effect by that alone
+
+
+@dataclass(frozen=True)
+class GrantRequest:
+    """Let another operator's root in to a cluster.
+
+    `address` ("host:port") is how he reaches its host; empty: as we do.
+    """
+
+    name: str
+    rules: RootRules = RootRules()
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,3 +157,12 @@ class ImageSend:
 
     name: str
     cluster: str
+
+
+@dataclass(frozen=True)
+class SecretSet:
+    """Give a secret its value. With `registry` it is a login for images of that host."""
+
+    value: str = field(repr=False)  # base 64
+    registry: str = ""
+    username: str = ""

@@ -33,6 +33,7 @@ CTL_TABLE = "ctl.table"  # ServiceTable of another cluster → Answer
 CTL_LOGS = "ctl.logs"  # LogsRequest → LogsAnswer
 CTL_EXPLAIN = "ctl.explain"  # Offer → OfferAnswer, decides and reserves nothing
 CTL_UPLOAD = "ctl.upload"  # bytes with the header `Oakctl-Upload` → UploadAnswer
+CTL_SECRETS = "ctl.secrets"  # SecretsChange → Answer
 CTL_SESSION = "ctl.session"  # SessionOpen → SessionAnswer
 CTL_ALL = "ctl.>"
 
@@ -40,11 +41,19 @@ HEADER_UPLOAD = "Oakctl-Upload"
 HEADER_SIZE = "Oakctl-Size"
 HEADER_ERROR = "Oakctl-Error"
 
+CTL_ROOT = "ctl.root"  # RootGrant → Answer
+CTL_REVOKE = "ctl.revoke"  # RootRevocation → Answer
+
 # Cluster orchestrator → root.
 UP_STATE = "up.state"  # ClusterState, published on change and every second
 UP_STATISTICS = "up.statistics"  # ClusterStatistics, published
 UP_EVENT = "up.event"  # ClusterEvent → Answer, request; repeated until answered
 UP_ALL = "up.>"
+
+# What a granted root may ask; it does so below a prefix of its own (`of_root`).
+GRANTED = (
+    CTL_OFFER, CTL_SHARE, CTL_STATE, CTL_TABLE, CTL_LOGS, CTL_EXPLAIN, CTL_UPLOAD, CTL_SESSION,
+)  # fmt: skip
 
 # Cluster orchestrator → every instance of the bus client of a worker.
 CMD_DESIRED = "desired"  # DesiredDocument, published
@@ -58,8 +67,20 @@ ASK_GREETING = "greeting"  # Greeting → GreetingAnswer
 ASK_DESIRED = "desired"  # DocumentRequest → DesiredDocument, or an empty body when current
 ASK_TABLES = "tables"  # DocumentRequest → TablesDocument, or an empty body when current
 ASK_CHUNK = "chunk"  # ChunkRequest → bytes
+ASK_SECRETS = "secrets"  # SecretsRequest → SecretsAnswer
+ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published
+
+
+def of_root(name: str, subject: str) -> str:
+    """A `ctl.` or `up.` subject as a granted root has it; as it is for the owner's (name "")."""
+    return f"of.{name}.{subject}" if name else subject
+
+
+def root_of(subject: str) -> str:
+    """The granted root that a subject belongs to; empty: the owner's."""
+    return subject.split(".")[1] if subject.startswith("of.") else ""
 
 
 def heartbeat(worker: str) -> str:

@@ -55,12 +55,12 @@ def instance_addresses(subnet: str) -> Leases:
     return Leases(subnet, skip_first=2, skip_last=1)
 
 
-def service_addresses() -> Leases:
-    """The addresses that services get.
+def service_addresses(offset: int = 0) -> Leases:
+    """The addresses that services get, those from `offset` on.
 
     10.30.0.x is left out: on the loopback overlay these are the hosts' own addresses.
     """
-    return Leases(SERVICE_NETWORK, skip_first=256, skip_last=1)
+    return Leases(SERVICE_NETWORK, skip_first=256 + offset, skip_last=1)
 
 
 def gateway(subnet: str) -> str:

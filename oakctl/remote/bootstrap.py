@@ -62,6 +62,7 @@ class ClusterAccess:
     tunnel_port: int
     ca_pem: str
     tls_hostname: str
+    account: str = ""  # of a root that another operator has let in; empty: the owner's
 
 
 @dataclass(frozen=True)

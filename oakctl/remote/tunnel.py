@@ -182,6 +182,12 @@ class Tunnel:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._server = self._keeper = None
 
+    async def _far(
+        self, connection: asyncssh.SSHClientConnection
+    ) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
+        """A way to the port, as the target sees it."""
+        return await connection.open_connection(self._host, self._port)
+
     async def _keep(self) -> None:
         delay_s = FIRST_DELAY_S
         while True:
@@ -226,7 +232,7 @@ class Tunnel:
         if connection is None:
             return
         try:
-            far_reader, far_writer = await connection.open_connection(self._host, self._port)
+            far_reader, far_writer = await self._far(connection)
         except (OSError, asyncssh.Error) as error:
             self.last_error = f"{self._host}:{self._port} is not reached from there: {error}"
             return

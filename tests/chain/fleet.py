@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,25 +19,16 @@ from oakctl.client.root import RootClient
 from oakctl.lab import loopback
 from oakctl.lab.loopback import Lab, LabHost
 from oakctl.model.requests import ClusterCreate, WorkerAdd
+from tests.waiting import STEP_S, WAIT_S, until
 
-WAIT_S = 90.0
-STEP_S = 0.1
+__all__ = ["HOSTS", "WAIT_S", "commands", "fleet", "lab", "processes_with", "until"]
+
 
 HOSTS = (
     LabHost("edge", vcpus=2, memory_mb=1024, vgpus=0, location=None),
     LabHost("edge-w1", vcpus=2, memory_mb=1024, vgpus=0, location=None),
     LabHost("edge-w2", vcpus=2, memory_mb=1024, vgpus=0, location=None),
 )
-
-
-async def until(
-    what: str, found: Callable[[], Awaitable[object]], *, wait_s: float = WAIT_S
-) -> None:
-    """Wait until `found` gives something true; fail with its last answer after `wait_s`."""
-    deadline = time.monotonic() + wait_s
-    while not (answer := await found()):
-        assert time.monotonic() < deadline, f"waited {wait_s:.0f} s for {what}: {answer!r}"
-        await asyncio.sleep(STEP_S)
 
 
 @asynccontextmanager

@@ -17,8 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ import pytest
 from oakctl.orchestration.worker.cgroup import node_group
 from tests.chain.fleet import commands, processes_with
 from tests.remote.servers import Machine
+from tests.waiting import until_now
 
 pytestmark = pytest.mark.slow
 
@@ -87,14 +87,6 @@ def oakctl(*arguments: str) -> Ended:
     return ended(begin(*arguments))
 
 
-def until(what: str, found: Callable[[], object]) -> None:
-    """Wait for something that takes a moment; the one place that polls."""
-    deadline = time.monotonic() + GONE_S
-    while not (answer := found()):
-        assert time.monotonic() < deadline, f"waited {GONE_S} s for {what}: {answer!r}"
-        time.sleep(0.05)
-
-
 def state() -> Path:
     """Where this test's root and labs keep their files."""
     return Path(os.environ["XDG_STATE_HOME"]) / "oakctl"
@@ -127,7 +119,7 @@ def end_root() -> None:
     pid = root_pid()
     if pid and Path(f"/proc/{pid}").exists():
         os.kill(pid, signal.SIGTERM)
-        until("the root to leave", lambda: not Path(f"/proc/{pid}").exists())
+        until_now("the root to leave", lambda: not Path(f"/proc/{pid}").exists())
     log = state() / "root.log"
     if log.exists():
         text = log.read_text(errors="replace")
@@ -258,7 +250,7 @@ def served(clean: None, tmp_path: Path) -> Iterator[None]:
             [sys.executable, "-c", SERVE_LOOKING_IN_PATH_ONLY], cwd=CHECKOUT, stderr=log
         )
     try:
-        until("the root's socket", lambda: (state() / "root.sock").exists())
+        until_now("the root's socket", lambda: (state() / "root.sock").exists())
         yield
     finally:
         serving.terminate()

@@ -27,6 +27,7 @@ from oakctl.model.documents import DesiredDocument, Heartbeat, Report, TablesDoc
 from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.node import NodeFacts
 from oakctl.model.resources import Resources
+from oakctl.model.roots import RootGrant, RootRules, granted_user
 from oakctl.model.service import Connectivity, Port, ServiceAddresses, ServiceSpec
 from oakctl.orchestration.bus import ask, connect
 from tests.bus_fixture import Bus, hashed
@@ -70,7 +71,7 @@ def spec(
     return ServiceSpec(
         job_name=f"app.ns.{name}.ns",
         application="app.ns",
-        virtualization="process",
+        virtualization=more.pop("virtualization", "process"),
         code=more.pop("code", "0" * 64),
         requests=Resources(vcpus=0.1, memory_mb=memory_mb, vgpus=vgpus),
         listen=(Port(80),),
@@ -90,25 +91,31 @@ def facts(*, memory_mb: int = 512, vgpus: int = 0, loopback: int = 2) -> NodeFac
         capacity=Resources(vcpus=4, memory_mb=memory_mb, storage_mb=1000, vgpus=vgpus),
         address="127.2.0.1",
         loopback_number=loopback,
+        secrets=True,
     )
 
 
 class Root:
     """The root's side of the bus."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, account: str = "") -> None:
         self.client = client
+        self.account = account  # of a granted root
         self.state: m.ClusterState | None = None
         self.statistics: list[m.ClusterStatistics] = []
         self.events: list[m.ClusterEvent] = []
         self.answers_events = True
 
     @classmethod
-    async def connect(cls, bus: Bus) -> Root:
-        root = cls(await connect(bus.access("root"), name="root", wait_s=20))
-        await root.client.subscribe(subjects.UP_STATE, cb=root._on_state)
-        await root.client.subscribe(subjects.UP_STATISTICS, cb=root._on_statistics)
-        await root.client.subscribe(subjects.UP_EVENT, cb=root._on_event)
+    async def connect(cls, bus: Bus, account: str = "") -> Root:
+        user = granted_user(account) if account else "root"
+        root = cls(await connect(bus.access(user), name=user, wait_s=20), account)
+        for subject, handler in (
+            (subjects.UP_STATE, root._on_state),
+            (subjects.UP_STATISTICS, root._on_statistics),
+            (subjects.UP_EVENT, root._on_event),
+        ):
+            await root.client.subscribe(subjects.of_root(account, subject), cb=handler)
         return root
 
     async def ask(self, subject: str, message: Any, kind: type[T]) -> T:
@@ -116,7 +123,8 @@ class Root:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return await ask(self.client, subject, message, kind, timeout_s=1)
+                own = subjects.of_root(self.account, subject)
+                return await ask(self.client, own, message, kind, timeout_s=1)
             except (NatsError, OSError, asyncio.TimeoutError):
                 assert time.monotonic() < deadline, f"nobody answers {subject}"
                 await asyncio.sleep(0.05)
@@ -299,6 +307,7 @@ class Rig:
         self.bus = bus
         self.root: Root
         self.workers: dict[str, Worker] = {}
+        self.granted: list[Root] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.config = Path(bus.layout.etc("cluster.json"))
         config = ClusterConfig(
@@ -328,6 +337,15 @@ class Rig:
     async def enrol(self, name: str) -> m.Answer:
         secret_hash = hashed(self.bus.new_secret(name))
         return await self.root.ask(subjects.CTL_ENROL, m.Enrolment(name, secret_hash), m.Answer)
+
+    async def let_in(self, name: str, rules: RootRules | None = None) -> Root:
+        """Another operator's root, connected."""
+        secret_hash = hashed(self.bus.new_secret(granted_user(name)))
+        grant = RootGrant(name, secret_hash, rules or RootRules())
+        answer = await self.root.ask(subjects.CTL_ROOT, grant, m.Answer)
+        assert answer.ok, answer
+        self.granted.append(await Root.connect(self.bus, name))
+        return self.granted[-1]
 
     async def join(self, name: str, its_facts: NodeFacts | None = None) -> Worker:
         if not Path(self.bus.secret_file(name)).exists():
@@ -375,5 +393,6 @@ async def running_rig(directory: Path, timers: Timers = TIMERS) -> AsyncIterator
             rig.end_orchestrator(signal.SIGKILL)
         for worker in rig.workers.values():
             await worker.vanish()
-        await leave(rig.root.client)
+        for root in (rig.root, *rig.granted):
+            await leave(root.client)
         rig.bus.kill()

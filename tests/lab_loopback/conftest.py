@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import asyncssh
@@ -51,14 +49,3 @@ def connect(host: HostView, **options: object):  # type: ignore[no-untyped-def]
         config=None,
         **options,
     )
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-    """Wait for a condition, with a generous deadline that says what it waited for."""
-    deadline = time.monotonic() + 20
-    while True:
-        value = condition()
-        if await value if not isinstance(value, bool) else value:
-            return
-        assert time.monotonic() < deadline, f"waited for: {what}"
-        await asyncio.sleep(0.02)

@@ -19,8 +19,9 @@ from oakctl.errors import Conflict, NotFound, UsageError
 from oakctl.lab import control, loopback, processes
 from oakctl.lab.description import LabFiles
 from oakctl.lab.loopback import Lab, LabHost
+from tests.waiting import until
 
-from .conftest import HOSTS, connect, until
+from .conftest import HOSTS, connect
 
 SLEEP = {"name": "u", "argv": ["/bin/sleep", "986"]}
 
@@ -66,7 +67,7 @@ async def test_down_ends_what_left_its_session_and_its_keeper(state: Path) -> No
     await put_unit()
     async with connect(lab.host("h2")) as client:
         await client.run("setsid sleep 986 </dev/null >/dev/null 2>&1 &")
-    await until(lambda: len(processes.of_lab(lab.id)) == 3, "keeper, unit and stray run")
+    await until("keeper, unit and stray run", lambda: len(processes.of_lab(lab.id)) == 3)
     os.kill(lab.keeper, signal.SIGKILL)
     await loopback.down("t")
     assert processes.of_lab(lab.id) == []
@@ -163,7 +164,7 @@ async def test_up_interrupted_anywhere_can_be_taken_down(state: Path) -> None:
 async def test_a_taken_address_is_left_to_who_has_it(state: Path) -> None:
     lab = await loopback.up("t", HOSTS)
     os.kill(lab.keeper, signal.SIGKILL)
-    await until(lambda: not control.answers(LabFiles("t").socket), "the keeper is gone")
+    await until("the keeper is gone", lambda: not control.answers(LabFiles("t").socket))
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((lab.hosts[0].address, lab.hosts[0].port))

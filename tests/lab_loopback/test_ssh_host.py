@@ -12,8 +12,9 @@ import pytest
 
 from oakctl.lab import loopback
 from oakctl.lab.loopback import Lab
+from tests.waiting import until
 
-from .conftest import connect, until
+from .conftest import connect
 
 
 async def test_a_command_has_the_hosts_environment_and_its_streams(lab: Lab) -> None:
@@ -108,9 +109,9 @@ async def test_what_a_session_runs_ends_with_its_connection(lab: Lab, state: Pat
     marker = state / "pid"
     async with connect(lab.host("h1")) as client:
         await client.create_process(f"echo $$ > {marker}; sleep 600")
-        await until(lambda: marker.exists() and bool(marker.read_text()), "the command runs")
+        await until("the command runs", lambda: marker.exists() and bool(marker.read_text()))
     pid = int(marker.read_text())
-    await until(lambda: not Path(f"/proc/{pid}").exists(), "the command is gone")
+    await until("the command is gone", lambda: not Path(f"/proc/{pid}").exists())
 
 
 async def test_the_log_tells_of_every_login_and_command(lab: Lab) -> None:

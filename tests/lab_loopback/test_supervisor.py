@@ -15,8 +15,9 @@ from oakctl.errors import NotFound
 from oakctl.lab import control, loopback, processes
 from oakctl.lab.description import LabFiles
 from oakctl.lab.loopback import Lab
+from tests.waiting import until
 
-from .conftest import HOSTS, until
+from .conftest import HOSTS
 
 SLEEP = ["/bin/sleep", "987"]
 
@@ -50,7 +51,7 @@ async def test_a_killed_unit_starts_again(lab: Lab) -> None:
         status = await ask("status")
         return status["state"] == "running" and status["pid"] != first["pid"]
 
-    await until(restarted, "the unit runs again")
+    await until("the unit runs again", restarted)
     status = await ask("status")
     assert (status["restarts"], status["exit_code"]) == (1, -signal.SIGKILL)
 
@@ -66,7 +67,7 @@ async def test_a_program_that_is_not_there_backs_off_and_says_so(lab: Lab) -> No
 async def test_output_goes_to_the_units_log(lab: Lab) -> None:
     await put(["/bin/sh", "-c", "echo out; echo err >&2; exec sleep 987"])
     log = lab.directory / "homes/h1/.oakctl/log/u.log"
-    await until(lambda: log.read_text() == "out\nerr\n", "both lines are in the log")
+    await until("both lines are in the log", lambda: log.read_text() == "out\nerr\n")
 
 
 async def test_stop_start_restart_remove(lab: Lab) -> None:
@@ -86,7 +87,7 @@ async def test_stop_start_restart_remove(lab: Lab) -> None:
 async def test_stopping_a_unit_leaves_what_it_started(lab: Lab, state: Path) -> None:
     pid_file = state / "child"
     await put(["/bin/sh", "-c", f"setsid sleep 987 & echo $! > {pid_file}; wait"])
-    await until(lambda: pid_file.exists() and bool(pid_file.read_text()), "the child runs")
+    await until("the child runs", lambda: pid_file.exists() and bool(pid_file.read_text()))
     await ask("stop")
     assert processes.start_of(int(pid_file.read_text())) is not None
 
@@ -95,7 +96,7 @@ async def test_a_unit_deaf_to_sigterm_is_killed(lab: Lab, state: Path) -> None:
     ready = state / "ready"
     script = f"import signal, time; signal.signal(15, signal.SIG_IGN); open({str(ready)!r}, 'w'); "
     await put([sys.executable, "-c", script + "time.sleep(987)"])
-    await until(ready.exists, "the unit ignores SIGTERM")
+    await until("the unit ignores SIGTERM", ready.exists)
     assert (await ask("stop"))["exit_code"] == -signal.SIGKILL
 
 
@@ -116,7 +117,7 @@ async def test_a_restarted_keeper_adopts_what_runs(lab: Lab) -> None:
     async def restarted() -> bool:
         return (await ask("status"))["pid"] not in (0, unit["pid"])
 
-    await until(restarted, "the adopted unit starts again")
+    await until("the adopted unit starts again", restarted)
 
 
 async def test_a_keeper_finds_a_unit_that_was_never_written_down(lab: Lab) -> None:

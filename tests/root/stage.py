@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from oakctl import paths
 from oakctl.api import serve
@@ -18,23 +17,10 @@ from oakctl.model.views import HostView
 from tests.bus_fixture import Bus
 from tests.root.descriptor import ARTIFACT
 from tests.root.fake_cluster import FakeCluster, FakeInstaller
+from tests.waiting import WAIT_S as DEADLINE_S
+from tests.waiting import until
 
-T = TypeVar("T")
-DEADLINE_S = 90.0
-
-
-async def until(what: str, look: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
-    """What `look` gives as soon as it `holds`; fails naming `what` and the last look."""
-    last: T | None = None
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                last = await look()
-                if holds(last):
-                    return last
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"waited {DEADLINE_S:.0f} s for {what}; last: {last}") from None
+__all__ = ["DEADLINE_S", "Stage", "answers", "populate", "until", "upload"]
 
 
 @dataclass

@@ -22,10 +22,12 @@ from typing import Any
 from oakctl.errors import Conflict, OakError, UsageError
 from oakctl.model import subjects
 from oakctl.model.config import HostLayout, endpoint
+from oakctl.model.roots import granted_user
 
 ROLE_ORCHESTRATOR = "orchestrator"
 ROLE_ROOT = "root"
 ROLE_WORKER = "worker"
+ROLE_GRANTED = "granted-root"
 
 DRY_RUN_TIMEOUT_S = 20.0
 MAX_PAYLOAD = 8 * 1024 * 1024  # bytes; a ClusterState of a big cluster travels in one message
@@ -127,7 +129,7 @@ def render_config(
 
 
 def render_users(users: Mapping[str, Mapping[str, str]]) -> str:
-    """The included file: name → {"role": orchestrator|root|worker, "hash": bcrypt}.
+    """The included file: name → {"role": one of ROLE_*, "hash": bcrypt}.
 
     Raises UsageError for a name, role or hash that can't be.
     """
@@ -269,6 +271,15 @@ def _permissions(name: str, role: str) -> dict[str, Any] | None:
         return {
             "publish": {"allow": publish},
             "subscribe": {"allow": [subjects.command(name, ">"), inbox]},
+            "allow_responses": answers,
+        }
+    if role == ROLE_GRANTED:
+        account = name.removeprefix(granted_user(""))
+        asked = [subjects.of_root(account, subject) for subject in subjects.GRANTED]
+        # Frames are known by a session's secret name, whoever sends them.
+        return {
+            "publish": {"allow": [*asked, subjects.frame_from_root("*")]},
+            "subscribe": {"allow": [subjects.of_root(account, subjects.UP_ALL), inbox]},
             "allow_responses": answers,
         }
     raise UsageError(f"{role!r} is no role of a bus user", hint="orchestrator, root or worker")

@@ -1,4 +1,4 @@
-"""Workers' bus credentials: given and taken back while the bus runs.
+"""Bus credentials of workers and granted roots: given and taken back while the bus runs.
 
 Belongs here: changing `users.json`, and waiting until the server has read the change. Does not
 belong here: what the files look like (`bus_server`), the worker's record (`membership`).
@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 
 from oakctl.errors import Conflict, DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout
+from oakctl.model.roots import granted_user
 from oakctl.orchestration.cluster import bus_server
 
 log = logging.getLogger("oakctl.cluster.credentials")
@@ -51,26 +52,39 @@ class Credentials:
         Raises UsageError for a bad name or hash, Conflict when the name is taken by another
         role or the server refuses it, DeadlineExceeded when the server does not reload.
         """
-        bus_server.check_worker_name(worker)
-        wanted = {"role": bus_server.ROLE_WORKER, "hash": bcrypt_hash}
-        async with self._lock:
-            users = bus_server.read_users(self._layout)
-            known = users.get(worker)
-            if known == wanted:
-                return
-            if known is not None and known["role"] != bus_server.ROLE_WORKER:
-                raise Conflict(f"{worker} is the {known['role']} of this bus")
-            if known is not None:
-                # A new hash alone would leave whoever has the old secret connected.
-                await self._apply({n: u for n, u in users.items() if n != worker})
-            await self._apply({**users, worker: wanted})
+        await self._give(bus_server.check_worker_name(worker), bus_server.ROLE_WORKER, bcrypt_hash)
+
+    async def give_root(self, root: str, bcrypt_hash: str) -> None:
+        """As `give`, for a granted root."""
+        await self._give(granted_user(root), bus_server.ROLE_GRANTED, bcrypt_hash)
 
     async def take_back(self, worker: str) -> None:
         """Its connection is cut; raises as `give` does. Unknown: nothing to do."""
+        await self._take_back(worker, bus_server.ROLE_WORKER)
+
+    async def take_back_root(self, root: str) -> None:
+        """As `take_back`, for a granted root."""
+        await self._take_back(granted_user(root), bus_server.ROLE_GRANTED)
+
+    async def _give(self, user: str, role: str, bcrypt_hash: str) -> None:
+        wanted = {"role": role, "hash": bcrypt_hash}
         async with self._lock:
             users = bus_server.read_users(self._layout)
-            if users.get(worker, {}).get("role") == bus_server.ROLE_WORKER:
-                await self._apply({n: u for n, u in users.items() if n != worker})
+            known = users.get(user)
+            if known == wanted:
+                return
+            if known is not None and known["role"] != role:
+                raise Conflict(f"{user} is the {known['role']} of this bus")
+            if known is not None:
+                # A new hash alone would leave whoever has the old secret connected.
+                await self._apply({n: u for n, u in users.items() if n != user})
+            await self._apply({**users, user: wanted})
+
+    async def _take_back(self, user: str, role: str) -> None:
+        async with self._lock:
+            users = bus_server.read_users(self._layout)
+            if users.get(user, {}).get("role") == role:
+                await self._apply({n: u for n, u in users.items() if n != user})
 
     async def _apply(self, users: Users) -> None:
         before = await self._loaded_at()

@@ -27,13 +27,17 @@ from oakctl.model.config import ClusterConfig, HostLayout
 from oakctl.model.messages import ClusterState
 from oakctl.orchestration import bus
 from oakctl.orchestration.cluster import bus_server, clock, membership, store
+from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
+from oakctl.orchestration.cluster.audience import Audience
 from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
+from oakctl.orchestration.cluster.secret_desk import SecretDesk
+from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.state import SettingsRecord, State
 from oakctl.orchestration.cluster.store import Store
 from oakctl.orchestration.cluster.summary import cluster_state
@@ -60,7 +64,9 @@ class Orchestrator:
         self._clients: list[Client] = []
         self._tasks = Tasks()
         self._uplink = Uplink(config.cluster)
+        self._audience = Audience(AdmissionFile(self._layout.admission))
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
+        self._secrets = Secrets(Path(self._layout.state("secrets.json")))
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
         self._store: Store | None = None
@@ -84,10 +90,14 @@ class Orchestrator:
             core,
             self._artifacts,
             credentials,
+            self._secrets,
             self._tasks,
             lambda: self._uplink.compose(self._compose(core)),
+            self._audience,
         )
+        secrets = SecretDesk(client, core, self._secrets)
         await workers.open()
+        await secrets.open()
         await root.open()
         await root.sessions.open(watcher)
         log.info("cluster %s: %d workers, %d instances", self._config.cluster,
@@ -95,9 +105,11 @@ class Orchestrator:
         await self._until_one_ends(
             self._sweep(client, core),
             self._reconcile(core),
-            self._uplink.run_states(client, self._compose(core)),
-            self._uplink.run_statistics(client),
+            self._uplink.run_states(client, self._compose(core), self._audience),
+            self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
+            secrets.tidy(),
+            self._audience.run_events(client),
             self._thrown_out(),
         )
 
@@ -148,9 +160,11 @@ class Orchestrator:
         before = state
         for worker in credentials.workers():
             state = membership.enrolled(state, worker, now)
-        outbox = Outbox(self._config.cluster, contents[subjects.BUCKET_EVENTS], now)
+        events = contents[subjects.BUCKET_EVENTS]
+        outbox = Outbox(self._config.cluster, events, now, self._audience.overhear)
         core = Core(client, stored, state, outbox, self._config.timers, self._uplink.touch)
         await core.start(before)
+        self._audience.looks_at(lambda: core.state)
         return core
 
     def _compose(self, core: Core) -> Callable[[str, int], ClusterState]:
@@ -166,6 +180,7 @@ class Orchestrator:
                 session=session,
                 seq=seq,
                 release=self._release,
+                secrets=self._secrets.versions(),
                 now=now,
             )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -32,8 +32,15 @@ RETRY_S = 1.0
 class Outbox:
     """The events that the root has not acknowledged."""
 
-    def __init__(self, cluster: str, stored: Mapping[str, bytes], now: Now) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        stored: Mapping[str, bytes],
+        now: Now,
+        overheard: Callable[[ClusterEvent], None] | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._overheard = overheard
         self._waiting: deque[tuple[str, ClusterEvent]] = deque()
         for key in sorted(stored):
             try:
@@ -107,6 +114,8 @@ class Outbox:
             reason=change.reason,
         )
         self._waiting.append((key, event))
+        if self._overheard is not None:
+            self._overheard(event)
         return Write(subjects.BUCKET_EVENTS, key, wire.encode(event))
 
     def _drop_oldest(self, now: Now) -> list[Write]:

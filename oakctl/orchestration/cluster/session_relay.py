@@ -26,7 +26,7 @@ from oakctl.model import sessions, subjects, wire
 from oakctl.model.sessions import SessionAnswer, SessionOpen
 from oakctl.orchestration import bus
 from oakctl.orchestration.cluster import session_rules
-from oakctl.orchestration.cluster.desk import Tasks, read
+from oakctl.orchestration.cluster.desk import Tasks
 
 log = logging.getLogger("oakctl.cluster.sessions")
 
@@ -159,14 +159,6 @@ class SessionRelay:
             await self._client.publish(subject, frame)
         except NatsError as error:
             log.info("a frame is lost: %r", error)
-
-
-async def serve(relay: SessionRelay, message: Msg, account: str) -> SessionAnswer:
-    """The answer to a root that asks for a session; raises OakError."""
-    asked = read(message, SessionOpen)
-    if asked is None:
-        return SessionAnswer(False, "the cluster's release does not understand the request")
-    return await relay.begin(asked, account)
 
 
 def _subject(session: str, between: _Between, *, to_root: bool) -> str:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.node import NodeFacts
+from oakctl.model.roots import RootRules
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.orchestration.cluster import epochs
 from oakctl.overlay.addressing import Leases
@@ -32,6 +33,15 @@ class SettingsRecord:
 
     policy: str
     mark: int = 0
+
+
+@dataclass(frozen=True)
+class RootRecord:
+    """A root that the owner let in."""
+
+    name: str
+    rules: RootRules
+    since: float  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,7 @@ class State:
     instances: Mapping[Key, InstanceRecord] = field(default_factory=dict)
     foreign: Mapping[tuple[str, str], ServiceTable] = field(default_factory=dict)
     """(job name, other cluster) → its table."""
+    roots: Mapping[str, RootRecord] = field(default_factory=dict)
 
     def spec(self, job_name: str) -> ServiceSpec | None:
         """The specification of a service, where one is known."""

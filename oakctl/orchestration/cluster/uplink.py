@@ -1,6 +1,7 @@
-"""What goes up to the root by itself: the cluster's state on change, and statistics.
+"""What goes up to roots by itself: the cluster's state on change, and statistics.
 
-Belongs here: when it is sent. Does not belong here: what it says (`summary`), events (`outbox`).
+Belongs here: when it is sent. Does not belong here: what it says (`summary`), what of it each root
+is told (`audience`), events (`outbox`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from oakctl.model.instance import InstanceStatistics
 from oakctl.model.messages import ClusterState, ClusterStatistics
 from oakctl.orchestration import waits
 from oakctl.orchestration.cluster import clock
+from oakctl.orchestration.cluster.accounts import view_statistics
+from oakctl.orchestration.cluster.audience import Audience
 
 log = logging.getLogger("oakctl.cluster.uplink")
 
@@ -52,22 +55,27 @@ class Uplink:
         for one in instances:
             self._statistics[one.job_name, one.number] = one
 
-    async def run_states(self, client: Client, make: Compose) -> None:
+    async def run_states(self, client: Client, make: Compose, audience: Audience) -> None:
         """Publish the state, for ever."""
         while True:
             await waits.set_within(self._news, AT_LEAST_S)  # if not, it is time anyway
             self._news.clear()
-            await self._publish(client, subjects.UP_STATE, self.compose(make))
+            state = self.compose(make)
+            for account in audience.accounts():
+                subject = subjects.of_root(account, subjects.UP_STATE)
+                await self._publish(client, subject, audience.state(state, account))
             await asyncio.sleep(MOST_OFTEN_S)
 
-    async def run_statistics(self, client: Client) -> None:
+    async def run_statistics(self, client: Client, audience: Audience) -> None:
         """Publish what instances used, for ever."""
         while True:
             await asyncio.sleep(STATISTICS_S)
             if self._statistics:
                 told, self._statistics = tuple(self._statistics.values()), {}
                 report = ClusterStatistics(self._cluster, clock.read().wall, told)
-                await self._publish(client, subjects.UP_STATISTICS, report)
+                for account in audience.accounts():
+                    subject = subjects.of_root(account, subjects.UP_STATISTICS)
+                    await self._publish(client, subject, view_statistics(report, account))
 
     async def _publish(self, client: Client, subject: str, message: object) -> None:
         if not client.is_connected:

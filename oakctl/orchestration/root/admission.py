@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from oakctl.errors import Conflict, NotFound, UsageError
 from oakctl.model.requests import ClusterCreate, WorkerAdd
 from oakctl.model.resources import Resources
-from oakctl.orchestration.root import differences
+from oakctl.orchestration.root import credentials, differences
 from oakctl.orchestration.root.store import fleet
 from oakctl.overlay import addressing
 
@@ -32,6 +32,7 @@ def cluster(
         return _new_cluster(db, request, now)
     if (known.state, known.host) == ("creating", request.host):
         return replace(known, policy=request.policy, location=request.location)
+    credentials.own(request.name, "its orchestrator")
     before = ClusterCreate(known.name, known.host, known.policy, known.location)
     differing = differences.of_cluster(before, request)
     if known.host == request.host and known.state == "ready" and (change or not differing):
@@ -94,6 +95,7 @@ def _check_cluster(db: Database, name: str) -> None:
     row = fleet.cluster(db, name)
     if row is None:
         raise NotFound(f"there is no cluster {name!r}", hint="oakctl cluster ls")
+    credentials.own(name, "adding workers")
     if row.state != "ready":
         raise Conflict(
             f"cluster {name} is {row.state}", hint=f"oakctl cluster create {name} --on {row.host}"

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from oakctl.errors import Unreachable
 from oakctl.model.config import BusAccess
 from oakctl.model.messages import ClusterEvent
+from oakctl.model.roots import granted_user
 from oakctl.model.subjects import USER_ROOT
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
@@ -60,10 +61,11 @@ class Clusters:
             url="",  # the tunnel's port, known when it has begun
             tls_hostname=access.tls_hostname,
             ca_file=str(credentials.ca_file(name)),
-            user=USER_ROOT,
+            user=granted_user(access.account) if access.account else USER_ROOT,
             secret_file=str(secret_file),
         )
-        link = Link(name, bus_access, self._installer.tunnel(host, access), self)
+        tunnel = self._installer.tunnel(host, access)
+        link = Link(name, bus_access, tunnel, self, account=access.account)
         self.links[name] = link
         await link.start()
 

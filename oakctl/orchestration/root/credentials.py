@@ -1,6 +1,7 @@
 """Secrets of the bus: files with mode 0600 below the state directory, and never in SQLite.
 
 credentials/<cluster>/root.secret          the root's own password on that bus
+credentials/<cluster>/gate.key             the key to the host of a cluster that is another's
 credentials/<cluster>/ca.pem, access.json  how it is reached
 credentials/<cluster>/workers/<w>.secret   so that an interrupted `worker add` carries on
 """
@@ -15,12 +16,15 @@ from pathlib import Path
 import bcrypt
 
 from oakctl import paths
+from oakctl.errors import Conflict
 from oakctl.model import wire
+from oakctl.model.roots import AccessFile
 from oakctl.remote.bootstrap import ClusterAccess
 
 # The secrets are 128 random bits: nothing is gained by making a guess expensive, and the bus
 # checks the hash on every connection.
 BCRYPT_COST = 4
+GATE_KEY = "gate.key"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -86,6 +90,35 @@ def access(cluster: str) -> ClusterAccess | None:
     """How the cluster's bus is reached; None before its bootstrap has come that far."""
     file = cluster_directory(cluster) / "access.json"
     return wire.decode(file.read_bytes(), ClusterAccess) if file.exists() else None
+
+
+def account(cluster: str) -> str:
+    """What we are called in a cluster that is another operator's; empty in one of our own."""
+    known = access(cluster)
+    return known.account if known is not None else ""
+
+
+def own(cluster: str, what: str) -> None:
+    """Return when the cluster is ours to change; raises Conflict for one that we were let in to."""
+    if account(cluster):
+        raise Conflict(
+            f"cluster {cluster} is another operator's: {what} is theirs",
+            hint=f"oakctl cluster remove {cluster} takes it out of this list",
+        )
+
+
+def save_granted(cluster: str, given: AccessFile) -> None:
+    """Keep what another operator has handed us, in place of what was there."""
+    directory = cluster_directory(cluster)
+    write_private(directory / "root.secret", given.secret)
+    write_private(directory / GATE_KEY, given.private_key)
+
+
+def is_gate(key_file: str) -> bool:
+    """Whether it is the key to another operator's cluster, which opens no shell."""
+    return (
+        Path(key_file).name == GATE_KEY and paths.credentials_directory() in Path(key_file).parents
+    )
 
 
 def ca_file(cluster: str) -> Path:

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from oakctl.errors import Conflict, NotFound
 from oakctl.model.requests import HostCheckRequest
 from oakctl.model.views import HostCheck, HostView
-from oakctl.orchestration.root import names
+from oakctl.orchestration.root import credentials, names
 from oakctl.orchestration.root.checking import Checking
 from oakctl.orchestration.root.installer import Installer
 from oakctl.orchestration.root.passwords import Passwords
@@ -77,7 +77,9 @@ class Hosts:
 
     async def check(self, request: HostCheckRequest) -> HostCheck:
         """Look at hosts and change nothing; without names at all of them. Raises NotFound."""
-        wanted = request.hosts or tuple(host.name for host in await self.all())
+        # The way to another operator's cluster is no machine that could be looked at.
+        own = [host for host in await self.all() if not credentials.is_gate(host.identity_file)]
+        wanted = request.hosts or tuple(host.name for host in own)
         if request.orchestrator:
             wanted = (request.orchestrator, *wanted)
         hosts = await self.named(wanted)

@@ -26,6 +26,7 @@ from oakctl.remote.bootstrap import (
     WorkerInputs,
 )
 from oakctl.remote.facts import HostFacts
+from oakctl.remote.gate import Gate
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.reachability import check_reachability
 from oakctl.remote.step import Remote, Step
@@ -205,7 +206,8 @@ class SshInstaller:
     def tunnel(self, host: HostView, access: ClusterAccess) -> TunnelLike:
         """See `Installer`."""
         kept = self._passphrases.kept()
-        return Tunnel(Target.of(host, passphrases=kept), access.tunnel_host, access.tunnel_port)
+        kind = Gate if access.account else Tunnel
+        return kind(Target.of(host, passphrases=kept), access.tunnel_host, access.tunnel_port)
 
 
 def _allows(role: Role) -> bool:

@@ -77,9 +77,15 @@ class Link:
     """One cluster, kept in reach."""
 
     def __init__(
-        self, name: str, access: BusAccess, tunnel: TunnelLike, listener: Listener
+        self,
+        name: str,
+        access: BusAccess,
+        tunnel: TunnelLike,
+        listener: Listener,
+        account: str = "",
     ) -> None:
         self.name = name
+        self.account = account  # as a granted root in another operator's cluster
         self.state: ClusterState | None = None
         self.statistics: dict[tuple[str, int], InstanceStatistics] = {}
         self.last_seen = 0.0  # seconds since the epoch
@@ -143,7 +149,8 @@ class Link:
         """The cluster orchestrator's answer; raises Unreachable when there is none."""
         client = self._connected_client()
         try:
-            return await bus.ask(client, subject, message, kind, timeout_s=timeout_s)
+            own = subjects.of_root(self.account, subject)
+            return await bus.ask(client, own, message, kind, timeout_s=timeout_s)
         except (NatsError, asyncio.TimeoutError, OSError) as error:
             raise self._unanswered(subject, error) from error
         except wire.Malformed as error:
@@ -155,7 +162,8 @@ class Link:
         """Like `ask`, for bytes that a header describes."""
         client = self._connected_client()
         try:
-            answer = await client.request(subject, body, timeout=timeout_s, headers=headers)
+            own = subjects.of_root(self.account, subject)
+            answer = await client.request(own, body, timeout=timeout_s, headers=headers)
             return wire.decode(answer.data, kind)
         except (NatsError, asyncio.TimeoutError, OSError) as error:
             raise self._unanswered(subject, error) from error
@@ -221,7 +229,7 @@ class Link:
             (subjects.UP_EVENT, self._on_event),
             (subjects.frame_to_root(self._access.user, "*"), self._on_frame),
         ):
-            await self._client.subscribe(subject, cb=handler)
+            await self._client.subscribe(subjects.of_root(self.account, subject), cb=handler)
         await self._connected()
 
     async def _connected(self) -> None:

@@ -25,6 +25,7 @@ from oakctl.orchestration.root.store import events, fleet, wanted
 DRAIN_TIMEOUT_S = 60.0
 CLEAN = "nothing of it is left on its host"
 ABANDONED = "it was forgotten, its host was not touched"
+LEFT_TO_ITS_OWNER = "it is another operator's, who can revoke the grant"
 LEFT = "its host does not answer: what is on it stays there"
 
 
@@ -69,6 +70,9 @@ class Removal:
             if complete[0]:
                 await progress.step(host.name, "instances: moved away", self._drained(name))
             await self._clusters.close(name)
+            if credentials.account(name):
+                await self._leave(name, host, progress)
+                return
             await self._clean(host, "cluster", progress)
             credentials.forget_cluster(name)
             await self._store.run(lambda db: _forget_cluster(db, name, CLEAN))
@@ -88,10 +92,24 @@ class Removal:
             except DeadlineExceeded as error:
                 progress.note(host.name, "instances: given up", error.message)
         await self._clusters.close(name)
+        if credentials.account(name):
+            await self._leave(name, host, progress)
+            return
         left = await self._clean_if_there(host, "cluster", progress) if clean else ABANDONED
         credentials.forget_cluster(name)
         await self._store.run(lambda db: _forget_cluster(db, name, left))
         progress.note(host.name, "cluster: forgotten", left)
+
+    async def _leave(self, name: str, host: HostView, progress: Progress) -> None:
+        """Forget a cluster that is another operator's, and the way to it; nothing is done there."""
+        credentials.forget_cluster(name)
+
+        def forget(db: Database) -> None:
+            _forget_cluster(db, name, LEFT_TO_ITS_OWNER)
+            fleet.forget_host(db, host.name)
+
+        await self._store.run(forget)
+        progress.note(host.name, "cluster: forgotten", LEFT_TO_ITS_OWNER)
 
     async def _drained(self, name: str) -> None:
         deadline = time.monotonic() + DRAIN_TIMEOUT_S

@@ -32,7 +32,14 @@ from oakctl.model.views import (
     ServiceView,
     WorkerView,
 )
-from oakctl.orchestration.root import applying, explaining, names, planning, views
+from oakctl.orchestration.root import (
+    applying,
+    credentials,
+    explaining,
+    names,
+    planning,
+    views,
+)
 from oakctl.orchestration.root.artifacts import Artifacts
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
@@ -40,6 +47,7 @@ from oakctl.orchestration.root.checking import Checking
 from oakctl.orchestration.root.clusters import Clusters
 from oakctl.orchestration.root.delegation import Phase
 from oakctl.orchestration.root.driver import Driver
+from oakctl.orchestration.root.grants import Grants
 from oakctl.orchestration.root.host_access import HostAccess
 from oakctl.orchestration.root.host_runs import HostRuns
 from oakctl.orchestration.root.hosts import Hosts
@@ -50,6 +58,7 @@ from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
+from oakctl.orchestration.root.secrets import Secrets
 from oakctl.orchestration.root.sessions import Sessions
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
@@ -73,6 +82,7 @@ class Root:
         self.store = Store(paths.database())
         self.artifacts = Artifacts(self.store)
         self.images = Images(self.store, self.artifacts)
+        self.secrets = Secrets(self.store)
         self.operations = Operations(self.store, self.bell)
         self.passwords = Passwords()
         self.passphrases = Passwords()
@@ -84,11 +94,14 @@ class Root:
         self.host_runs = HostRuns(self.hosts.named, real.target)
         self.sessions = Sessions(self.instance, lambda name: self.clusters.link(name))
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
-        self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
+        self.driver = Driver(
+            self.store, self.clusters.links, self.artifacts, self.secrets, self.bell
+        )
         means = Means(self.store, self.clusters, self.operations, machines, self.bell)
         self.bootstrap = Bootstrap(means)
         self.upgrading = Upgrading(means, self.bootstrap)
         self.removal = Removal(means)
+        self.grants = Grants(means)
         self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
@@ -192,6 +205,7 @@ class Root:
     async def change_cluster(self, name: str, change: ClusterChange) -> ClusterView:
         """Set the policy, durably; the cluster is told as soon as it is reachable."""
         await self.cluster(name)
+        credentials.own(name, "its policy")
         policy = change.policy
         if policy is not None:
             policies.named(policy)
@@ -252,6 +266,7 @@ class Root:
         applications, warnings = await asyncio.to_thread(applying.read, request)
         applications = await self.images.resolve(applications)
         await applying.check_artifacts(applications, self.artifacts)
+        self.secrets.check(applications)
         result = await self.store.run(
             lambda db: applying.apply(db, applications, warnings, time.time())
         )
@@ -261,6 +276,12 @@ class Root:
     async def scale(self, name: str, replicas: int) -> ServiceView:
         """Durable when this returns; instances follow."""
         job = await self.store.run(lambda db: applying.scale(db, name, replicas, time.time()))
+        self._changed()
+        return await self.service(job)
+
+    async def restart(self, name: str) -> ServiceView:
+        """Durable when this returns; instances end and come back."""
+        job = await self.store.run(lambda db: applying.restart(db, name, time.time()))
         self._changed()
         return await self.service(job)
 
@@ -346,6 +367,10 @@ class Root:
             if answer.ended or self.closing or not (follow or answer.data):
                 return
             offset = answer.next_offset
+
+    def changed(self) -> None:
+        """Something was done to what is stored: look again, and tell who follows."""
+        self._changed()
 
     def _changed(self) -> None:
         self.bell.ring()

@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from oakctl.errors import Conflict, ExitCode, OakError, Unreachable
 from oakctl.model.views import HostView, OperationView
+from oakctl.orchestration.root import credentials
 from oakctl.orchestration.root.bootstrap import Bootstrap
 from oakctl.orchestration.root.means import Means, release_here
 from oakctl.orchestration.root.operations import Progress
@@ -45,6 +46,7 @@ class Upgrading:
 
         def prepare(db: Database) -> None:
             row, _ = fleet.cluster_and_host(db, name)
+            credentials.own(name, "its release")
             _check_ready(f"cluster {name}", row.state)
 
         return await self._means.operations.start(KIND, f"cluster {name}", prepare, work, name)

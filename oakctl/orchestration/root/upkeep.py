@@ -48,7 +48,9 @@ class Upkeep:
         asks = [
             self._settings(reachable[row.name], row.policy)
             for row in clusters
-            if row.name in reachable and self._policies.get(row.name) != row.policy
+            if row.name in reachable
+            and not reachable[row.name].account
+            and self._policies.get(row.name) != row.policy
         ]
         every = [t for link in self._links.values() if link.state for t in link.state.tables]
         due = tables.due(every, tables.interested(placed, specs), self._tables)

@@ -22,7 +22,7 @@ from oakctl.model.views import (
 from oakctl.orchestration.root.delegation import Key, Phase, Row
 from oakctl.orchestration.root.store.fleet import ClusterRow, WorkerRow
 from oakctl.orchestration.root.store.wanted import ApplicationRow, ServiceRow
-from oakctl.overlay.addressing import cluster_block
+from oakctl.overlay.addressing import CLUSTERS, cluster_block
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,8 @@ def _cluster(scene: Scene, row: ClusterRow) -> ClusterView:
         workers_total=sum(worker.cluster == row.name for worker in scene.workers),
         instances=sum(instance.cluster == row.name for instance in scene.rows),
         last_seen=heard.last_seen,
-        node_subnets=cluster_block(row.block),
+        # A cluster of another operator's may have those of one of ours, and then a number beyond.
+        node_subnets=cluster_block(row.block) if row.block < CLUSTERS else "",
         aggregate=heard.state.aggregate if heard.state else None,
         processes=dict(heard.state.processes) if heard.state else {},
         release=heard.state.release if heard.state else "",
