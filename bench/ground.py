@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ from oakctl.lab.machines.topology import host_node
 from oakctl.model.views import HostView
 
 COMMAND_S = 180.0
+TRANSFER_S = 900.0  # of an image
 COUNT_SESSIONS = (
     "mkdir -p /etc/ssh/sshd_config.d && "
     "echo 'LogLevel VERBOSE' > /etc/ssh/sshd_config.d/00-bench.conf && systemctl reload ssh"
@@ -48,6 +50,41 @@ async def run(host: HostView, script: str) -> str:
     if process.returncode:
         raise Failed(f"{host.name}: {script!r}: {err.decode(errors='replace').strip()}")
     return out.decode(errors="replace")
+
+
+async def pipe(source: HostView, save: str, target: HostView, load: str) -> None:
+    """`ssh source save | ssh target load`, both as root; raises Failed."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as reader, os.fdopen(writing) as writer:
+        saving = await _ssh(source, save, stdin=subprocess.DEVNULL, stdout=writer.fileno())
+        loading = await _ssh(target, load, stdin=reader.fileno(), stdout=subprocess.DEVNULL)
+    await asyncio.gather(_ended(source, save, saving), _ended(target, load, loading))
+
+
+async def feed(target: HostView, load: str, file: Path) -> None:
+    """`ssh target load < file`, as root; raises Failed."""
+    with file.open("rb") as content:
+        loading = await _ssh(target, load, stdin=content.fileno(), stdout=subprocess.DEVNULL)
+    await _ended(target, load, loading)
+
+
+async def _ssh(host: HostView, script: str, stdin: int, stdout: int) -> asyncio.subprocess.Process:
+    wrapped = f"sudo -n sh -c {shlex.quote(script)}"
+    program, *arguments = ssh.arguments(host, ())
+    return await asyncio.create_subprocess_exec(
+        program, "-T", *arguments, wrapped, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
+    )
+
+
+async def _ended(host: HostView, script: str, process: asyncio.subprocess.Process) -> None:
+    try:
+        _, err = await asyncio.wait_for(process.communicate(), TRANSFER_S)
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise Failed(f"{host.name}: {script!r} did not end within {TRANSFER_S:.0f} s") from error
+    if process.returncode:
+        raise Failed(f"{host.name}: {script!r}: {err.decode(errors='replace').strip()}")
 
 
 async def received_bytes(lab: str, host: str) -> int:

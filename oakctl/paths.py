@@ -50,6 +50,11 @@ def credentials_directory() -> Path:
     return state_directory() / "credentials"
 
 
+def secrets_directory() -> Path:
+    """Named secrets, a file of mode 0600 for each."""
+    return state_directory() / "secrets"
+
+
 def known_hosts() -> Path:
     """Host keys that oakctl trusts, besides the user's own known_hosts."""
     return state_directory() / "known_hosts"

@@ -15,6 +15,7 @@ from oakctl.api.routes import (
     hosts,
     images,
     process,
+    secrets,
     sessions,
     watching,
     workloads,
@@ -28,7 +29,9 @@ def create(root: Root, activity: Activity, stop: Callable[[], None]) -> FastAPI:
     app.state.root = root
     app.state.stop = stop
     errors.install(app)
-    for module in (process, fleet, hosts, workloads, images, sessions, watching, grants):
+    for module in (
+        process, fleet, hosts, workloads, images, secrets, sessions, watching, grants
+    ):  # fmt: skip
         app.include_router(module.router)
     app.add_middleware(errors.Boundary, activity=activity)
     return app

@@ -18,6 +18,7 @@ from oakctl.cli import (
     instance,
     lab,
     playbook,
+    secret,
     service,
     top,
     worker,
@@ -50,6 +51,7 @@ for noun in (
     service,
     instance,
     image,
+    secret,
     event,
     playbook,
 ):

@@ -93,6 +93,14 @@ def ask_passphrase(file: str) -> str:
     return passphrase
 
 
+def ask_secret(name: str) -> str:
+    """The value of a secret, typed unseen; raises OakError when nothing is typed."""
+    value = getpass.getpass(f"Value of secret {clean(name)}: ", sys.stderr)
+    if not value:
+        raise OakError(f"secret {name}: nothing was typed, nothing was changed")
+    return value
+
+
 def ask_name(question: str, name: str) -> bool:
     """Whether the name is typed: for what a quick `y` should not do."""
     sys.stderr.write(clean(question))

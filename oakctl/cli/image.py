@@ -64,10 +64,13 @@ def push(given: Given, cluster: Cluster = None, name: As = "", form: Output = Fo
     """
 
     async def main() -> tuple[Pushed, dict[str, int]]:
-        from oakctl.client import image_archive, image_push, image_source
+        from oakctl.client import image_archive, image_attention, image_push, image_source
 
         async with session.root() as client:
-            async with image_source.archive(given, _saving) as path:
+            async with (
+                image_attention.attended(client),
+                image_source.archive(given, _saving) as path,
+            ):
                 with image_archive.Archive(path) as archive:
                     wanted = name if image_source.is_file(given) else name or given
                     chosen = image_archive.choose(archive.contents(), wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, examples,
 from oakctl.cli.output import Column, Format, listing, record
 from oakctl.model.views import ServiceView
 from oakctl.tui.viewmodels import words
+
+if TYPE_CHECKING:
+    from oakctl.client.root import RootClient
 
 app = noun("service", "Services: what is wanted, and what there is.")
 
@@ -91,15 +94,39 @@ def scale(
         async with session.root() as client:
             view = await client.scale(name, replicas)
             if wait:
-
-                async def fetch() -> list[ServiceView]:
-                    return [await client.service(view.job_name)]
-
-                await waiting.until_settled(client, fetch, timeout)
+                await _settled(client, view.job_name, timeout)
             return view
 
     view = session.run(main())
     diagnostics.say(f"{view.name}: {replicas} {'ready' if wait else 'wanted'}")
+
+
+@app.command(
+    epilog=examples("oakctl service restart Rec", "oakctl service restart Rec --wait --timeout 1m")
+)
+def restart(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
+    """Let all instances of a service end, and be placed and started anew.
+
+    By that they take the newest values of their secrets. All of them end at once.
+    """
+
+    async def main() -> ServiceView:
+        async with session.root() as client:
+            view = await client.restart(name)
+            if wait:
+                await _settled(client, view.job_name, timeout)
+            return view
+
+    view = session.run(main())
+    count = words.count(view.wanted, "instance")
+    diagnostics.say(f"{view.name}: {count} {'ready again' if wait else 'to be started anew'}")
+
+
+async def _settled(client: RootClient, job_name: str, timeout_s: float) -> None:
+    async def fetch() -> list[ServiceView]:
+        return [await client.service(job_name)]
+
+    await waiting.until_settled(client, fetch, timeout_s)
 
 
 port_forward.register(app)

@@ -20,6 +20,7 @@ from oakctl.client.access import HostAccess
 from oakctl.client.connection import Connection, part
 from oakctl.client.grants import GrantsClient
 from oakctl.client.images import ImagesClient
+from oakctl.client.secrets import SecretsClient
 from oakctl.client.sessions import SessionsClient
 from oakctl.errors import DeadlineExceeded, error_for
 from oakctl.model import wire
@@ -69,6 +70,7 @@ class RootClient:
         self._connection = Connection(socket or paths.root_socket())
         self.access = HostAccess(self._connection)
         self.images = ImagesClient(self._connection)
+        self.secrets = SecretsClient(self._connection)
         self.grants = GrantsClient(self._connection)
         self.sessions = SessionsClient(self._connection.socket)
 
@@ -327,6 +329,10 @@ class RootClient:
         """Set how many instances are wanted."""
         body = ServiceChange(replicas)
         return await self._one("PATCH", f"/v1/services/{part(name)}", ServiceView, body)
+
+    async def restart(self, name: str) -> ServiceView:
+        """Let every instance end, and be placed and started anew."""
+        return await self._one("POST", f"/v1/services/{part(name)}/restart", ServiceView)
 
     async def explain(self, name: str) -> Explanation:
         """Why the instances of a service are where they are."""

@@ -26,6 +26,8 @@ from oakctl.lab import addresses, control, description, keys, locking, processes
 from oakctl.lab.description import HostRecord, LabFiles, LabHost, LabRecord
 from oakctl.model.resources import Location
 from oakctl.model.views import HostView
+from oakctl.orchestration.worker import memory
+from oakctl.remote.residence import HOME_PREFIX
 
 __all__ = ["DEMO_HOSTS", "Lab", "LabHost", "down", "load", "ls", "up"]
 
@@ -143,6 +145,8 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         progress(f"lab {name}: taking away its files")
         keys.distrust_hosts(lab)
         files.socket.unlink(missing_ok=True)
+        for home in files.directory.glob("homes/*"):
+            memory.clear(str(home / HOME_PREFIX))
         if files.directory.exists():
             shutil.rmtree(files.directory)
     _reap()

@@ -65,6 +65,7 @@ class ObservedInstance:
     bind: str = ""  # the address it listens on, as the node's overlay driver gives it
     limits: str = ""  # what is enforced: "cpu 0.5 memory 64 MiB pids 128 (cgroup v2)" or why not
     blocked: bool = False  # it does not even start here; on another worker it might
+    unfit: str = ""  # the node's platform, where its registry has no image for that
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from oakctl.model.instance import InstanceStatistics, ObservedInstance
 from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.resources import Location, Resources
 from oakctl.model.roots import RootSummary
+from oakctl.model.secrets import SecretValue
 from oakctl.model.service import ServiceSpec
 
 PROTOCOL = 1  # raised with each incompatible change; this one and the one before are understood
@@ -90,6 +91,36 @@ class LogsAnswer:
     data: str = ""
     next_offset: int = 0
     ended: bool = False  # the instance is gone: nothing more will come
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class SecretsRequest:
+    """ "What are the secrets of this instance?" Of one that is placed on the worker that asks."""
+
+    instance: str
+
+
+@dataclass(frozen=True)
+class SecretsAnswer:
+    """Each secret that the instance's service names, or why they are not given."""
+
+    secrets: tuple[SecretValue, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class LoginRequest:
+    """ "Who am I to this image's registry?" Of an image that an instance on the worker has."""
+
+    image: str
+
+
+@dataclass(frozen=True)
+class LoginAnswer:
+    """The login for the image's registry; None: there is none."""
+
+    login: SecretValue | None = None
     error: str = ""
 
 
@@ -175,6 +206,17 @@ class Settings:
     """What the operator sets for a cluster; None leaves a field as it is."""
 
     policy: str | None = None
+
+
+@dataclass(frozen=True)
+class SecretsChange:
+    """Secrets that services in this cluster need, and names of some that are no more.
+
+    One that is older than what is there changes nothing.
+    """
+
+    put: tuple[SecretValue, ...] = ()
+    forget: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -281,6 +323,7 @@ class ClusterState:
     tables: tuple[ServiceTable, ...] = ()
     processes: dict[str, ProcessUse] = field(default_factory=dict)  # "bus", "orchestrator"
     release: str = ""  # the version of the node archive that the orchestrator runs from
+    secrets: dict[str, int] = field(default_factory=dict)  # name → version of those it has
     roots: tuple[RootSummary, ...] = ()  # granted ones; told to the owner's root alone
 
 

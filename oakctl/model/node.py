@@ -61,6 +61,8 @@ class NodeFacts:
     containers: ContainerFacts = ContainerFacts()
     tunnel_key: str = ""  # WireGuard's public key; empty: no kernel overlay here
     release: str = ""  # the version of the node archive that the agent runs from
+    secrets: bool = False  # whether instances here can be given secrets
+    secrets_reason: str = ""  # why not, in words
 
 
 @dataclass(frozen=True)

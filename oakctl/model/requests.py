@@ -157,3 +157,12 @@ class ImageSend:
 
     name: str
     cluster: str
+
+
+@dataclass(frozen=True)
+class SecretSet:
+    """Give a secret its value. With `registry` it is a login for images of that host."""
+
+    value: str = field(repr=False)  # base 64
+    registry: str = ""
+    username: str = ""

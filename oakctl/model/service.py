@@ -6,10 +6,11 @@ belong here: the descriptor's own shape, its defaults and its errors (`oakctl.sl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oakctl.model.images import PlatformImage
 from oakctl.model.resources import Location, Resources
+from oakctl.model.secrets import SecretUse
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,15 @@ class Autoscale:
 
 
 @dataclass(frozen=True)
+class Code:
+    """What runs on one architecture, of a service that has code for several."""
+
+    architecture: str  # as `uname -m` calls it
+    code: str
+    images: tuple[PlatformImage, ...] = ()  # as those of `ServiceSpec`
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """Everything a cluster and a worker need to know of a service, and no more."""
 
@@ -161,6 +171,8 @@ class ServiceSpec:
     not_enforced: tuple[str, ...] = ()  # fields accepted but not enforced, in words
     labels: dict[str, str] = field(default_factory=dict)
     images: tuple[PlatformImage, ...] = ()  # of a pushed image; empty: `code` is in a registry
+    secrets: tuple[SecretUse, ...] = ()
+    codes: tuple[Code, ...] = ()  # per architecture; given, it is these and not `code`
 
     @property
     def name(self) -> str:
@@ -171,13 +183,29 @@ class ServiceSpec:
     def artifacts(self) -> tuple[str, ...]:
         """The sha256 of every artifact that an instance needs: its program, or added files."""
         added = tuple(files.artifact for files in self.added_files)
-        return (self.code, *added) if self.virtualization == "process" else added
+        if self.virtualization != "process":
+            return added
+        return (*(one.code for one in self.every_code()), *added)
 
     @property
     def blobs(self) -> tuple[str, ...]:
         """The sha256 of all that is carried to a node: artifacts, and what images consist of."""
-        parts = (blob for image in self.images for blob in image.blobs)
+        parts = (b for one in self.every_code() for image in one.images for b in image.blobs)
         return tuple(dict.fromkeys((*self.artifacts, *parts)))
+
+    def every_code(self) -> tuple[Code, ...]:
+        """All that may run; with one code for every architecture, that, under no name."""
+        return self.codes or (Code("", self.code, self.images),)
+
+    def on(self, architecture: str) -> ServiceSpec:
+        """The service as a worker of this architecture runs it: with one code.
+
+        Where it has none for that, it stays as it is: the scheduler leaves such a worker out.
+        """
+        for one in self.codes:
+            if one.architecture == architecture:
+                return replace(self, code=one.code, images=one.images, codes=())
+        return self
 
     def all_ports(self) -> tuple[Port, ...]:
         """Every port that a service address of this service leads to."""

@@ -33,6 +33,7 @@ CTL_TABLE = "ctl.table"  # ServiceTable of another cluster → Answer
 CTL_LOGS = "ctl.logs"  # LogsRequest → LogsAnswer
 CTL_EXPLAIN = "ctl.explain"  # Offer → OfferAnswer, decides and reserves nothing
 CTL_UPLOAD = "ctl.upload"  # bytes with the header `Oakctl-Upload` → UploadAnswer
+CTL_SECRETS = "ctl.secrets"  # SecretsChange → Answer
 CTL_SESSION = "ctl.session"  # SessionOpen → SessionAnswer
 CTL_ALL = "ctl.>"
 
@@ -66,6 +67,8 @@ ASK_GREETING = "greeting"  # Greeting → GreetingAnswer
 ASK_DESIRED = "desired"  # DocumentRequest → DesiredDocument, or an empty body when current
 ASK_TABLES = "tables"  # DocumentRequest → TablesDocument, or an empty body when current
 ASK_CHUNK = "chunk"  # ChunkRequest → bytes
+ASK_SECRETS = "secrets"  # SecretsRequest → SecretsAnswer
+ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published
 

@@ -305,3 +305,15 @@ class ImageProgress:
     size: int
     sent: int  # over this link, for this push
     ended: bool = False
+
+
+@dataclass(frozen=True)
+class SecretView:
+    """A named secret: everything but its value."""
+
+    name: str
+    kind: str  # plain, registry
+    changed_at: float
+    registry: str = ""
+    username: str = ""
+    services: tuple[str, ...] = ()  # job names of those that are given it

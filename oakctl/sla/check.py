@@ -46,7 +46,12 @@ class Checked:
 
         `sha256:HEX` names what is uploaded already and is not among them.
         """
-        code = (s.code for s in self._services() if s.virtualization == "process")
+        code = (
+            one
+            for s in self._services()
+            if s.virtualization == "process"
+            for one in (s.oakctl.code.values() if s.oakctl.code else (s.code,))
+        )
         return _to_upload((*code, *self.file_references()))
 
     def file_references(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from oakctl.model.resources import Resources
 from oakctl.model.service import (
     AddedFiles,
     Autoscale,
+    Code,
     Connectivity,
     Constraint,
     MetricsEndpoint,
@@ -80,16 +81,18 @@ def _service(
     artifacts: Mapping[str, str],
 ) -> ServiceSpec:
     extension = service.oakctl
+    codes = _codes(service, artifacts)
     return ServiceSpec(
         job_name=name.job_name,
         application=f"{name.application}.{name.app_namespace}",
         virtualization=_virtualization(service),
-        code=_code(service, artifacts),
+        code=codes[0].code if codes else _code(service, service.code, artifacts),
+        codes=codes,
         cmd=tuple(service.cmd),
         args=tuple(service.args),
         environment=tuple(service.environment),
         requests=_requests(service),
-        architectures=tuple(dict.fromkeys(fields.architecture(name) for name in service.arch)),
+        architectures=_architectures(service, codes),
         ports=fields.ports(service.port),
         listen=tuple(fields.listen(entry) for entry in extension.listen),
         addresses=ServiceAddresses(service.addresses.rr_ip, service.addresses.closest_ip),
@@ -108,6 +111,7 @@ def _service(
         capabilities=tuple(fields.capability(name) for name in extension.capabilities),
         devices=tuple(fields.device(path) for path in extension.devices),
         read_only=extension.read_only,
+        secrets=tuple(fields.secret(s.name, s.as_, s.target) for s in extension.secrets),
         grace_s=extension.grace,
         not_enforced=tuple(sentence for _, sentence in enforcement.gaps(service)),
     )
@@ -118,10 +122,18 @@ def _virtualization(service: schema.Microservice) -> str:
     return "container" if service.virtualization == "docker" else service.virtualization
 
 
-def _code(service: schema.Microservice, artifacts: Mapping[str, str]) -> str:
-    if service.virtualization != "process":
-        return service.code
-    return _uploaded(service, service.code, artifacts)
+def _code(service: schema.Microservice, code: str, artifacts: Mapping[str, str]) -> str:
+    return code if service.virtualization != "process" else _uploaded(service, code, artifacts)
+
+
+def _codes(service: schema.Microservice, artifacts: Mapping[str, str]) -> tuple[Code, ...]:
+    given = fields.codes(service.oakctl.code) if service.oakctl.code else {}
+    return tuple(Code(name, _code(service, code, artifacts)) for name, code in given.items())
+
+
+def _architectures(service: schema.Microservice, codes: Sequence[Code]) -> tuple[str, ...]:
+    asked = tuple(dict.fromkeys(fields.architecture(name) for name in service.arch))
+    return asked or tuple(one.architecture for one in codes)
 
 
 def _added_files(

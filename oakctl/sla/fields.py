@@ -11,7 +11,9 @@ import ipaddress
 import posixpath
 import re
 
+from oakctl.model import architectures, secrets
 from oakctl.model.resources import Location
+from oakctl.model.secrets import SecretUse
 from oakctl.model.service import Port, Volume
 
 NAME_PATTERN = "^[a-zA-Z0-9]{1,30}$"
@@ -28,8 +30,9 @@ _CAPABILITY = re.compile(r"[A-Z][A-Z0-9_]{2,30}")
 _VOLUME_FORM = "NAME:/PATH or /HOST/PATH:/PATH, with :ro behind it to read alone"
 _FILES_FORM = "./FOLDER:/PATH, ./FILE:/PATH, FILES.tar.gz:/PATH or sha256:HEX:/PATH"
 _PORT_FORM = "HOST:CONTAINER, HOST:CONTAINER/udp or PORT, several separated by ;"
-# What Oakestra's files and container images call them → what the kernel does.
-_ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}
+_VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_FILE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,126}")
+_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 
 
 def is_name(text: str) -> bool:
@@ -188,8 +191,48 @@ def names_list(text: str) -> tuple[str, ...]:
 
 def architecture(text: str) -> str:
     """An architecture as `uname -m` calls it."""
-    lowered = text.strip().lower()
-    return _ARCHITECTURES.get(lowered, lowered)
+    return architectures.canonical(text)
+
+
+def codes(given: dict[str, str]) -> dict[str, str]:
+    """`oakctl.code`: architecture, as `uname -m` calls it → code."""
+    found: dict[str, str] = {}
+    for key, value in given.items():
+        name_ = architecture(key)
+        if not _ARCHITECTURE.fullmatch(name_):
+            raise ValueError(f"has {key!r} where an architecture belongs, such as amd64 or arm64")
+        if name_ in found:
+            raise ValueError(f"has {key} twice: it is {name_}")
+        if not value.strip():
+            raise ValueError(f"has no code for {key}")
+        found[name_] = value
+    if not found:
+        raise ValueError("is empty")
+    return found
+
+
+def secret_name(text: str) -> str:
+    """The name of a secret."""
+    if not secrets.is_name(text):
+        raise ValueError("is not the name of a secret: letters, digits, . _ and -, at most 63")
+    return text
+
+
+def secret(name_: str, kind: str, target: str) -> SecretUse:
+    """One entry of `oakctl.secrets`; an empty target is the secret's own name, as far as it can
+    be one."""
+    if kind == secrets.ENV:
+        variable = target or re.sub(r"[.-]", "_", name_).upper()
+        if not _VARIABLE.fullmatch(variable):
+            raise ValueError(f"has {variable!r} where the name of a variable belongs")
+        if variable.startswith("OAKCTL_"):
+            raise ValueError(f"has {variable!r}, which is set by the worker")
+        return SecretUse(name_, variable, secrets.ENV)
+    if target.startswith("/"):
+        return SecretUse(name_, _absolute(target))
+    if target and not _FILE.fullmatch(target):
+        raise ValueError(f"has {target!r} where the name of a file or an absolute path belongs")
+    return SecretUse(name_, target or name_)
 
 
 def artifact_reference(text: str) -> str:

@@ -189,6 +189,18 @@ def _restart(value: Any) -> Any:
     return {"when": value} if isinstance(value, str) else value
 
 
+class SecretSection(Section):
+    """A secret for each instance: as a file, or as a variable."""
+
+    name: Annotated[str, AfterValidator(fields.secret_name)]
+    as_: Literal["file", "env"] = Field("file", alias="as")
+    target: str = ""
+
+
+def _secret(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class Extension(Section):
     """The key `oakctl:` of a microservice."""
 
@@ -205,6 +217,8 @@ class Extension(Section):
     devices: list[Annotated[str, _checked(fields.device)]] = []
     capabilities: list[Annotated[str, _checked(fields.capability)]] = []
     read_only: bool = False
+    secrets: list[Annotated[SecretSection, BeforeValidator(_secret)]] = []
+    code: dict[str, str] | None = None  # per architecture
 
 
 class Microservice(Section):
@@ -214,7 +228,7 @@ class Microservice(Section):
     microservice_name: Name
     microservice_namespace: Name
     virtualization: Given
-    code: Given
+    code: Given = ""  # or `oakctl.code` (`code_rules`)
     memory: Amount = 0
     vcpus: Amount = 0
     vgpus: Amount = 0

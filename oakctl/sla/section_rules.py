@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from oakctl.model.views import Finding
-from oakctl.sla import fields, schema
+from oakctl.sla import code_rules, fields, schema, secret_rules
 from oakctl.sla.keys import closest
 from oakctl.sla.paths import below, shown
 from oakctl.sla.places import Place, ServicePlace, elements, objects, section, services, text
@@ -40,6 +40,7 @@ def check(tree: dict[str, Any]) -> list[Finding]:
             findings += _constraint(constraint)
         findings += _connections(place)
         extension = Place(below(place.path, "oakctl"), section(place.data, "oakctl"))
+        findings += secret_rules.check(place)
         findings += _ready(extension)
         findings += _autoscale(extension)
     return findings
@@ -47,14 +48,9 @@ def check(tree: dict[str, Any]) -> list[Finding]:
 
 def _runtime(place: ServicePlace) -> Iterator[Finding]:
     kind = text(place.data, "virtualization")
-    code = text(place.data, "code")
     if kind == "unikernel" and not place.data.get("arch"):
         yield Finding(below(place.path, "arch"), "is missing: a unikernel is built for one")
-    if kind == "process" and code:
-        try:
-            fields.artifact_reference(code)
-        except ValueError as error:
-            yield Finding(below(place.path, "code"), f"{shown(code)} {error}")
+    yield from code_rules.check(place)
     if kind and kind not in RUNTIMES:
         close = closest(kind, RUNTIMES)
         yield Finding(
@@ -107,7 +103,8 @@ def _storage(place: ServicePlace) -> Iterator[Finding]:
 def _targets(place: ServicePlace) -> Iterator[Finding]:
     """Two things at one place of a container hide each other."""
     seen: set[str] = set()
-    for path, entry, target in (*_volumes(place), *_added_files(place)):
+    files = secret_rules.container_files(place)
+    for path, entry, target in (*_volumes(place), *_added_files(place), *files):
         if target in seen:
             yield Finding(path, f"{shown(entry)} mounts at {target}, where another is already")
         seen.add(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -25,9 +26,10 @@ from pathlib import Path
 
 import pytest
 
+from oakctl.client.process import ensure_root
 from tests.chain.fleet import commands, processes_with
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test makes the fleet
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -109,6 +111,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         for name, value in variables.items():
             patch.setenv(name, value)
         try:
+            asyncio.run(ensure_root(timeout_s=DEADLINE_S))  # commands wait less for it
             good("lab", "up", "--name", "xs", "--hosts", "2")
             good("cluster", "create", "edge", "--on", "xs-1")
             good("worker", "add", "w1", "--cluster", "edge", "--on", "xs-2")
@@ -366,7 +369,7 @@ def test_a_kill_in_the_middle_is_told(victim: str) -> None:
     assert process.stderr is not None
     assert process.stdout.readline() == b"up\n"
     sleeping = _remote("sleep")
-    os.kill(_node(victim), signal.SIGKILL)
+    os.kill(_victim(victim), signal.SIGKILL)
     assert process.wait(DEADLINE_S) == 255
     assert "the session broke off" in process.stderr.read().decode()
     _gone(sleeping)
@@ -407,7 +410,7 @@ def _written(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
 
 
-def _node(kind: str) -> int:
+def _victim(kind: str) -> int:
     (found,) = [pid for pid, words in _ours().items() if len(words) > 2 and kind in words[1:4]]
     return found
 

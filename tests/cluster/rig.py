@@ -71,7 +71,7 @@ def spec(
     return ServiceSpec(
         job_name=f"app.ns.{name}.ns",
         application="app.ns",
-        virtualization="process",
+        virtualization=more.pop("virtualization", "process"),
         code=more.pop("code", "0" * 64),
         requests=Resources(vcpus=0.1, memory_mb=memory_mb, vgpus=vgpus),
         listen=(Port(80),),
@@ -91,6 +91,7 @@ def facts(*, memory_mb: int = 512, vgpus: int = 0, loopback: int = 2) -> NodeFac
         capacity=Resources(vcpus=4, memory_mb=memory_mb, storage_mb=1000, vgpus=vgpus),
         address="127.2.0.1",
         loopback_number=loopback,
+        secrets=True,
     )
 
 

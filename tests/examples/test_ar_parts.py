@@ -169,6 +169,10 @@ def test_settings_have_defaults_and_are_checked() -> None:
     )
     assert (read.pictures, read.service_s) == (Path("/x"), 0.005)
     assert read.next_stage("Obj", 9) == ("1.2.3.4", 9)
+    assert read.reached_at(("1.2.3.4", 9)) == read.bind
+    inside = ar_settings.read({"OAKCTL_BIND": "0.0.0.0", "AR_NEXT": "127.0.0.1"})
+    assert inside.next_stage("Rec", 9) == ("127.0.0.1", 9)
+    assert inside.reached_at(("127.0.0.1", 9)) == "127.0.0.1"
     with pytest.raises(WrongSetting, match="OAKCTL_ADDR_REC is not set"):
         read.next_stage("Rec", 9)
     for wrong in ({"AR_FPS": "x"}, {"AR_WIDTH": "10"}, {"AR_FPS": "nan"}):

@@ -69,6 +69,17 @@ def test_the_ar_application_is_one_artifact_with_all_it_needs(tmp_path: Path) ->
     )
 
 
+def test_the_ar_application_in_containers_is_the_same_pipeline(tmp_path: Path) -> None:
+    found, artifacts = services(EXAMPLES / "ar" / "ar-container.yaml", tmp_path / "cache")
+    boxed, _ = services(EXAMPLES / "ar" / "ar.yaml", tmp_path / "cache")
+    assert artifacts == {}
+    assert {spec.code for spec in found.values()} == {"local/ar:1"}
+    for name, spec in found.items():
+        assert (spec.cmd, spec.listen, spec.ready) == (
+            boxed[name].cmd, boxed[name].listen, boxed[name].ready,
+        )  # fmt: skip
+
+
 def test_hello_answers(tmp_path: Path) -> None:
     found, artifacts = services(EXAMPLES / "hello.yaml", tmp_path / "cache")
     artifact = artifacts[found["Web"].code]

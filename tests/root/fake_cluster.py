@@ -34,6 +34,7 @@ from oakctl.model.messages import (
     LogsRequest,
     Offer,
     OfferAnswer,
+    SecretsChange,
     Settings,
     Share,
     Slot,
@@ -46,6 +47,7 @@ from oakctl.model.messages import (
 from oakctl.model.node import NodeFacts, Usage
 from oakctl.model.requests import PlaybookRun
 from oakctl.model.resources import Resources
+from oakctl.model.secrets import SecretValue
 from oakctl.model.service import ServiceAddresses
 from oakctl.model.views import HostFinding, HostView, StepEvent
 from oakctl.orchestration import bus as bus_client
@@ -77,6 +79,7 @@ class FakeCluster:
     policy: str = ""
     offers: list[Offer] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # subjects that are not answered
+    secrets: dict[str, SecretValue] = field(default_factory=dict)
     refuses: str = ""  # why it takes no share
     log_text: str = ""
     seq: int = 0
@@ -96,6 +99,7 @@ class FakeCluster:
             (subjects.CTL_WORKER, WorkerChange, self._worker),
             (subjects.CTL_SETTINGS, Settings, self._settings),
             (subjects.CTL_TABLE, ServiceTable, self._table),
+            (subjects.CTL_SECRETS, SecretsChange, self._secrets),
             (subjects.CTL_LOGS, LogsRequest, self._logs),
         ):
             await self.client.subscribe(subject, cb=self._answering(subject, kind, handler))
@@ -176,6 +180,7 @@ class FakeCluster:
             dict(self.shares),
             self.tables,
             release=self.release,
+            secrets={name: one.version for name, one in self.secrets.items()},
         )
 
     def _place(self, job: str, number: int, epoch: int) -> InstancePlace:
@@ -237,6 +242,12 @@ class FakeCluster:
 
     def _table(self, table: ServiceTable) -> Answer:
         self.foreign[table.job_name, table.cluster] = table
+        return Answer(True)
+
+    def _secrets(self, change: SecretsChange) -> Answer:
+        self.secrets |= {one.name: one for one in change.put}
+        for name in change.forget:
+            self.secrets.pop(name, None)
         return Answer(True)
 
     def _logs(self, request: LogsRequest) -> LogsAnswer:

@@ -201,18 +201,25 @@ class DockerEngine:
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[DockerEngine]:
-    """A running engine with one image; nothing is left of it afterwards."""
+def engine(disk_mb: int = 0) -> Iterator[DockerEngine]:
+    """A running engine with one image; nothing is left of it afterwards.
+
+    With `disk_mb` its data directory is a disk of its own, and a small one.
+    """
     missing = installed()
     if missing:
         pytest.skip(missing)
-    number = os.getpid() % 200 + 10
+    number = os.getpid() % 100 + (110 if disk_mb else 10)
     folder = Path(tempfile.mkdtemp(prefix="oakctl-docker-", dir="/var/tmp"))
     made = DockerEngine(folder, number)
     _ip("link", "add", made.bridge, "type", "bridge")
     try:
         _ip("addr", "add", f"172.29.{number}.1/24", "dev", made.bridge)
         _ip("link", "set", made.bridge, "up")
+        if disk_mb:
+            (folder / "data").mkdir()
+            options = ("-o", f"size={disk_mb}m", "disk", str(folder / "data"))
+            subprocess.run(("mount", "-t", "tmpfs", *options), check=True)
         made.start()
         made.import_image()
         yield made

@@ -1,7 +1,7 @@
 """A registry of images on this machine's loopback: as much of one as `docker pull` asks for.
 
-Belongs here: serving layers that tests made. It can be slow on purpose (`hold`), so that a pull
-is seen while it goes on.
+Belongs here: serving layers that tests made. It can be slow on purpose (`go`), so that a pull
+is seen while it goes on, and refuse everybody (`refuses`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
+REFUSALS = {
+    401: b'{"code":"UNAUTHORIZED","message":"authentication required"}',
+    403: b'{"code":"DENIED","message":"access to the resource is denied"}',
+    429: b'{"code":"TOOMANYREQUESTS","message":"you have pulled enough for today"}',
+}
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
@@ -31,6 +36,7 @@ class ImageRegistry:
         self.served: list[str] = []
         self.go = threading.Event()
         self.go.set()
+        self.refuses = 0  # the status with which it does
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     @property
@@ -76,6 +82,8 @@ class ImageRegistry:
                 self._answer(with_body=True)
 
             def _answer(self, *, with_body: bool) -> None:
+                if registry.refuses:
+                    return self._send(registry.refuses, "", None, with_body)
                 name, _, rest = self.path.removeprefix("/v2/").partition("/manifests/")
                 if self.path == "/v2/":
                     return self._send(200, "application/json", b"{}", with_body)
@@ -87,8 +95,10 @@ class ImageRegistry:
                 return self._send(200 if content else 404, "application/x", content, with_body)
 
             def _send(self, status: int, kind: str, content: bytes | None, with_body: bool) -> None:
-                body = content or b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}'
+                said = REFUSALS.get(status, b'{"code":"MANIFEST_UNKNOWN","message":"unknown"}')
+                body = content or b'{"errors":[' + said + b"]}"
                 self.send_response(status)
+                self.send_header("WWW-Authenticate", 'Basic realm="tests"')
                 self.send_header("Content-Type", kind if content else "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Docker-Content-Digest", _digest(body))

@@ -38,13 +38,18 @@ from oakctl.model.messages import (
     DocumentRequest,
     Greeting,
     GreetingAnswer,
+    LoginAnswer,
+    LoginRequest,
     LogsAnswer,
     LogsRequest,
     ReportAnswer,
+    SecretsAnswer,
+    SecretsRequest,
 )
+from oakctl.model.secrets import SecretValue, encoded
 from oakctl.model.service import RestartPolicy, ServiceSpec
 from oakctl.orchestration import bus as bus_client
-from oakctl.orchestration.worker import cgroup, procfs
+from oakctl.orchestration.worker import cgroup, memory, procfs
 from tests.bus_fixture import Bus
 
 WORKER = "w1"
@@ -110,6 +115,9 @@ class Orchestrator:
     heartbeats: list[Heartbeat] = field(default_factory=list)
     statistics: list[StatisticsReport] = field(default_factory=list)
     chunks: list[ChunkRequest] = field(default_factory=list)
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    secrets_asked: list[str] = field(default_factory=list)
+    login: SecretValue | None = None
 
     @classmethod
     async def connect(cls, bus: Bus) -> Orchestrator:
@@ -179,6 +187,13 @@ class Orchestrator:
             await message.respond(wire.encode(answer))
         elif what == subjects.ASK_CHUNK:
             await self._answer_chunk(message)
+        elif what == subjects.ASK_SECRETS:
+            self.secrets_asked.append(wire.decode(message.data, SecretsRequest).instance)
+            given = (SecretValue(n, 1, encoded(v)) for n, v in self.secrets.items())
+            await message.respond(wire.encode(SecretsAnswer(tuple(given))))
+        elif what == subjects.ASK_LOGIN:
+            assert wire.decode(message.data, LoginRequest).image
+            await message.respond(wire.encode(LoginAnswer(self.login)))
         else:
             document = self.desired if what == subjects.ASK_DESIRED else self.tables
             have = wire.decode(message.data, DocumentRequest).have
@@ -321,3 +336,4 @@ class AgentProcess:
         limits = cgroup.probe(cgroup.node_group(str(self.prefix)))
         limits.sweep(set())
         limits.close()
+        memory.clear(str(self.prefix))

@@ -73,6 +73,12 @@ async def scale(root: RootOf, name: str, change: ServiceChange) -> ServiceView:
     return await root.scale(name, change.replicas)
 
 
+@router.post("/services/{name}/restart", status_code=202)
+async def restart(root: RootOf, name: str) -> ServiceView:
+    """Its instances end, and are placed and started anew."""
+    return await root.restart(name)
+
+
 @router.get("/services/{name}/explain")
 async def explain(root: RootOf, name: str) -> Explanation:
     """Why its instances are where they are."""

@@ -72,6 +72,9 @@ def enter_spec(account: str, spec: ServiceSpec) -> ServiceSpec:
     if not account:
         return spec
     job_name = inside(account, spec.job_name)
+    if spec.secrets or spec.codes:
+        # The secrets of a cluster are its owner's; what an image may be is judged by `code`.
+        raise UsageError("a granted root's services have no secrets and one code")
     _check_addresses(spec.addresses)
     for link in spec.connectivity:
         _check_addresses(link.addresses)
@@ -164,7 +167,12 @@ def view(state: ClusterState, account: str, left: Resources) -> ClusterState:
     if not account:
         return seen
     return replace(
-        seen, workers=(), processes={}, roots=(), aggregate=_bounded(state.aggregate, left)
+        seen,
+        workers=(),
+        processes={},
+        roots=(),
+        secrets={},
+        aggregate=_bounded(state.aggregate, left),
     )
 
 

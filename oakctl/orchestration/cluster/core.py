@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from nats.aio.client import Client
@@ -18,6 +18,7 @@ from nats.errors import Error as NatsError
 from oakctl.model import subjects, wire
 from oakctl.model.config import Timers
 from oakctl.model.documents import Heartbeat
+from oakctl.model.instance import ObservedInstance
 from oakctl.model.resources import Resources
 from oakctl.orchestration.cluster import changes, clock, liveness, revisions, store, sweep
 from oakctl.orchestration.cluster.clock import Now
@@ -32,6 +33,7 @@ log = logging.getLogger("oakctl.cluster.core")
 
 Decision = Callable[[State, Fleet, Now], tuple[State, T]]
 
+REMEMBERED_S = 600.0  # that a registry has no image for a platform
 REMINDER_S = 1.0  # between pushes to a worker that has not taken its document
 
 
@@ -57,6 +59,7 @@ class Core:
         self.outbox = outbox
         self._leftovers: dict[str, Resources] = {}
         self._holds: dict[str, int] = {}
+        self._unfit: dict[tuple[str, str], float] = {}  # job name, platform → when it was found
         self._watches: dict[tuple[str, int], sweep.Watch] = {}
         self._told = dict(self.presences)  # the statuses that events were made of
         self._reminded: dict[str, float] = {}
@@ -69,7 +72,9 @@ class Core:
     @property
     def fleet(self) -> Fleet:
         """What is known of the workers right now besides their records."""
-        return Fleet(self.presences, self._leftovers, self._holds)
+        since = clock.read().mono - REMEMBERED_S
+        unfit = frozenset(key for key, at in self._unfit.items() if at >= since)
+        return Fleet(self.presences, self._leftovers, self._holds, unfit)
 
     async def start(self, before: State) -> None:
         """Give every document a number and make what differs from `before`, as stored, durable."""
@@ -163,6 +168,13 @@ class Core:
         self._leftovers = {**self._leftovers, worker: left_over}
         if changed:
             self._changed()
+
+    def note_unfit(self, instances: Iterable[ObservedInstance]) -> None:
+        """Take note of platforms for which workers found no image; a registry may get one, so
+        that is forgotten after a while."""
+        now = clock.read().mono
+        known = {key: at for key, at in self._unfit.items() if now - at < REMEMBERED_S}
+        self._unfit = known | {(one.job_name, one.unfit): now for one in instances if one.unfit}
 
     def forget(self, worker: str) -> None:
         """Nothing is known of a removed worker."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from oakctl.model import architectures
 from oakctl.model.documents import DesiredDocument
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.service import ServiceAddresses, ServiceSpec
@@ -40,8 +41,10 @@ def _instance(state: State, record: InstanceRecord) -> DesiredInstance | None:
     spec = state.spec(record.job_name)
     if spec is None:
         return None
+    facts = state.workers[record.worker].facts
+    own = spec.on(architectures.of_node(spec, facts)) if facts and spec.codes else spec
     return DesiredInstance(
-        spec, record.number, record.epoch, record.address, dict(reach(state, spec))
+        own, record.number, record.epoch, record.address, dict(reach(state, spec))
     )
 
 

@@ -36,6 +36,8 @@ from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
+from oakctl.orchestration.cluster.secret_desk import SecretDesk
+from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.state import SettingsRecord, State
 from oakctl.orchestration.cluster.store import Store
 from oakctl.orchestration.cluster.summary import cluster_state
@@ -64,6 +66,7 @@ class Orchestrator:
         self._uplink = Uplink(config.cluster)
         self._audience = Audience(AdmissionFile(self._layout.admission))
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
+        self._secrets = Secrets(Path(self._layout.state("secrets.json")))
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
         self._store: Store | None = None
@@ -87,11 +90,14 @@ class Orchestrator:
             core,
             self._artifacts,
             credentials,
+            self._secrets,
             self._tasks,
             lambda: self._uplink.compose(self._compose(core)),
             self._audience,
         )
+        secrets = SecretDesk(client, core, self._secrets)
         await workers.open()
+        await secrets.open()
         await root.open()
         await root.sessions.open(watcher)
         log.info("cluster %s: %d workers, %d instances", self._config.cluster,
@@ -102,6 +108,7 @@ class Orchestrator:
             self._uplink.run_states(client, self._compose(core), self._audience),
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
+            secrets.tidy(),
             self._audience.run_events(client),
             self._thrown_out(),
         )
@@ -173,6 +180,7 @@ class Orchestrator:
                 session=session,
                 seq=seq,
                 release=self._release,
+                secrets=self._secrets.versions(),
                 now=now,
             )
 

@@ -38,6 +38,8 @@ class Fleet:
     presences: Presences
     leftovers: Mapping[str, Resources] = field(default_factory=dict)
     holds: Mapping[str, int] = field(default_factory=dict)
+    unfit: frozenset[tuple[str, str]] = frozenset()
+    """(job name, platform) for which a worker has found no image in its registry."""
 
 
 def candidates(
@@ -96,7 +98,12 @@ def choose(
         c for c in candidates(state, fleet, spec.job_name, without=key) if c.name not in avoided
     ]
     decision = decide(
-        spec, offered, state.settings.policy, cluster=state.cluster, peers=_peers(state, spec)
+        spec,
+        offered,
+        state.settings.policy,
+        cluster=state.cluster,
+        peers=_peers(state, spec),
+        unfit=frozenset(platform for job, platform in fleet.unfit if job == spec.job_name),
     )
     unseen = tuple(
         Verdict(worker.name, fits=False, reasons=("worker has not been seen yet",))

@@ -28,6 +28,7 @@ from oakctl.model.messages import (
     LogsRequest,
     Offer,
     OfferAnswer,
+    SecretsChange,
     Settings,
     Share,
     Upload,
@@ -55,6 +56,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks, answer
 from oakctl.orchestration.cluster.placement import Fleet
+from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.session_relay import SessionRelay
 from oakctl.orchestration.cluster.state import State
 from oakctl.orchestration.scheduling import policies
@@ -77,6 +79,7 @@ class RootDesk:
         core: Core,
         artifacts: Artifacts,
         credentials: Credentials,
+        secrets: Secrets,
         tasks: Tasks,
         compose: Callable[[], ClusterState],
         audience: Audience,
@@ -85,6 +88,7 @@ class RootDesk:
         self._core = core
         self._artifacts = artifacts
         self._credentials = credentials
+        self._secrets = secrets
         self._tasks = tasks
         self._compose = compose
         self._audience = audience
@@ -101,6 +105,7 @@ class RootDesk:
             (subjects.CTL_WORKER, self._worker, _refused),
             (subjects.CTL_SETTINGS, self._settings, _refused),
             (subjects.CTL_TABLE, self._table, _refused),
+            (subjects.CTL_SECRETS, self._change_secrets, _refused),
             (subjects.CTL_ROOT, self._grant, _refused),
             (subjects.CTL_REVOKE, self._revoke, _refused),
         )
@@ -261,6 +266,16 @@ class RootDesk:
             return tables.foreign(state, table)
 
         return await self._core.change(decide)
+
+    async def _change_secrets(self, message: Msg, account: str) -> Answer:
+        if account:
+            return Answer(False, "secrets here are the owner's alone")
+        asked = wire.decode(message.data, SecretsChange)
+        try:
+            self._secrets.change(asked)
+        except OSError as error:
+            return Answer(False, f"a secret can't be stored here: {error.strerror}")
+        return Answer(True)
 
     async def _upload(self, message: Msg, _: str) -> UploadAnswer:
         header = (message.headers or {}).get(subjects.HEADER_UPLOAD, "")

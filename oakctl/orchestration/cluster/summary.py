@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, WorkerSummary
 from oakctl.model.resources import Location, Resources
@@ -12,6 +13,8 @@ from oakctl.orchestration.cluster.placement import Fleet, candidates
 from oakctl.orchestration.cluster.revisions import Documents
 from oakctl.orchestration.cluster.state import NO_SHARE, State
 from oakctl.orchestration.scheduling.aggregate import summarise
+
+NONE: Mapping[str, int] = MappingProxyType({})
 
 
 def cluster_state(
@@ -24,6 +27,7 @@ def cluster_state(
     session: str,
     seq: int,
     release: str = "",
+    secrets: Mapping[str, int] = NONE,
     now: Now,
 ) -> ClusterState:
     """All that a root needs to catch up."""
@@ -34,6 +38,7 @@ def cluster_state(
         cluster=state.cluster,
         session=session,
         release=release,
+        secrets=dict(secrets),
         seq=seq,
         sent_at=now.wall,
         aggregate=summarise(state.cluster, known, policy, location, now.wall),

@@ -142,6 +142,9 @@ class WorkerDesk:
             # Its agent has said more since, or is not the one that speaks for the worker.
             log.info("late report %d of %s is ignored", report.seq, report.worker)
             return
+        placed = {record.key for record in self._core.state.on(report.worker)}
+        own = (seen for seen in report.instances if (seen.job_name, seen.number) in placed)
+        self._core.note_unfit(own)
         left_over = reports.leftovers(self._core.state, report)
         self._core.holds(report.worker, reports.holds(report), left_over)
         await answer(self._client, message, ReportAnswer(report.seq))

@@ -211,6 +211,24 @@ def scale(db: Database, name: str, replicas: int, now: float) -> str:
     return job
 
 
+def restart(db: Database, name: str, now: float) -> str:
+    """Let every instance end, and be placed and started anew.
+
+    Returns the job name. Raises NotFound, or Conflict while it is being deleted.
+    """
+    services = {row.spec.job_name: row for row in wanted.services(db)}
+    job = names.service(name, services)
+    owner = wanted.application(db, services[job].spec.application)
+    if owner is not None and owner.deleting:
+        raise Conflict(f"application {owner.name} is being deleted")
+    rows = [row for row in wanted.instances(db, job) if row.wanted]
+    for row in rows:
+        placing.withdraw(db, row, now, keep_wanted=True)
+    count = f"{len(rows)} instance{'' if len(rows) == 1 else 's'}"
+    events.append(db, now, "service.restarted", job, f"{count} end and are started anew")
+    return job
+
+
 def _add_numbers(db: Database, rows: Sequence[Row], job: str, count: int, now: float) -> None:
     by_number = {row.number: row for row in rows}
     number = 0

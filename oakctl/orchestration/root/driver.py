@@ -42,6 +42,8 @@ from oakctl.orchestration.root.delegation import (
 )
 from oakctl.orchestration.root.links import Link
 from oakctl.orchestration.root.looking import Stored, capacity, current_share, rank, read, sight
+from oakctl.orchestration.root.secret_delivery import SecretDelivery
+from oakctl.orchestration.root.secrets import Secrets
 from oakctl.orchestration.root.store import events, records, wanted
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.root.upkeep import Upkeep
@@ -56,7 +58,12 @@ class Driver:
     """One for a root; `links` is shared with whoever opens and closes them."""
 
     def __init__(
-        self, store: Store, links: Mapping[str, Link], artifacts: Artifacts, bell: Bell
+        self,
+        store: Store,
+        links: Mapping[str, Link],
+        artifacts: Artifacts,
+        secrets: Secrets,
+        bell: Bell,
     ) -> None:
         self._store = store
         self._links = links
@@ -70,6 +77,7 @@ class Driver:
         self._sending: set[Seat] = set()
         self._raised_at: dict[Seat, float] = {}
         self._upkeep = Upkeep(links)
+        self._secrets = SecretDelivery(secrets, links)
         self._fingerprints: dict[str, object] = {}
         self._capacity = 0
         self._seats: dict[Seat, asyncio.Lock] = {}
@@ -120,6 +128,7 @@ class Driver:
         specs = {job: service.spec for job, service in stored.services.items()}
         placed = [(row.cluster, row.job_name) for row in stored.rows if row.cluster]
         await self._upkeep.once(stored.clusters, placed, specs, listed - stored.workers)
+        await self._secrets.once(placed, specs)
         self._forget_memory(stored)
 
     # --- looking ---
@@ -209,6 +218,7 @@ class Driver:
                 link = self._links[effect.cluster]
                 if images.fits(spec, link.state):  # else it is refused, before anything is sent
                     await self._have_artifacts(link, spec, key)
+                    await self._secrets.require(link, spec)
                 async with self._seats.setdefault(seat, asyncio.Lock()):
                     await self._offer_now(link, effect, row, spec)
         except OakError as error:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from oakctl.errors import Conflict, NotFound, UsageError
-from oakctl.model import images
+from oakctl.model import architectures, images
 from oakctl.model.images import Layer
 from oakctl.model.messages import ClusterState
 from oakctl.model.requests import ImagePush
-from oakctl.model.service import ServiceSpec
+from oakctl.model.service import Code, ServiceSpec
 from oakctl.model.views import ImageProgress, ImageView
 from oakctl.orchestration.root.artifacts import PIECE, Artifacts
 from oakctl.orchestration.root.links import Link
@@ -175,10 +175,11 @@ class _Way:
 
 def fits(spec: ServiceSpec, state: ClusterState | None) -> bool:
     """Whether a worker of the cluster can run one of the service's images: else nothing is sent."""
-    if not spec.images or state is None:
+    codes = spec.every_code()
+    if state is None or not all(one.images for one in codes):
         return True
     facts = (worker.facts.containers for worker in state.workers if worker.facts is not None)
-    platforms = {image.platform for image in spec.images}
+    platforms = {image.platform for one in codes for image in one.images}
     return any(containers.platform in platforms for containers in facts)
 
 
@@ -214,8 +215,14 @@ def _named(db: Database, name: str) -> ImageView | None:
 
 
 def _used(db: Database, view: ImageView) -> ImageView:
-    using = (row.spec.job_name for row in wanted.services(db) if row.spec.images == view.images)
+    using = (row.spec.job_name for row in wanted.services(db) if _runs(row.spec, view))
     return replace(view, services=tuple(sorted(using)))
+
+
+def _runs(spec: ServiceSpec, view: ImageView) -> bool:
+    if not spec.codes:
+        return spec.images == view.images
+    return any(one.images and set(one.images) <= set(view.images) for one in spec.codes)
 
 
 def _unneeded(db: Database, blobs: Iterable[str]) -> set[str]:
@@ -231,5 +238,17 @@ def _unneeded(db: Database, blobs: Iterable[str]) -> set[str]:
 def _with_image(spec: ServiceSpec, known: dict[str, ImageView]) -> ServiceSpec:
     if spec.virtualization != "container" or spec.pull == "always":
         return spec
+    if spec.codes:
+        return replace(spec, codes=tuple(_code_with_image(one, known) for one in spec.codes))
     view = known.get(images.known_as(spec.code))
     return replace(spec, images=view.images) if view is not None else spec
+
+
+def _code_with_image(one: Code, known: dict[str, ImageView]) -> Code:
+    """Of an image for several platforms the one that is for this architecture; all of them where
+    none is, which the scheduler then says."""
+    view = known.get(images.known_as(one.code))
+    if view is None:
+        return one
+    own = (i for i in view.images if architectures.of_platform(i.platform) == one.architecture)
+    return replace(one, images=tuple(own) or view.images)

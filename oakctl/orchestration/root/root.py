@@ -58,6 +58,7 @@ from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
+from oakctl.orchestration.root.secrets import Secrets
 from oakctl.orchestration.root.sessions import Sessions
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
@@ -81,6 +82,7 @@ class Root:
         self.store = Store(paths.database())
         self.artifacts = Artifacts(self.store)
         self.images = Images(self.store, self.artifacts)
+        self.secrets = Secrets(self.store)
         self.operations = Operations(self.store, self.bell)
         self.passwords = Passwords()
         self.passphrases = Passwords()
@@ -92,7 +94,9 @@ class Root:
         self.host_runs = HostRuns(self.hosts.named, real.target)
         self.sessions = Sessions(self.instance, lambda name: self.clusters.link(name))
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
-        self.driver = Driver(self.store, self.clusters.links, self.artifacts, self.bell)
+        self.driver = Driver(
+            self.store, self.clusters.links, self.artifacts, self.secrets, self.bell
+        )
         means = Means(self.store, self.clusters, self.operations, machines, self.bell)
         self.bootstrap = Bootstrap(means)
         self.upgrading = Upgrading(means, self.bootstrap)
@@ -262,6 +266,7 @@ class Root:
         applications, warnings = await asyncio.to_thread(applying.read, request)
         applications = await self.images.resolve(applications)
         await applying.check_artifacts(applications, self.artifacts)
+        self.secrets.check(applications)
         result = await self.store.run(
             lambda db: applying.apply(db, applications, warnings, time.time())
         )
@@ -271,6 +276,12 @@ class Root:
     async def scale(self, name: str, replicas: int) -> ServiceView:
         """Durable when this returns; instances follow."""
         job = await self.store.run(lambda db: applying.scale(db, name, replicas, time.time()))
+        self._changed()
+        return await self.service(job)
+
+    async def restart(self, name: str) -> ServiceView:
+        """Durable when this returns; instances end and come back."""
+        job = await self.store.run(lambda db: applying.restart(db, name, time.time()))
         self._changed()
         return await self.service(job)
 
@@ -356,6 +367,10 @@ class Root:
             if answer.ended or self.closing or not (follow or answer.data):
                 return
             offset = answer.next_offset
+
+    def changed(self) -> None:
+        """Something was done to what is stored: look again, and tell who follows."""
+        self._changed()
 
     def _changed(self) -> None:
         self.bell.ring()

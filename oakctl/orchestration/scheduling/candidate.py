@@ -50,3 +50,4 @@ class Surroundings:
     cluster: str = ""  # the cluster that decides; empty: constraints on clusters are not checked
     peers: Mapping[str, tuple[Location, ...]] = field(default_factory=dict)
     """Where the instances of other services are: job name → locations that are known."""
+    unfit: frozenset[str] = frozenset()  # platforms for which the service has no image

@@ -36,14 +36,16 @@ def decide(
     *,
     cluster: str = "",
     peers: Mapping[str, tuple[Location, ...]] = NOBODY,
+    unfit: frozenset[str] = frozenset(),
 ) -> PlacementDecision:
     """Choose a worker for one more instance of `spec`.
 
-    `peers` says where instances of the services it talks to are. Raises NotFound for a policy
+    `peers` says where instances of the services it talks to are, `unfit` for which platforms its
+    image was not found. Raises NotFound for a policy
     that is not known here.
     """
     score = policies.named(policy)
-    around = Surroundings(cluster=cluster, peers=peers)
+    around = Surroundings(cluster=cluster, peers=peers, unfit=unfit)
     notes = wording.not_enforced(spec)
     fitting: list[tuple[tuple[float, ...], Verdict]] = []
     excluded: list[Verdict] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oakctl.model import images
+from oakctl.model import architectures, images
 from oakctl.model.resources import Location
 from oakctl.model.service import Constraint, ServiceSpec
 from oakctl.orchestration.scheduling import grants, wording
@@ -54,9 +54,13 @@ def accelerators(spec: ServiceSpec, candidate: Candidate, _around: Surroundings)
     return "its GPUs cannot be handed to containers: Docker has no NVIDIA runtime there"
 
 
-def image_platform(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
-    """A pushed image has to have been built for the worker's platform."""
+def image_platform(spec: ServiceSpec, candidate: Candidate, around: Surroundings) -> str:
+    """An image has to have been built for the worker's platform: of a pushed one that is known
+    before, of a registry's once a worker has asked for it."""
     own = candidate.facts.containers.platform
+    spec = spec.on(architectures.of_node(spec, candidate.facts))
+    if own in around.unfit:
+        return f"image {spec.code} has no {own} in its registry, as a worker has found"
     if not spec.images or not own or images.for_platform(spec.images, own):
         return ""
     return f"image {spec.code} has no {own}: it is for {wording.listed(_platforms(spec))}"
@@ -68,10 +72,18 @@ def _platforms(spec: ServiceSpec) -> tuple[str, ...]:
 
 def architecture(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
     """The service's code has to run on the worker's CPU."""
-    own = candidate.facts.architecture
+    own = architectures.of_node(spec, candidate.facts)
     if not spec.architectures or own in spec.architectures:
         return ""
     return f"architecture {own} is not among {wording.listed(spec.architectures)}"
+
+
+def secrets(spec: ServiceSpec, candidate: Candidate, _around: Surroundings) -> str:
+    """Who is given secrets needs a worker that has memory to keep them in."""
+    if not spec.secrets or candidate.facts.secrets:
+        return ""
+    why = candidate.facts.secrets_reason or "its agent is of a release without them"
+    return f"worker takes no secrets: {why}"
 
 
 def direct(spec: ServiceSpec, candidate: Candidate, around: Surroundings) -> str:
@@ -190,6 +202,7 @@ FILTERS: tuple[Filter, ...] = (
     accelerators,
     architecture,
     image_platform,
+    secrets,
     direct,
     clusters,
     geo,

@@ -51,6 +51,7 @@ from oakctl.orchestration.worker.probes import Probes, Surroundings, run_here
 from oakctl.orchestration.worker.processes import ProcessRuntime
 from oakctl.orchestration.worker.record import Record
 from oakctl.orchestration.worker.runtime import CONTAINER, PROCESS, Runtimes
+from oakctl.orchestration.worker.secrets import Secrets
 from oakctl.orchestration.worker.sessions.desk import SessionDesk
 from oakctl.orchestration.worker.statistics import StatisticsMeter
 from oakctl.orchestration.worker.supplies import Supplies
@@ -94,6 +95,9 @@ class Agent:
         )
         self._facts = kernel_overlay.with_key(self._facts, self._overlay)
         self._link = Link(config, self._agent_id, self._facts, self._listeners())
+        self._secrets = Secrets(config.prefix, self._link, self._wake.set)
+        self._facts = facts.with_secrets(self._facts, self._secrets.reason)
+        self._link.tell(self._facts)
         self._files = InstanceFiles(config.prefix)
         self._artifacts = Artifacts(
             Path(layout.artifact("x")).parent, self._link, scripts["unpack"], self._wake.set
@@ -105,13 +109,15 @@ class Agent:
             limits,
             scripts["launcher"],
             self._facts.architecture,
+            self._secrets,
             separate_users=identity.separate_users(config.overlay_driver),
         )
         self._containers = Containers(
-            config, self._files, self._artifacts, self._overlay, self._wake.set, self._on_containers
-        )
+            config, self._files, self._artifacts, self._overlay, self._wake.set,
+            self._on_containers, self._secrets, self._link.login,
+        )  # fmt: skip
         self._runtimes = Runtimes({PROCESS: self._processes, CONTAINER: self._containers.runtime})
-        self._supplies = Supplies(self._artifacts, self._containers.images)
+        self._supplies = Supplies(self._artifacts, self._containers.images, self._secrets)
         self._probes = Probes(self._probe_command, self._address, self._wake.set)
         self._instances = Instances(
             self._files, self._runtimes, self._supplies, self._probes.is_ready
@@ -158,6 +164,7 @@ class Agent:
             await asyncio.gather(*loops, return_exceptions=True)
             await self._probes.close()
             await self._artifacts.close()
+            await self._secrets.close()
             await self._containers.close()
             self._exits.close()
             self._instances.sweep()
@@ -209,8 +216,12 @@ class Agent:
             return await self._containers.run(known, probe.command, probe.timeout_s)
         desired, work = known.desired, self._files.working_directory(known.name)
         local_address = self._overlay.local_service_address
-        environment = launch.environment(desired, work, known.bind, local_address)
         user = self._processes.user(desired)
+        given = str(self._secrets.for_process(known.name, user)) if desired.service.secrets else ""
+        environment = launch.environment(
+            desired, work, known.bind, local_address, secrets_directory=given
+        )
+        environment.update(self._secrets.environment(known.name))
         return await run_here(probe, Surroundings(str(work), environment, user))
 
     def _address(self, known: Record) -> str:

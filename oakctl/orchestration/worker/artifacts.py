@@ -38,12 +38,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Status:
     """How far an artifact is: 0 to 1, and what is in the way.
 
-    `signs` grows while work on it goes on, also where its progress does not show that.
+    `signs` grows while work on it goes on, also where its progress does not show that. `unfit`: of
+    an image, the platform for which there is none.
     """
 
     progress: float = 0.0
     problem: str = ""
     signs: int = 0
+    unfit: str = ""
 
 
 class Artifacts:

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from oakctl.errors import DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout, WorkerConfig
-from oakctl.orchestration.worker import cgroup, containers, kernel_overlay, procfs, runtime, storage
+from oakctl.orchestration.worker import (
+    cgroup,
+    containers,
+    kernel_overlay,
+    memory,
+    procfs,
+    runtime,
+    storage,
+)
 from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.record import Record
 
@@ -51,6 +59,7 @@ def clear(prefix: str) -> int:
     config = storage.read_message(Path(HostLayout(prefix).etc("worker.json")), WorkerConfig)
     if config is not None:
         kernel_overlay.remove(config)
+    memory.clear(prefix)
     return len(killed)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oakctl.model import wire
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import ContainerFacts, ContainerGrants
+from oakctl.model.secrets import SecretValue
 from oakctl.orchestration import waits
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.artifacts import Artifacts
@@ -22,6 +23,7 @@ from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.overlay import OverlayDriver
 from oakctl.orchestration.worker.record import Record
 from oakctl.orchestration.worker.runtime import NoRuntime, Runtime
+from oakctl.orchestration.worker.secrets import Secrets
 from oakctl.orchestration.worker.supplies import ImageStore, NoImages
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oakctl.worker.containers")
 
+Login = Callable[[str], Awaitable[SecretValue | None]]  # an image → that for its registry
 USUAL_SOCKET = "/var/run/docker.sock"
 LOOK_EVERY_S = 5.0
 FIRST_ANSWER_S = 5.0
@@ -46,6 +49,8 @@ class Containers:
         overlay: OverlayDriver,
         wake: Callable[[], None],
         changed: Callable[[ContainerFacts], None],
+        secrets: Secrets,
+        login: Login,
     ) -> None:
         self._config = config
         self._files = files
@@ -53,6 +58,8 @@ class Containers:
         self._overlay = overlay
         self._wake = wake
         self._changed = changed
+        self._secrets = secrets
+        self._login = login
         self._parts: Parts | None = None
         self._socket = socket_of(config)
         self._asked = asyncio.Event()
@@ -73,7 +80,7 @@ class Containers:
 
         self._parts = Parts(
             self._config, self._socket, self._grants(), self._files, self._artifacts,
-            self._overlay, self._wake, self._on_facts,
+            self._overlay, self._wake, self._on_facts, self._secrets, self._login,
         )  # fmt: skip
         self.runtime, self.images = self._parts.runtime, self._parts.images
         await self._parts.run()

@@ -58,6 +58,11 @@ def with_containers(known: NodeFacts, found: ContainerFacts) -> NodeFacts:
     )
 
 
+def with_secrets(known: NodeFacts, reason: str) -> NodeFacts:
+    """The facts with this word on secrets; `reason`: why there can be none."""
+    return replace(known, secrets=not reason, secrets_reason=reason)
+
+
 def userland(machine_name: str, bits: int) -> str:
     """The architecture that programs here have, in the names of `uname -m`."""
     name = {"arm64": "aarch64", "amd64": "x86_64"}.get(machine_name, machine_name)

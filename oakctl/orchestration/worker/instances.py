@@ -127,6 +127,7 @@ class Instances:
     def sweep(self) -> None:
         """Tidy up behind instances that ended."""
         self._runtimes.sweep({n: r for n, r in self.records.items() if r.phase is Phase.RUNNING})
+        self._supplies.sweep({n for n, r in self.records.items() if r.phase is not Phase.ENDED})
 
     def rotate_logs(self) -> None:
         """Keep every log bounded."""
@@ -182,6 +183,8 @@ class Instances:
             log.warning("%s: cannot be started: %s", known.name, reason)
             self._keep(record.could_not_start(known, now, reason))
             return
+        finally:
+            self._supplies.spent(known.name)
         log.info("%s: started (attempt %d)", known.name, known.attempt)
         self._looks[known.name] = runtime.look(known)
 
@@ -224,6 +227,7 @@ class Instances:
             progress=status.progress,
             signs=status.signs,
             waiting_for="" if self.pid(name) else status.problem,
+            unfit="" if self.pid(name) else status.unfit,
         )
 
     def _keep(self, changed: Record) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oakctl.model import wire
+from oakctl.model import secrets, wire
 from oakctl.model.instance import DesiredInstance
 
 MANIFEST = "oakctl-artifact.json"
@@ -75,11 +75,13 @@ def environment(
     bind: str,
     local_address: Callable[[str], str],
     inherited: Mapping[str, str] = os.environ,
+    secrets_directory: str = "",
 ) -> dict[str, str]:
     """The instance's whole environment; the descriptor cannot override the variables of ours.
 
     `local_address` turns a service's overlay address into the one that leads there from here;
-    where it is empty none does, and the variable is left out.
+    where it is empty none does, and the variable is left out. Secrets are not among them: this
+    is written to a disk.
     """
     given = {name: inherited[name] for name in INHERITED if name in inherited}
     variables = {"PATH": USUAL_PATH, "PYTHONUNBUFFERED": "1", **given}
@@ -91,6 +93,8 @@ def environment(
     variables.update(HOME=str(directory), TMPDIR=str(directory))
     variables.update((name, inherited[name]) for name in LAB_MARKS if name in inherited)
     variables.update(OAKCTL_BIND=bind, OAKCTL_INSTANCE=desired.name)
+    if secrets_directory:
+        variables[secrets.VARIABLE] = secrets_directory
     reached = ((name, local_address(address)) for name, address in desired.reach.items())
     variables.update((name, address) for name, address in reached if address)
     return variables

@@ -89,6 +89,8 @@ def launch(directory: Path) -> None:
     """Replace this process by the program; returns only by an exception."""
     order = json.loads((directory / "launch.json").read_text())
     enter(order)
+    if order.get("secrets"):  # in memory, and readable only until another user is become
+        order["environment"] |= json.loads(Path(order["secrets"]).read_text())["environment"]
     overwrite(directory / "process", json.dumps(identity()))
     os.set_inheritable(LOCK_DESCRIPTOR, False)
     if order.get("user") is not None:

@@ -32,11 +32,16 @@ from oakctl.model.messages import (
     DocumentRequest,
     Greeting,
     GreetingAnswer,
+    LoginAnswer,
+    LoginRequest,
     LogsAnswer,
     LogsRequest,
     ReportAnswer,
+    SecretsAnswer,
+    SecretsRequest,
 )
 from oakctl.model.node import NodeFacts
+from oakctl.model.secrets import SecretValue
 from oakctl.model.sessions import SessionAnswer, SessionOpen
 from oakctl.orchestration import bus, waits
 from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
@@ -125,6 +130,25 @@ class Link:
         if not size.isdigit():
             raise NotDelivered(f"the cluster's answer has no {subjects.HEADER_SIZE}")
         return Chunk(answer.data, int(size))
+
+    async def secrets(self, instance: str) -> SecretsAnswer:
+        """The secrets of an instance of this worker; raises NotDelivered."""
+        subject = subjects.ask(self._worker, subjects.ASK_SECRETS)
+        try:
+            return await self._ask(subject, SecretsRequest(instance), SecretsAnswer)
+        except _FAILURES as error:
+            raise NotDelivered(f"the cluster does not answer ({_words(error)})") from error
+
+    async def login(self, image: str) -> SecretValue | None:
+        """Who this node is to the image's registry; None: nobody. Raises NotDelivered."""
+        subject = subjects.ask(self._worker, subjects.ASK_LOGIN)
+        try:
+            answer = await self._ask(subject, LoginRequest(image), LoginAnswer)
+        except _FAILURES as error:
+            raise NotDelivered(f"the cluster does not answer ({_words(error)})") from error
+        if answer.error:
+            raise NotDelivered(f"the cluster gives no login: {answer.error}")
+        return answer.login
 
     async def report(self, report: Report) -> bool:
         """Whether the report is durable in the cluster."""

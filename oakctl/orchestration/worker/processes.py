@@ -26,6 +26,7 @@ from oakctl.orchestration.worker.launch import CannotStart
 from oakctl.orchestration.worker.overlay import OverlayDriver
 from oakctl.orchestration.worker.record import Record
 from oakctl.orchestration.worker.runtime import Launch
+from oakctl.orchestration.worker.secrets import Secrets
 
 log = logging.getLogger("oakctl.worker.runtime")
 
@@ -43,6 +44,7 @@ class ProcessRuntime:
         limits: Limits,
         launcher: str,
         architecture: str,
+        secrets: Secrets,
         *,
         separate_users: bool = False,
     ) -> None:
@@ -52,6 +54,7 @@ class ProcessRuntime:
         self._limits = limits
         self._launcher = launcher
         self._architecture = architecture
+        self._secrets = secrets
         self._separate_users = separate_users
         self._boot = procfs.boot_id()
         self._children: set[int] = set()
@@ -71,9 +74,12 @@ class ProcessRuntime:
         try:
             bind = self._overlay.bind_address(desired.address)
             local_address = self._overlay.local_service_address
-            environment = launch.environment(desired, work, bind, local_address)
             namespace = attach(self._overlay, desired.address)
             user = self.user(desired)
+            given = str(self._secrets.for_process(name, user)) if desired.service.secrets else ""
+            environment = launch.environment(
+                desired, work, bind, local_address, secrets_directory=given
+            )
         except ValueError as error:
             raise CannotStart(f"its addresses do not fit this node: {error}") from error
         if user is not None:
@@ -82,6 +88,7 @@ class ProcessRuntime:
         order = {
             "argv": launch.argv(manifest, desired, artifact),
             "environment": environment,
+            "secrets": str(self._secrets.kept(name)) if given else "",
             "directory": str(work),
             "namespace": namespace,
             "user": user,
@@ -141,9 +148,13 @@ class ProcessRuntime:
         return known.bind
 
     def order(self, known: Record) -> dict[str, Any]:
-        """By what the running attempt was started (`prepare`); raises OSError or ValueError."""
+        """By what the running attempt was started (`prepare`), with its secrets: for memory alone.
+
+        Raises OSError or ValueError.
+        """
         attempt = self._files.directory(known.name) / "run" / str(known.attempt)
         found: dict[str, Any] = json.loads((attempt / "launch.json").read_bytes())
+        found["environment"] |= self._secrets.environment(known.name)
         return found
 
     def _look(self, name: str, attempt: int) -> Attempt:

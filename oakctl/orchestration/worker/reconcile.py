@@ -122,9 +122,11 @@ def _wanted(
     if record.phase is not Phase.WAITING:
         return []
     missing = [need for need in needs.of(desired) if need not in present]
+    due = now >= record.retry_at
     if missing:
-        return [Fetch(need) for need in missing]
-    return [Start(desired)] if now >= record.retry_at else []
+        # Secrets may change until the very start.
+        return [Fetch(need) for need in missing if due or need.kind != needs.SECRETS]
+    return [Start(desired)] if due else []
 
 
 def next_due(records: Iterable[Record], now: float) -> float | None:

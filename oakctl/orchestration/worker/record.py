@@ -166,6 +166,7 @@ def observed(
     progress: float | None,
     waiting_for: str,
     signs: int = 0,
+    unfit: str = "",
 ) -> ObservedInstance:
     """The report's line about this instance; `waiting_for` is why it does not start yet."""
     state = state_of(record, has_process=pid > 0)
@@ -190,6 +191,7 @@ def observed(
         bind=record.bind,
         limits=record.limits,
         blocked=blocked,
+        unfit=unfit,
     )
 
 

@@ -15,6 +15,7 @@ from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.images import Images
 from oakctl.orchestration.worker.docker.request import Node, Surroundings
 from oakctl.orchestration.worker.docker.runtime import DockerRuntime
+from oakctl.orchestration.worker.secrets import Secrets
 from oakctl.overlay.host import HostDriver
 from tests.worker.stage import spec
 
@@ -45,4 +46,5 @@ def runtime_with(driver: Driver, folder: Path) -> DockerRuntime:
     return DockerRuntime(
         driver, images, None, HostDriver(""), lambda: NODE,  # type: ignore[arg-type]
         ContainerGrants(), Accelerators(), lambda: "", collect, lambda: None,
+        Secrets("/x", None, lambda: None),
     )  # fmt: skip

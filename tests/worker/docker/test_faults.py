@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from oakctl.model.instance import InstanceState
 from oakctl.model.service import Port, RestartPolicy, ServiceSpec
+from oakctl.orchestration.worker.docker.engine import Engine
+from oakctl.orchestration.worker.docker.errors import EngineAway
 from tests.bus_fixture import free_port
 from tests.worker.docker.stage import (
     NAME,
@@ -59,6 +62,34 @@ async def test_docker_killed_in_the_middle(
     await until(again, "the instance to run again", 60)
     client = docker_engine.client
     assert len(client.containers(filters={"label": f"oakctl.instance={NAME}"})) == 1
+
+
+def test_a_socket_that_is_forbidden(docker_engine: DockerEngine) -> None:
+    """As for an agent whose user is not in Docker's group."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "it was let in"
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            Engine(str(docker_engine.socket))
+        except EngineAway as error:
+            said = str(error)
+        except BaseException as error:
+            said = repr(error)
+        finally:
+            os.write(writing, said.encode())
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as stream:
+        said = stream.read()
+    assert said == (
+        f"Docker's socket {docker_engine.socket} is forbidden to the agent: "
+        "its user is not in its group"
+    )
 
 
 async def test_removed_by_somebody_else(

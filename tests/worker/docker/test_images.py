@@ -156,6 +156,26 @@ async def test_what_the_registry_has_not_comes_when_it_has(
     await until(lambda: need in images.present, "it to be tried again")
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "the registry refuses it: it is private, or is not there"),
+        (403, "the registry refuses it: it is private, or is not there"),
+        (429, "the registry allows no more pulls for now"),
+    ],
+)
+async def test_a_registry_that_refuses_is_asked_again_later(
+    images: Images, images_of: ImageRegistry, status: int, reason: str
+) -> None:
+    images_of.refuses = status
+    need = Need(IMAGE, images_of.put("private", "1", {"a": "b"}))
+    images.fetch(need)
+    await until(lambda: images.status(need).problem, "the reason")
+    assert images.status(need).problem == f"image {need.name}: {reason}"
+    images_of.refuses = 0
+    await until(lambda: need in images.present, "it to be tried again")
+
+
 async def test_only_what_we_brought_goes_and_by_age(
     images: Images, images_of: ImageRegistry, docker_engine: DockerEngine, tmp_path: Path
 ) -> None:

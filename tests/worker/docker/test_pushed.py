@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +21,7 @@ from oakctl.orchestration.worker.docker.pushed import PushedImages
 from oakctl.orchestration.worker.fetching import Chunk, NotDelivered
 from oakctl.orchestration.worker.needs import IMAGE, Need
 from tests.image_files import ARCHITECTURE, Built, filler, layer, sha
-from tests.worker.docker_engine import DockerEngine, busybox
+from tests.worker.docker_engine import DockerEngine, busybox, engine
 from tests.worker.stage import until
 
 pytestmark = [pytest.mark.slow]
@@ -155,6 +157,24 @@ async def test_a_cluster_that_is_away_and_damage_on_the_way_are_outlived(
     cluster.damage = 2
     cluster.down = False
     await until(lambda: wanted in images.present, "the image to come after all")
+
+
+async def test_a_disk_that_is_full_during_a_load(tmp_path: Path, cluster: Cluster) -> None:
+    with engine(disk_mb=16) as small, contextlib.ExitStack() as ending:
+        driver = Driver(str(small.socket), "/test", lambda: None)
+        task = asyncio.ensure_future(driver.run())
+        ending.callback(task.cancel)
+        await until(lambda: driver.known, "Docker to answer")
+        pushed = PushedImages(driver, Blobs(tmp_path / "blobs", cluster))
+        images = Images(driver, tmp_path / "images.json", lambda: None, pushed=pushed)
+        large = need(cluster.push(Built((*base(), filler(51, 20_000_000)))))
+        images.fetch(large)
+        await until(lambda: images.status(large).problem, "the reason")
+        assert images.status(large).problem == f"image {large.name}: no space left on this node"
+        images.keep_only(set(), time.time())
+        little = need(cluster.push(Built((*base(), filler(52)))), "local/little:1")
+        await brought(images, little)
+        await images.close()
 
 
 async def test_it_goes_when_nobody_wants_it_and_by_age(

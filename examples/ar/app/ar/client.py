@@ -13,7 +13,7 @@ from ar.net import Inbox, Outbox
 from ar.scene import DrawnScene, PictureFolder, Shot
 from ar.settings import CLIENT_PORT, METRICS_PORT, PRE_PORT, Settings
 from ar.web import WebServer
-from ar.wire import FRAME, Header, Malformed, Message
+from ar.wire import FRAME, Address, Header, Malformed, Message
 
 log = logging.getLogger("ar.client")
 
@@ -23,6 +23,7 @@ SILENCE_S = 1.0  # without a result for so long, frames are sent as a new flow
 def run(settings: Settings, stop: threading.Event) -> None:
     """Send frames and serve what is known of them until `stop` is set."""
     following = settings.next_stage("Pre", PRE_PORT)
+    here = (settings.reached_at(following), CLIENT_PORT)
     source = _source(settings)
     checker = Checker(source.width, source.height)
     outbox = Outbox(settings.bind, settings.chunk_bytes)
@@ -45,7 +46,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
             due = max(due + 1 / settings.fps, monotonic() - 1 / settings.fps)
             frame += 1
             checker.sent(frame, shot)
-            outbox.send(_message(frame, shot, settings), following)
+            outbox.send(_message(frame, shot, here), following)
             if monotonic() - max(checker.last_answer, reopened) > SILENCE_S:
                 reopened = monotonic()
                 outbox.reopen()
@@ -61,9 +62,8 @@ def _source(settings: Settings) -> DrawnScene | PictureFolder:
     return DrawnScene(settings.width, settings.height, settings.seed + settings.number)
 
 
-def _message(frame: int, shot: Shot, settings: Settings) -> Message:
+def _message(frame: int, shot: Shot, client: Address) -> Message:
     height, width = shot.pixels.shape
-    client = (settings.bind, CLIENT_PORT)
     return Message(Header(FRAME, frame, time.time(), width, height, client), shot.pixels.tobytes())
 
 

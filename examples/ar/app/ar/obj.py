@@ -33,7 +33,7 @@ class Obj:
 
     def __init__(self, settings: Settings) -> None:
         self._following = settings.next_stage("Rec", REC_PORT)
-        self._here = (settings.bind, OBJ_PORT)
+        self._here = (settings.reached_at(self._following), OBJ_PORT)
         self._breaker = Breaker()
         self._tasks: Tasks[_Task] = Tasks()
         self._lock = threading.Lock()

@@ -2,6 +2,8 @@
 
 OAKCTL_BIND           address to listen on, given by the worker
 OAKCTL_ADDR_<SERVICE> where the next stage is reached; it stays, whatever runs behind it
+AR_NEXT               the same for hosts without an overlay, where no such address is given: the
+                      host on which the next stage runs
 AR_FPS                frames per second of the client (15)
 AR_WIDTH, AR_HEIGHT   pixels of its frames (640, 480)
 AR_SEED               what it draws (1); each instance adds its number
@@ -12,6 +14,7 @@ AR_SERVICE_MS         declared extra time for each frame of a stage, slept (0)
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ OBJ_PORT = 50101
 REC_PORT = 50102
 CLIENT_PORT = 50103
 METRICS_PORT = 9100
+EVERYWHERE = "0.0.0.0"
 LARGEST_DATAGRAM = 65_507  # bytes: what UDP over IPv4 can carry
 
 
@@ -48,10 +52,21 @@ class Settings:
     def next_stage(self, service: str, port: int) -> Address:
         """Where `service` is reached; raises WrongSetting."""
         variable = f"OAKCTL_ADDR_{service.upper()}"
-        address = self.environment.get(variable, "")
+        address = self.environment.get(variable, "") or self.environment.get("AR_NEXT", "")
         if not address:
             raise WrongSetting(f"{variable} is not set: `connectivity` has to name {service}")
         return address, port
+
+    def reached_at(self, towards: Address) -> str:
+        """The address of this instance for whoever is at `towards`; raises OSError.
+
+        A container with a network of its own listens on every address it has there.
+        """
+        if self.bind != EVERYWHERE:
+            return self.bind
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(towards)  # nothing is sent
+            return str(probe.getsockname()[0])
 
 
 def read(environment: Mapping[str, str]) -> Settings:

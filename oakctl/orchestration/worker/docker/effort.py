@@ -25,6 +25,7 @@ class Effort:
     began: float | None = None  # the attempt that is under way
     signs: int = 0  # of attempts that are over
     problem: str = ""  # why the last one failed, until the next one gets further
+    unfit: str = ""  # the node's platform, where that was why
 
     def begun(self, now: float) -> Effort:
         """Another attempt."""
@@ -34,11 +35,11 @@ class Effort:
         """The attempt under way has come this far; an earlier one may have come further."""
         if share <= self.share:
             return self
-        return replace(self, share=int(share * STEPS) / STEPS, problem="")
+        return replace(self, share=int(share * STEPS) / STEPS, problem="", unfit="")
 
-    def failed(self, now: float, problem: str) -> Effort:
+    def failed(self, now: float, problem: str, unfit: str = "") -> Effort:
         """The attempt is over."""
-        return replace(self, began=None, signs=self.signs_at(now), problem=problem)
+        return replace(self, began=None, signs=self.signs_at(now), problem=problem, unfit=unfit)
 
     def signs_at(self, now: float) -> int:
         """A number that grows while this goes on."""

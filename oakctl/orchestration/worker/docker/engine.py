@@ -169,15 +169,22 @@ class Engine:
         return found
 
     def pull(
-        self, reference: str, platform: str, report: Callable[[Mapping[str, Any]], None]
+        self,
+        reference: str,
+        platform: str,
+        report: Callable[[Mapping[str, Any]], None],
+        credentials: Mapping[str, str] | None = None,
     ) -> None:
         """Pull an image; `report` is told each line. Raises EngineRefused with what is wrong.
 
-        What `report` raises ends it: Docker gives a pull up when nobody listens to it.
+        `credentials` are username and password for its registry. What `report` raises ends it:
+        Docker gives a pull up when nobody listens to it.
         """
         with self._told():
             # The platform is left to the engine where it can only be its own.
-            lines = self._client.pull(reference, stream=True, decode=True, platform=platform)
+            lines = self._client.pull(
+                reference, stream=True, decode=True, platform=platform, auth_config=credentials
+            )
             with contextlib.closing(lines):
                 for line in lines:
                     if line.get("error"):

@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 from oakctl.model import images as pushed_images
 from oakctl.model import wire
+from oakctl.model.secrets import SecretValue
 from oakctl.orchestration.worker import storage
 from oakctl.orchestration.worker.artifacts import Status
+from oakctl.orchestration.worker.containers import Login
 from oakctl.orchestration.worker.docker import housekeeping, layers, words
 from oakctl.orchestration.worker.docker.driver import Driver
 from oakctl.orchestration.worker.docker.effort import Effort
@@ -46,6 +48,10 @@ class NotHere(Exception):
     """An image cannot be had now; the text says why, for people."""
 
 
+class WrongPlatform(NotHere):
+    """There is none for this node."""
+
+
 class Images:
     """The images of one node; `changed` is called when a status changes.
 
@@ -59,7 +65,9 @@ class Images:
         changed: Callable[[], None],
         keep_s: float = housekeeping.KEEP_UNUSED_S,
         pushed: PushedImages | None = None,
+        login: Login | None = None,
     ) -> None:
+        self._login = login
         self._pushed = pushed
         self._driver = driver
         self._changed = changed
@@ -88,7 +96,7 @@ class Images:
             return Status(1.0)
         effort = self._efforts.get(need, Effort())
         signs = effort.signs_at(time.monotonic())
-        return Status(effort.share, self._driver.trouble or effort.problem, signs)
+        return Status(effort.share, self._driver.trouble or effort.problem, signs, effort.unfit)
 
     def fetch(self, need: Need) -> None:
         """See to it that it comes; does nothing when that is under way."""
@@ -155,12 +163,15 @@ class Images:
     async def _until_present(self, need: Need) -> None:
         delay = FIRST_RETRY_S
         while True:
+            unfit = ""
             self._efforts[need] = self._effort(need).begun(time.monotonic())
             try:
                 self._ids[need] = await self._get(need)
                 break
             except NotHere as error:
-                problem = str(error)
+                problem, engine = str(error), self._driver.engine
+                if engine is not None and isinstance(error, WrongPlatform):
+                    unfit = engine.facts.platform
             except (EngineAway, EngineRefused) as error:
                 problem = words.in_words(str(error))
             except NotDelivered as error:
@@ -169,7 +180,7 @@ class Images:
                 problem = storage.in_words(error)
             log.warning("image %s: %s", need.name, problem)
             told = f"image {need.name}: {problem}"
-            self._efforts[need] = self._effort(need).failed(time.monotonic(), told)
+            self._efforts[need] = self._effort(need).failed(time.monotonic(), told, unfit)
             self._changed()
             await asyncio.sleep(delay)
             delay = min(LONGEST_RETRY_S, delay * 2)
@@ -200,14 +211,14 @@ class Images:
                 self._keep(self._ledger.with_image(name, found[0]))
         id_, platform = found
         if platform != engine.facts.platform:
-            raise NotHere(f"it is for {platform}, this node is {engine.facts.platform}")
+            raise WrongPlatform(f"it is for {platform}, this node is {engine.facts.platform}")
         return id_
 
     async def _get_pushed(self, need: Need, platform: str) -> str:
         image = pushed_images.for_platform(need.pushed, platform)
         if image is None:
             built = ", ".join(sorted(one.platform for one in need.pushed))
-            raise NotHere(f"it was pushed for {built}, this node is {platform}")
+            raise WrongPlatform(f"it was pushed for {built}, this node is {platform}")
         engine, reference = self._driver.engine, layers.reference(image)
         if engine is None or self._pushed is None:
             raise EngineAway(self._driver.trouble)
@@ -225,6 +236,8 @@ class Images:
         engine = self._driver.engine
         if engine is None:
             raise EngineAway(self._driver.trouble)
+        # At each pull anew: it may have been changed, and is kept nowhere here.
+        login = await self._login(need.name) if self._login else None
         loop, progress = asyncio.get_running_loop(), PullProgress()
         said, unwanted = asyncio.Event(), threading.Event()
 
@@ -238,11 +251,14 @@ class Images:
         async with self._pulls:
             log.info("image %s: pulling", reference)
             call = self._driver.calls.run_long(
-                engine.pull, reference, engine.facts.platform, report,
+                engine.pull, reference, engine.facts.platform, report, credentials(login),
                 what=f"pulling {reference}", deadline_s=PULL_S,
             )  # fmt: skip
             try:
                 await _unless_silent(call, said, reference)
+            except EngineRefused as error:
+                kind = WrongPlatform if words.says_no_platform(str(error)) else NotHere
+                raise kind(words.of_pull(str(error), reference, login)) from error
             finally:
                 unwanted.set()
         found = await self._call(engine.image, reference)
@@ -268,6 +284,13 @@ class Images:
             storage.replace_file(self._path, wire.encode(ledger))
         except OSError as error:
             log.warning("%s: %s", self._path.name, storage.in_words(error))
+
+
+def credentials(login: SecretValue | None) -> dict[str, str] | None:
+    """A login as Docker wants it."""
+    if login is None:
+        return None
+    return {"username": login.username, "password": login.content.decode()}
 
 
 def _references(need: Need) -> tuple[str, ...]:

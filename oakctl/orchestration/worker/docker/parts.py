@@ -15,6 +15,7 @@ from pathlib import Path
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import ContainerFacts, ContainerGrants
 from oakctl.orchestration.worker.artifacts import Artifacts
+from oakctl.orchestration.worker.containers import Login
 from oakctl.orchestration.worker.docker import accelerators, request
 from oakctl.orchestration.worker.docker.accelerators import Accelerators
 from oakctl.orchestration.worker.docker.blobs import Blobs
@@ -28,6 +29,7 @@ from oakctl.orchestration.worker.docker.runtime import DockerRuntime
 from oakctl.orchestration.worker.docker.seen import Seen
 from oakctl.orchestration.worker.files import InstanceFiles
 from oakctl.orchestration.worker.overlay import OverlayDriver
+from oakctl.orchestration.worker.secrets import Secrets
 
 COLLECT_EVERY_S = 5.0  # before Docker's own bounded log has turned over
 TOOLKIT = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")  # what Docker runs
@@ -48,6 +50,8 @@ class Parts:
         overlay: OverlayDriver,
         wake: Callable[[], None],
         changed: Callable[[ContainerFacts], None],
+        secrets: Secrets,
+        login: Login,
     ) -> None:
         self._wake = wake
         self._changed = changed
@@ -65,10 +69,10 @@ class Parts:
         ledger = Path(state.state("agent/images.json"))
         blobs = Blobs(Path(state.state("agent/blobs")), artifacts.source)
         pushed = PushedImages(self._driver, blobs)
-        self.images = Images(self._driver, ledger, wake, pushed=pushed)
+        self.images = Images(self._driver, ledger, wake, pushed=pushed, login=login)
         self.runtime = DockerRuntime(
             self._driver, self.images, artifacts, overlay, self.node, grants, self._here,
-            self._gpu_trouble, self.outputs.collect, wake,
+            self._gpu_trouble, self.outputs.collect, wake, secrets,
         )  # fmt: skip
 
     def node(self) -> Node:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from oakctl.model import secrets
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.service import Port, ServiceSpec, Volume
 from oakctl.orchestration.worker.docker import seen
@@ -58,6 +59,8 @@ class Surroundings:
     reach: dict[str, str] = field(default_factory=dict)  # variable → address that leads there
     folders: dict[str, str] = field(default_factory=dict)  # sha256 of added files → path here
     assigned: Assigned = Assigned()
+    secrets: dict[str, str] = field(default_factory=dict)  # path inside → file in memory here
+    variables: dict[str, str] = field(default_factory=dict, repr=False)  # secrets, too
 
 
 def container_name(node: Node, desired: DesiredInstance, attempt: int) -> str:
@@ -109,6 +112,7 @@ def host_config(service: ServiceSpec, node: Node, around: Surroundings) -> dict[
                 _bind(around.folders[added.artifact], added.target, read_only=True)
                 for added in service.added_files
             ),
+            *(_bind(file, target, read_only=True) for target, file in around.secrets.items()),
         ],
         **_limits(service, node),
         **_rights(service),
@@ -128,6 +132,9 @@ def environment(desired: DesiredInstance, node: Node, around: Surroundings) -> l
     variables.update(around.assigned.environment)
     variables["OAKCTL_BIND"] = around.bind if node.network == HOST else EVERYWHERE
     variables["OAKCTL_INSTANCE"] = desired.name
+    if around.secrets:
+        variables[secrets.VARIABLE] = secrets.DIRECTORY
+    variables.update(around.variables)
     variables.update(around.reach)
     return [f"{name}={value}" for name, value in variables.items()]
 

@@ -40,6 +40,7 @@ from oakctl.orchestration.worker.launcher import CANNOT_RUN
 from oakctl.orchestration.worker.overlay import OverlayDriver
 from oakctl.orchestration.worker.record import Record
 from oakctl.orchestration.worker.runtime import Launch
+from oakctl.orchestration.worker.secrets import Secrets
 
 log = logging.getLogger("oakctl.worker.docker")
 
@@ -64,6 +65,7 @@ class DockerRuntime:
         gpu_trouble: Callable[[], str],
         collect: Callable[[Seen], Awaitable[None]],
         changed: Callable[[], None],
+        secrets: Secrets,
     ) -> None:
         self._collect = collect  # the last of its output, before a container goes
         self._driver = driver
@@ -75,6 +77,7 @@ class DockerRuntime:
         self._here = here
         self._gpu_trouble = gpu_trouble  # why none of them can be handed in now
         self._changed = changed
+        self._secrets = secrets
         self._commands = Commands(driver.calls)
         self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
         self._starts: dict[Key, asyncio.Task[None]] = {}
@@ -98,6 +101,7 @@ class DockerRuntime:
         image, *_ = needs.of(desired)
         node, engine = self._node(), self._driver.engine
         assigned = self._assign(desired)
+        uses = desired.service.secrets
         around = Surroundings(
             image=self._images.id(image),
             bind=bind,
@@ -107,6 +111,8 @@ class DockerRuntime:
                 for added in desired.service.added_files
             },
             assigned=assigned,
+            secrets=self._secrets.for_container(desired.name, uses) if uses else {},
+            variables=dict(self._secrets.environment(desired.name)) if uses else {},
         )
         self._given[Key(desired.name, desired.epoch, attempt)] = assigned
         missing = engine.facts.not_limited if engine else ()

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import re
 
+from oakctl.model import secrets
+from oakctl.model.secrets import SecretValue
+
 LONGEST = 300
 OLDEST_API = (1, 40)  # of Docker 19.03: the first that hands in GPUs
 
+NO_PLATFORM = r"no matching manifest for (\S+)"
+PRIVATE = "the registry refuses it: it is private, or is not there"
 _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"Bind for \S*?:(\d+) failed: port is already allocated", "port {0} of this node is taken"),
     (r"listen (?:tcp|udp)\d? \S*?:(\d+): bind: address already in use",
      "port {0} of this node is taken by a program that is not ours"),
     (r"cannot assign requested address", "this node has not the address to publish ports on"),
     (r"no space left on device", "no space left on this node"),
-    (r"no matching manifest for (\S+)", "there is none for {0}, which this node is"),
+    (NO_PLATFORM, "there is none for {0}, which this node is"),
     (r"manifest for \S+ not found|manifest unknown|name unknown",
      "the registry has no such image"),
     (r"toomanyrequests|429 Too Many", "the registry allows no more pulls for now"),
-    (r"pull access denied|unauthorized|authentication required|access to the resource is denied",
-     "the registry refuses it: it is private, or is not there"),
+    (r"pull access denied|unauthorized|authentication required|no basic auth credentials|"
+     r"access to the resource is denied|incorrect username or password",
+     PRIVATE),
     (r"no such host|name resolution|server misbehaving",
      "the registry's name is not found from this node"),
     (r"x509: (.*)", "the registry's certificate is not trusted: {0}"),
@@ -55,6 +61,22 @@ def in_words(text: str) -> str:
             named = (group for group in found.groups() if group is not None)
             return meaning.format(*(name or "an empty name" for name in named))
     return " ".join(text.split())[:LONGEST]
+
+
+def says_no_platform(text: str) -> bool:
+    """Whether Docker's error is that a registry has an image for other platforms alone."""
+    return re.search(NO_PLATFORM, text) is not None
+
+
+def of_pull(text: str, reference: str, login: SecretValue | None) -> str:
+    """What Docker's error at a pull means, and for a refusal what to do."""
+    meaning = in_words(text)
+    if meaning != PRIVATE:
+        return meaning
+    host = secrets.registry_of(reference)
+    if login is not None:
+        return f"{meaning}; the login was {login.username}, of secret {login.name}"
+    return f"{meaning} (oakctl secret set NAME --registry {host} --username USER)"
 
 
 def no_connection(socket: str, error: BaseException) -> str:
