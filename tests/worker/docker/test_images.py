@@ -157,21 +157,23 @@ async def test_what_the_registry_has_not_comes_when_it_has(
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"),
+    ("status", "reason", "remedy"),
     [
-        (401, "the registry refuses it: it is private, or is not there"),
-        (403, "the registry refuses it: it is private, or is not there"),
-        (429, "the registry allows no more pulls for now"),
+        (401, "the registry refuses it: it is private, or is not there", "oakctl secret set"),
+        (403, "the registry refuses it: it is private, or is not there", "oakctl secret set"),
+        (429, "the registry allows no more pulls for now", ""),
     ],
 )
 async def test_a_registry_that_refuses_is_asked_again_later(
-    images: Images, images_of: ImageRegistry, status: int, reason: str
+    images: Images, images_of: ImageRegistry, status: int, reason: str, remedy: str
 ) -> None:
     images_of.refuses = status
     need = Need(IMAGE, images_of.put("private", "1", {"a": "b"}))
     images.fetch(need)
     await until(lambda: images.status(need).problem, "the reason")
-    assert images.status(need).problem == f"image {need.name}: {reason}"
+    said = images.status(need).problem
+    assert said.startswith(f"image {need.name}: {reason}")
+    assert remedy in said
     images_of.refuses = 0
     await until(lambda: need in images.present, "it to be tried again")
 
