@@ -43,7 +43,7 @@ HEADER_ERROR = "Oakctl-Error"
 
 CTL_ROOT = "ctl.root"  # RootGrant → Answer
 CTL_REVOKE = "ctl.revoke"  # RootRevocation → Answer
-CTL_TOKEN = "ctl.token"  # TokenOrder → Answer
+CTL_INVITE = "ctl.invite"  # TokenOrder → Answer
 
 # Cluster orchestrator → root.
 UP_STATE = "up.state"  # ClusterState, published on change and every second

@@ -79,7 +79,7 @@ async def order(rig: Rig, id: str, worker: str) -> str:
     secret = secrets.token_hex(16)
     own = hashed(rig.bus.new_secret(token_user(id)))
     asked = TokenOrder(id, worker, own, hashed(secret), secret)
-    assert (await rig.root.ask(subjects.CTL_TOKEN, asked, m.Answer)).ok
+    assert (await rig.root.ask(subjects.CTL_INVITE, asked, m.Answer)).ok
     return secret
 
 
@@ -170,7 +170,7 @@ async def test_no_two_tokens_for_one_name(rig: Rig) -> None:
     await rig.join("w1")
     for id, worker, ok in (("ab12", "w1", False), ("cd34", "w2", True), ("ef56", "w2", False)):
         asked = TokenOrder(id, worker, hashed(os.urandom(4).hex()), hashed("x"), "x")
-        assert (await rig.root.ask(subjects.CTL_TOKEN, asked, m.Answer)).ok is ok
+        assert (await rig.root.ask(subjects.CTL_INVITE, asked, m.Answer)).ok is ok
     granted = await rig.let_in("rob")
     assert (await granted.full_state()).tokens == ()
     assert wire.encode(await rig.root.full_state()).count(b"worker_secret") == 0

@@ -29,7 +29,7 @@ ROLE_ORCHESTRATOR = "orchestrator"
 ROLE_ROOT = "root"
 ROLE_WORKER = "worker"
 ROLE_GRANTED = "granted-root"
-ROLE_TOKEN = "token"
+ROLE_JOINING = "joining"
 
 DRY_RUN_TIMEOUT_S = 20.0
 MAX_PAYLOAD = 8 * 1024 * 1024  # bytes; a ClusterState of a big cluster travels in one message
@@ -284,7 +284,7 @@ def _permissions(name: str, role: str) -> dict[str, Any] | None:
             "subscribe": {"allow": [subjects.of_root(account, subjects.UP_ALL), inbox]},
             "allow_responses": answers,
         }
-    if role == ROLE_TOKEN:
+    if role == ROLE_JOINING:
         return {
             "publish": {"allow": [subjects.join(name.removeprefix(token_user("")))]},
             "subscribe": {"allow": [inbox]},

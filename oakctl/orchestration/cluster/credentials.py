@@ -61,7 +61,7 @@ class Credentials:
 
     async def give_token(self, token: str, bcrypt_hash: str) -> None:
         """As `give`, for a token by which a machine joins."""
-        await self._give(token_user(token), bus_server.ROLE_TOKEN, bcrypt_hash)
+        await self._give(token_user(token), bus_server.ROLE_JOINING, bcrypt_hash)
 
     async def take_back(self, worker: str) -> None:
         """Its connection is cut; raises as `give` does. Unknown: nothing to do."""
@@ -73,7 +73,7 @@ class Credentials:
 
     async def take_back_token(self, token: str) -> None:
         """As `take_back`, for a token."""
-        await self._take_back(token_user(token), bus_server.ROLE_TOKEN)
+        await self._take_back(token_user(token), bus_server.ROLE_JOINING)
 
     async def _give(self, user: str, role: str, bcrypt_hash: str) -> None:
         wanted = {"role": role, "hash": bcrypt_hash}

@@ -33,7 +33,7 @@ REMOVED = "the worker was removed"
 
 
 class TokenDesk:
-    """Serves `ctl.token` and `join.*`."""
+    """Serves `ctl.invite` and `join.*`."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class TokenDesk:
 
     async def open(self) -> None:
         """Begin to serve."""
-        await self._client.subscribe(subjects.CTL_TOKEN, cb=self._on_order)
+        await self._client.subscribe(subjects.CTL_INVITE, cb=self._on_order)
         await self._client.subscribe(subjects.join("*"), cb=self._on_join)
 
     async def tidy(self) -> None:
@@ -140,9 +140,7 @@ class TokenDesk:
         await self._core.change(
             lambda state, _, at: (membership.enrolled(state, token.worker, at), None)
         )
-        return JoinAnswer(
-            True, secret=token.worker_secret, is_ready=self._is_ready(token.worker)
-        )
+        return JoinAnswer(True, secret=token.worker_secret, is_ready=self._is_ready(token.worker))
 
     def _put(self, token: Token) -> None:
         self._kept.put(token)
