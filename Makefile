@@ -3,7 +3,7 @@
 # make fast   what takes under a minute
 # make soak   long and seeded
 
-.PHONY: demo test fast soak check setup
+.PHONY: demo test fast soak check setup packages
 python := .venv/bin/python
 
 setup:
@@ -18,11 +18,14 @@ check: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-test: check
+packages:
+	@scripts/test-packages
+
+test: check packages
 	$(python) -m pytest -m "not soak"
 
 fast: check
 	$(python) -m pytest -m "not slow and not soak" -n 2
 
-soak: setup
+soak: setup packages
 	$(python) -m pytest -m soak -s

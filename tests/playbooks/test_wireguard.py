@@ -25,8 +25,8 @@ TRIXIE = Offer("0.0.20231211-1", "trixie")
 def test_what_the_package_sources_offer_is_read() -> None:
     """As apt 2.6 of Debian 12 prints it, with backports."""
     text = """\
-wireguard-go | 0.0.20231211-1~bpo12+1 | http://deb.debian.org/debian bookworm-backports/main amd64
-wireguard-go | 0.0.20220316-1 | http://deb.debian.org/debian bookworm/main amd64 Packages
+wireguard-go | 0.0.20231211-1~bpo12+1 | http://mirror.example/debian bookworm-backports/main amd64
+wireguard-go | 0.0.20220316-1 | http://mirror.example/debian bookworm/main amd64 Packages
 """
     assert wireguard.offers(text) == [BACKPORTS, BOOKWORM]
     assert wireguard.offers("") == wireguard.offers("N: Unable to locate package") == []
