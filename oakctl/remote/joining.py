@@ -110,12 +110,13 @@ class Joining:
             if joined is None or not here.read(_secret_file(here)):
                 _say(f"{self._name} is made below {found.prefix}: {found.reason}")
                 joined = self._enrol(joined)
+            else:
+                self._still_wanted(joined)  # the agent of a removed worker does not stay up
             done = _Told()
             runner.run(self._plan(), here, done, threading.Event())
             if done.changed:
                 self._until_ready(joined)
                 return f"this machine is {self._name}; it leaves by: {self._leaving()}"
-            self._still_wanted(joined)
             return f"nothing to do: this machine is {self._name}"
 
     def _own(self) -> Joined | None:

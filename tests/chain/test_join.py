@@ -111,7 +111,8 @@ async def test_a_machine_joins_by_a_token_and_leaves(own_directories: Path) -> N
 
         # One that was taken back before its use.
         await do("worker", "token", "--cluster", "edge", "-o", str(file))
-        await do("worker", "remove", "edge/w1", "--yes")
+        unused = await do("worker", "remove", "edge/w1", "--yes")
+        assert "nobody has used its token" in unused
         refused = await asyncio.to_thread(on, "edge-w2", file, code=1)
         assert "revoked" in refused
         states = json.loads(await do("worker", "tokens", "--cluster", "edge", "-o", "json"))

@@ -26,6 +26,7 @@ DRAIN_TIMEOUT_S = 60.0
 CLEAN = "nothing of it is left on its host"
 ABANDONED = "it was forgotten, its host was not touched"
 LEFT_TO_ITS_OWNER = "it is another operator's, who can revoke the grant"
+UNUSED = "nobody has used its token, which is revoked"
 OWNERS = "what is on its machine its owner takes away: sudo python3 join.pyz --remove"
 LEFT = "its host does not answer: what is on it stays there"
 
@@ -147,14 +148,15 @@ class Removal:
         async def in_order(progress: Progress) -> None:
             link = self._clusters.link(cluster)
             by_token = not row.request.host
+            owners = OWNERS if summary(link, name) is not None else UNUSED
             if by_token or row.state != "joining" or summary(link, name) is not None:
                 await progress.step(host.name, "instances: drained", self._drain(link, name))
                 await progress.step(host.name, "bus: credential revoked", _dismiss(link, name))
             if by_token:
-                progress.note(host.name, "uninstall: worker", OWNERS)
+                progress.note(host.name, "uninstall: worker", owners)
             else:
                 await self._clean(host, "worker", progress)
-            await self._forget_worker(cluster, name, OWNERS if by_token else CLEAN)
+            await self._forget_worker(cluster, name, owners if by_token else CLEAN)
 
         async def abandon(progress: Progress) -> None:
             link = self._clusters.links.get(cluster)

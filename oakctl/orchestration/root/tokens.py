@@ -7,13 +7,14 @@ a worker goes (`root.removal`).
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Sequence
 
 from sqlite_utils import Database
 
-from oakctl.errors import Conflict, NotFound
+from oakctl.errors import Conflict, NotFound, OakError
 from oakctl.model import subjects
 from oakctl.model.messages import ClusterState
 from oakctl.model.requests import WorkerAdd
@@ -23,6 +24,8 @@ from oakctl.orchestration.root import credentials, names
 from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.store import events, fleet
 from oakctl.remote.target import split_address
+
+log = logging.getLogger("oakctl.root.tokens")
 
 JOINED, ENDED = "joined", "ended"
 
@@ -100,7 +103,11 @@ class JoinTokens:
             for name, link in self._means.clusters.links.items()
             if link.reachable and link.state is not None
         }
-        found = await self._means.store.run(lambda db: _settle(db, heard, time.time()))
+        try:
+            found = await self._means.store.run(lambda db: _settle(db, heard, time.time()))
+        except OakError as error:  # a full disk: the next look finds it again
+            log.warning("who has joined is not noted now: %s", error.message)
+            return
         if found:
             self._means.bell.ring()
 
