@@ -19,7 +19,7 @@ import pytest
 from oakctl.client.process import hosted_root
 from oakctl.client.root import RootClient
 from oakctl.model.requests import ApplyRequest, ClusterCreate
-from tests.chain.fleet import HOSTS, WAIT_S, lab, until
+from tests.chain.fleet import HOSTS, WAIT_S, lab, processes_with, until
 from tests.root.descriptor import application, service
 from tests.worker.stage import artifact
 
@@ -97,11 +97,12 @@ async def test_a_machine_joins_by_a_token_and_leaves(own_directories: Path) -> N
         sha = await root.upload_artifact(own_directories / "program.tar.gz")
         await root.apply(ApplyRequest(application(service("Web", code=f"sha256:{sha}", cmd=[]))))
         await until("the instance to run there", lambda: runs_on(root, "w7"))
+        assert processes_with(OAKCTL_INSTANCE=NAME)
 
         told = await do("worker", "remove", "edge/w7", "--yes")
         assert "--remove" in told
         assert await status(root, "w7") == ""
-        assert not list((homes["edge-w1"] / ".oakctl/instances").glob(f"{NAME}/pid"))
+        assert processes_with(OAKCTL_INSTANCE=NAME) == {}
         over = await asyncio.to_thread(on, "edge-w1", file, code=1)
         assert "the worker was removed" in over
         gone = await asyncio.to_thread(on, "edge-w1", file, "--remove")
