@@ -43,6 +43,7 @@ from oakctl.remote.step import Step
 
 ROLE = "worker"
 CONNECT_S = 10
+TRIES = 3
 ANSWER_S = 10.0
 ANSWERED_WITHIN_S = 30.0  # an orchestrator that is just being restarted
 READY_WITHIN_S = 60.0
@@ -234,6 +235,8 @@ async def _connected(told: JoinFile) -> Client:
                 tls_hostname=told.cluster,
                 inbox_prefix=subjects.inbox(user).encode(),
                 allow_reconnect=False,
+                max_reconnect_attempts=TRIES,
+                reconnect_time_wait=1,
                 connect_timeout=CONNECT_S,
                 error_cb=on_error,
             ),

@@ -84,6 +84,7 @@ def test_without_a_bus_it_says_so_and_leaves_nothing(program: Path) -> None:
     done = run(program)
     assert done.returncode == 4, (done.stdout, done.stderr)
     assert "does not answer at 127.0.0.1:" in done.stdout
+    assert "Connect call failed" in done.stdout
     assert "planted-token" not in done.stdout + done.stderr
     assert left(program) == set()
 
