@@ -18,7 +18,7 @@ from oakctl.model import subjects
 from oakctl.model.config import BUS_PORT, Unit
 from oakctl.orchestration.cluster import bus_server
 from oakctl.remote import authority, natsbin
-from oakctl.remote.bootstrap import ClusterInputs, bus_address
+from oakctl.remote.inputs import ClusterInputs, bus_address
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import changes_with, supervisor_of, unit_step
 

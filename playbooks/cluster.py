@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from oakctl.model import subjects, wire
 from oakctl.model.config import BUS_PORT, BusAccess, ClusterConfig, Unit
-from oakctl.remote.bootstrap import ClusterInputs, bus_address
 from oakctl.remote.declared import declared_location
+from oakctl.remote.inputs import ClusterInputs, bus_address
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import changes_with, unit_step
 

@@ -13,7 +13,7 @@ from oakctl.errors import OakError, UsageError
 from oakctl.model.roots import is_name
 from oakctl.orchestration.cluster.bus_server import check_name
 from oakctl.remote import changes, gate
-from oakctl.remote.bootstrap import bus_address
+from oakctl.remote.inputs import bus_address
 from oakctl.remote.residence import PLAIN, Homeless
 from oakctl.remote.step import Remote, Step
 

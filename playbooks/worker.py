@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from oakctl.model import wire
 from oakctl.model.config import BusAccess, Unit, WorkerConfig, endpoint
 from oakctl.model.resources import Resources
-from oakctl.remote.bootstrap import WorkerInputs, bus_address
 from oakctl.remote.declared import declared_location, declared_resources
+from oakctl.remote.inputs import WorkerInputs, bus_address
 from oakctl.remote.step import Remote, Step
 from oakctl.remote.supervisor import changes_with, unit_step
 

@@ -17,6 +17,7 @@ from oakctl.api.routes import (
     process,
     secrets,
     sessions,
+    tokens,
     watching,
     workloads,
 )
@@ -30,7 +31,7 @@ def create(root: Root, activity: Activity, stop: Callable[[], None]) -> FastAPI:
     app.state.stop = stop
     errors.install(app)
     for module in (
-        process, fleet, hosts, workloads, images, secrets, sessions, watching, grants
+        process, fleet, hosts, workloads, images, secrets, sessions, watching, grants, tokens
     ):  # fmt: skip
         app.include_router(module.router)
     app.add_middleware(errors.Boundary, activity=activity)

@@ -21,7 +21,7 @@ from oakctl.cli import (
     secret,
     service,
     top,
-    worker,
+    worker_token,
 )
 from oakctl.cli.grammar import Group, examples
 
@@ -46,7 +46,7 @@ for noun in (
     host_commands,
     fleet,
     cluster_grant,
-    worker,
+    worker_token,
     application,
     service,
     instance,

@@ -69,7 +69,7 @@ COLUMNS = (
     Column[WorkerView]("Name", lambda view, now: view.name),
     Column[WorkerView]("Cluster", lambda view, now: view.cluster),
     Column[WorkerView]("Status", lambda view, now: status.of_worker(view).word),
-    Column[WorkerView]("Host", lambda view, now: view.host),
+    Column[WorkerView]("Host", lambda view, now: words.host(view.host)),
     Column[WorkerView]("Instances", lambda view, now: str(view.instances)),
     Column[WorkerView]("Reserved", _capacity),
     Column[WorkerView]("Seen", _seen),
@@ -131,7 +131,7 @@ def add(
         contribution=contribution,
         declared=tuple(declared or ()),
         location=location,
-        labels=_labels(label or []),
+        labels=labels_of(label or []),
         docker=docker,
         allow_reboot=allow_reboot,
         accept_new=accept_new,
@@ -248,7 +248,8 @@ async def _resolved(client: RootClient, name: str, cluster: str | None) -> tuple
     return found[0], own
 
 
-def _labels(pairs: list[str]) -> dict[str, str]:
+def labels_of(pairs: list[str]) -> dict[str, str]:
+    """KEY=VALUE, each; raises BadParameter."""
     labels = {}
     for pair in pairs:
         key, marker, value = pair.partition("=")
@@ -271,7 +272,7 @@ def _fields(view: WorkerView) -> list[tuple[str, str]]:
     fields = [
         ("name", view.name),
         ("cluster", view.cluster),
-        ("host", view.host),
+        ("host", words.host(view.host)),
         ("status", status.of_worker(view).word),
         ("instances", str(view.instances)),
     ]

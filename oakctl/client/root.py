@@ -22,6 +22,7 @@ from oakctl.client.grants import GrantsClient
 from oakctl.client.images import ImagesClient
 from oakctl.client.secrets import SecretsClient
 from oakctl.client.sessions import SessionsClient
+from oakctl.client.tokens import TokensClient
 from oakctl.errors import DeadlineExceeded, error_for
 from oakctl.model import wire
 from oakctl.model.events import Event
@@ -72,6 +73,7 @@ class RootClient:
         self.images = ImagesClient(self._connection)
         self.secrets = SecretsClient(self._connection)
         self.grants = GrantsClient(self._connection)
+        self.tokens = TokensClient(self._connection)
         self.sessions = SessionsClient(self._connection.socket)
 
     async def __aenter__(self) -> RootClient:
@@ -119,8 +121,7 @@ class RootClient:
 
     async def give_password(self, host: str, password: str) -> None:
         """Let the root use sudo on a host; kept in its memory alone, for a while."""
-        path = f"/v1/hosts/{part(host)}/sudo"
-        await self._connection.call("PUT", path, SudoPassword(password))
+        await self._connection.call("PUT", f"/v1/hosts/{part(host)}/sudo", SudoPassword(password))
 
     async def check_hosts(self, request: HostCheckRequest) -> HostCheck:
         """Look at hosts, and change nothing; NotFound for one that is not known."""

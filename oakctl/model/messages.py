@@ -15,6 +15,7 @@ from oakctl.model.resources import Location, Resources
 from oakctl.model.roots import RootSummary
 from oakctl.model.secrets import SecretValue
 from oakctl.model.service import ServiceSpec
+from oakctl.model.tokens import TokenSummary
 
 PROTOCOL = 1  # raised with each incompatible change; this one and the one before are understood
 
@@ -325,6 +326,7 @@ class ClusterState:
     release: str = ""  # the version of the node archive that the orchestrator runs from
     secrets: dict[str, int] = field(default_factory=dict)  # name → version of those it has
     roots: tuple[RootSummary, ...] = ()  # granted ones; told to the owner's root alone
+    tokens: tuple[TokenSummary, ...] = ()  # as `roots`
 
 
 @dataclass(frozen=True)

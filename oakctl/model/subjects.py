@@ -43,6 +43,7 @@ HEADER_ERROR = "Oakctl-Error"
 
 CTL_ROOT = "ctl.root"  # RootGrant → Answer
 CTL_REVOKE = "ctl.revoke"  # RootRevocation → Answer
+CTL_INVITE = "ctl.invite"  # TokenOrder → Answer
 
 # Cluster orchestrator → root.
 UP_STATE = "up.state"  # ClusterState, published on change and every second
@@ -126,6 +127,16 @@ def frame_to_worker(worker: str, session: str) -> str:
 def session_of(subject: str) -> str:
     """The session that a subject of frames ends with."""
     return subject.rpartition(".")[2]
+
+
+def join(token: str) -> str:
+    """Where a machine uses a token: JoinRequest → JoinAnswer."""
+    return f"join.{token}"
+
+
+def token_of(subject: str) -> str:
+    """The token in a `join.` subject."""
+    return subject.split(".")[1]
 
 
 def inbox(user: str) -> str:

@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from oakctl.errors import OakError, Unreachable
 from oakctl.model.config import BUS_PORT
-from oakctl.model.resources import Location, Resources
 from oakctl.model.views import StepEvent
 from oakctl.remote import (
     connection,
@@ -32,6 +31,9 @@ from oakctl.remote import (
 from oakctl.remote.connection import FabricRemote
 from oakctl.remote.facts import HostFacts
 from oakctl.remote.hostlock import LEASE_S, SLACK_S, Waiting, host_lock
+from oakctl.remote.inputs import ClusterInputs as ClusterInputs
+from oakctl.remote.inputs import WorkerInputs as WorkerInputs
+from oakctl.remote.inputs import bus_address
 from oakctl.remote.privilege import WrongPassword
 from oakctl.remote.residence import Homeless, Residence
 from oakctl.remote.runner import Report
@@ -39,17 +41,6 @@ from oakctl.remote.step import LAST_LINES, Remote, Step
 from oakctl.remote.target import Target
 
 MOST_SKEW_S = 12 * 3600.0  # the certificates are valid from yesterday on
-
-
-@dataclass(frozen=True)
-class ClusterInputs:
-    """What makes a host the orchestrator of a cluster. `root_secret` is never shown."""
-
-    cluster: str
-    policy: str
-    location: Location | None
-    node_subnets: str
-    root_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,24 +54,6 @@ class ClusterAccess:
     ca_pem: str
     tls_hostname: str
     account: str = ""  # of a root that another operator has let in; empty: the owner's
-
-
-@dataclass(frozen=True)
-class WorkerInputs:
-    """What makes a host a worker. Zero fields of `contribution`: what the host declares or has."""
-
-    worker: str
-    cluster: str
-    secret: str = field(repr=False)
-    bus_address: str
-    bus_port: int
-    ca_pem: str
-    contribution: Resources = Resources()
-    declared: tuple[str, ...] = ()
-    location: Location | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    docker: bool = False  # the host shall have it
-    allow_reboot: bool = False
 
 
 def cluster_plan(inputs: ClusterInputs) -> list[Step]:
@@ -314,11 +287,6 @@ def require_clock(host: str, facts: HostFacts) -> None:
 
 def _event(remote: Remote, step: str, message: str) -> StepEvent:
     return StepEvent(time.time(), remote.name, step, "skipped", message)
-
-
-def bus_address(remote: Remote) -> str:
-    """The one address a lab's host may listen on; empty: all of them."""
-    return remote.facts.environment.get("OAKCTL_HOST_ADDRESS", "")
 
 
 def tidy_python() -> Step:

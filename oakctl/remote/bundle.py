@@ -48,6 +48,7 @@ DISTRIBUTIONS = (
     *("nats-py", "cattrs", "attrs", "typing_extensions", "exceptiongroup"),
     *("docker", "requests", "urllib3", "idna", "certifi"),
 )
+CARRIED = "oakctl-node.pyz"  # in the data of a program that cannot build one
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip file can hold
 VERSION_LENGTH = 16
 
@@ -68,8 +69,12 @@ sys.exit(main())
 def build() -> Path:
     """The archive for this version of the code, in the cache; built when it is not there yet.
 
-    Raises OakError when a dependency is not installed or is not pure Python.
+    A join program has the one with it that it was made with. Raises OakError when a dependency is
+    not installed or is not pure Python.
     """
+    carried = PACKAGE / "_data" / CARRIED
+    if carried.exists():
+        return carried
     content = _content()
     path = paths.private_directory(paths.cache_directory()) / f"oakctl-node-{version(content)}.pyz"
     if not path.exists():

@@ -33,6 +33,8 @@ ROLES: dict[str, Role] = {
             "open",
             "state/bus",
             "state/artifacts",
+            "state/secrets.json",
+            "state/tokens.json",
             "run/bus.pid",
             "run/orchestrator.lock",
             "log/bus.log",

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from oakctl.errors import OakError, error_for
 from oakctl.model.views import StepEvent
 from oakctl.remote import playbook, threads
-from oakctl.remote.connection import FabricRemote
 from oakctl.remote.step import Cancelled, CommandFailed, Remote, Step
+
+if TYPE_CHECKING:
+    from oakctl.remote.connection import FabricRemote
 
 Report = Callable[[StepEvent], None]
 

@@ -79,6 +79,24 @@ async def test_what_is_not_in_the_file_is_shown_and_blocks_its_host() -> None:
     assert not (await planned(root, renamed, prune=True)).changes[0].blocked
 
 
+async def test_workers_that_joined_by_a_token_are_kept_and_stand_in_nobodys_way() -> None:
+    root = FakeRoot()
+    await applied(root, FLEET, await planned(root, FLEET))
+    for name in ("w7", "w8"):
+        root.joined[f"edge/{name}"] = (WorkerAdd(name, "edge", ""), "ready")
+    plan = await planned(root, FLEET)
+    assert plan.is_empty
+    assert [change.name for change in plan.extras] == ["edge/w7", "edge/w8"]
+    assert not plan.faults
+    pruned = await planned(root, FLEET, prune=True)
+    assert [(c.action, c.name, c.blocked) for c in pruned.changes] == [
+        ("remove", "edge/w7", ""),
+        ("remove", "edge/w8", ""),
+    ]
+    await applied(root, FLEET, pruned)
+    assert (await planned(root, FLEET)).extras == ()
+
+
 async def test_an_orchestrator_does_not_move_and_a_worker_does() -> None:
     root = FakeRoot()
     await applied(root, FLEET, await planned(root, FLEET))

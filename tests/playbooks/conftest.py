@@ -53,6 +53,12 @@ def host(lab: Lab, tmp_path: Path) -> Host:
 
 async def enrol(access: ClusterAccess, folder: Path) -> None:
     """What the root does before it makes a worker: the cluster is told of its credential."""
+    hashed = bcrypt.hashpw(WORKER_SECRET.encode(), SALT).decode()
+    await order(access, folder, subjects.CTL_ENROL, Enrolment("w1", hashed))
+
+
+async def order(access: ClusterAccess, folder: Path, subject: str, message: object) -> None:
+    """Tell a cluster something, as the root."""
     ca_file, secret_file = folder / "ca.pem", folder / "root.secret"
     ca_file.write_text(access.ca_pem)
     secret_file.write_text(ROOT_SECRET)
@@ -63,11 +69,10 @@ async def enrol(access: ClusterAccess, folder: Path) -> None:
         wait_s=30,
     )
     try:
-        enrolment = Enrolment("w1", bcrypt.hashpw(WORKER_SECRET.encode(), SALT).decode())
         deadline = time.monotonic() + 30
         while True:
             try:
-                answer = await bus.ask(client, subjects.CTL_ENROL, enrolment, Answer, timeout_s=10)
+                answer = await bus.ask(client, subject, message, Answer, timeout_s=10)
                 break
             except NoRespondersError:  # the orchestrator has begun to run, and is not there yet
                 assert time.monotonic() < deadline

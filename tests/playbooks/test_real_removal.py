@@ -8,18 +8,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 
+from oakctl.model import subjects
+from oakctl.model.tokens import JoinFile, TokenOrder
 from oakctl.model.views import StepEvent
-from oakctl.remote import bootstrap, connection, release
-from oakctl.remote.bootstrap import ClusterInputs, WorkerInputs
+from oakctl.remote import bootstrap, connection, join_archive, release
+from oakctl.remote.bootstrap import ClusterAccess, ClusterInputs, WorkerInputs
 from oakctl.remote.residence import SYSTEM, USER, Residence
 from oakctl.remote.step import Remote
 from oakctl.remote.supervisor import supervisor_of
 from oakctl.remote.target import Target
 from tests.lab.requirements import MARKS
 from tests.lab.snapshot import ROOTS, SCRIPT, Snapshot, difference, parse
-from tests.playbooks.conftest import ROOT_SECRET, WORKER_SECRET, enrol
+from tests.playbooks.conftest import ROOT_SECRET, SALT, WORKER_SECRET, enrol, order
 from tests.playbooks.real_host import RealHost, real_host
 from tests.playbooks.test_release import another
 
@@ -147,3 +150,45 @@ def test_made_upgraded_taken_back_and_removed(host: RealHost, user: str, tmp_pat
     assert [str(change) for change in difference(before, picture(host))] == []
     login.remove()
     assert [str(change) for change in difference(before, picture(host))] == []
+
+
+def invited(access: ClusterAccess, worker: str, folder: Path) -> bytes:
+    """The program of a token that the cluster knows."""
+    own, given = (bcrypt.hashpw(f"{worker}-{n}".encode(), SALT).decode() for n in "ab")
+    token = TokenOrder(f"of-{worker}", worker, own, given, f"{worker}-b")
+    asyncio.run(order(access, folder, subjects.CTL_INVITE, token))
+    told = JoinFile(token.id, "edge", worker, f"{worker}-a",
+                    access.bus_address, access.bus_port, access.ca_pem)  # fmt: skip
+    return join_archive.build(told)
+
+
+def test_a_join_program_makes_a_worker_and_takes_it_away(host: RealHost, tmp_path: Path) -> None:
+    """Beside the cluster, as the superuser and as a user; what is the cluster's stays."""
+    operator = Login(host, "root", tmp_path)
+    access = bootstrap.bootstrap_cluster(
+        operator.target, CLUSTER, lambda _: None, threading.Event()
+    )
+    for user in ("root", "plain"):
+        program = f"/var/tmp/{user}.pyz"
+        content = invited(access, f"w-{user}", tmp_path)
+        with connection.open_fabric(Login(host, user, tmp_path).target) as owner:
+            prefix = owner.layout.prefix
+            owner.put(program, content)
+            before = picture(host)
+            joined = owner.as_login(f"python3 {program}", timeout_s=180).stdout
+            assert f"this machine is worker w-{user} of cluster edge" in joined
+            assert supervisor_of(owner).states()["agent"] == "running"
+            pids = main_pids(owner)
+            again = owner.as_login(f"python3 {program}", timeout_s=180).stdout
+            assert "nothing to do" in again
+            assert main_pids(owner) == pids
+            gone = owner.as_login(f"python3 {program} --remove", timeout_s=180).stdout
+            assert "nothing of it is left" in gone
+            assert "agent" not in supervisor_of(owner).states()
+            left = [str(change) for change in difference(before, picture(host))]
+            assert [one for one in left if "/opt/oakctl" not in one] == []
+            assert user == "root" or owner.run(f"ls {prefix}", check=False).exit_code != 0
+            owner.run(f"rm {program}")
+    with connection.open_fabric(operator.target) as remote:
+        assert supervisor_of(remote).states() == dict.fromkeys(("bus", "orchestrator"), "running")
+    operator.remove()

@@ -171,6 +171,7 @@ def view(state: ClusterState, account: str, left: Resources) -> ClusterState:
         workers=(),
         processes={},
         roots=(),
+        tokens=(),
         secrets={},
         aggregate=_bounded(state.aggregate, left),
     )

@@ -23,11 +23,13 @@ from oakctl.errors import Conflict, OakError, UsageError
 from oakctl.model import subjects
 from oakctl.model.config import HostLayout, endpoint
 from oakctl.model.roots import granted_user
+from oakctl.model.tokens import token_user
 
 ROLE_ORCHESTRATOR = "orchestrator"
 ROLE_ROOT = "root"
 ROLE_WORKER = "worker"
 ROLE_GRANTED = "granted-root"
+ROLE_JOINING = "joining"
 
 DRY_RUN_TIMEOUT_S = 20.0
 MAX_PAYLOAD = 8 * 1024 * 1024  # bytes; a ClusterState of a big cluster travels in one message
@@ -281,6 +283,11 @@ def _permissions(name: str, role: str) -> dict[str, Any] | None:
             "publish": {"allow": [*asked, subjects.frame_from_root("*")]},
             "subscribe": {"allow": [subjects.of_root(account, subjects.UP_ALL), inbox]},
             "allow_responses": answers,
+        }
+    if role == ROLE_JOINING:
+        return {
+            "publish": {"allow": [subjects.join(name.removeprefix(token_user("")))]},
+            "subscribe": {"allow": [inbox]},
         }
     raise UsageError(f"{role!r} is no role of a bus user", hint="orchestrator, root or worker")
 

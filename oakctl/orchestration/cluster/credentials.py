@@ -16,6 +16,7 @@ from nats.errors import Error as NatsError
 from oakctl.errors import Conflict, DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout
 from oakctl.model.roots import granted_user
+from oakctl.model.tokens import token_user
 from oakctl.orchestration.cluster import bus_server
 
 log = logging.getLogger("oakctl.cluster.credentials")
@@ -58,6 +59,10 @@ class Credentials:
         """As `give`, for a granted root."""
         await self._give(granted_user(root), bus_server.ROLE_GRANTED, bcrypt_hash)
 
+    async def give_token(self, token: str, bcrypt_hash: str) -> None:
+        """As `give`, for a token by which a machine joins."""
+        await self._give(token_user(token), bus_server.ROLE_JOINING, bcrypt_hash)
+
     async def take_back(self, worker: str) -> None:
         """Its connection is cut; raises as `give` does. Unknown: nothing to do."""
         await self._take_back(worker, bus_server.ROLE_WORKER)
@@ -65,6 +70,10 @@ class Credentials:
     async def take_back_root(self, root: str) -> None:
         """As `take_back`, for a granted root."""
         await self._take_back(granted_user(root), bus_server.ROLE_GRANTED)
+
+    async def take_back_token(self, token: str) -> None:
+        """As `take_back`, for a token."""
+        await self._take_back(token_user(token), bus_server.ROLE_JOINING)
 
     async def _give(self, user: str, role: str, bcrypt_hash: str) -> None:
         wanted = {"role": role, "hash": bcrypt_hash}

@@ -41,6 +41,8 @@ from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.state import SettingsRecord, State
 from oakctl.orchestration.cluster.store import Store
 from oakctl.orchestration.cluster.summary import cluster_state
+from oakctl.orchestration.cluster.token_desk import TokenDesk
+from oakctl.orchestration.cluster.tokens import Tokens
 from oakctl.orchestration.cluster.uplink import Uplink
 from oakctl.orchestration.cluster.worker_desk import WorkerDesk
 from oakctl.overlay import addressing
@@ -67,6 +69,7 @@ class Orchestrator:
         self._audience = Audience(AdmissionFile(self._layout.admission))
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
         self._secrets = Secrets(Path(self._layout.state("secrets.json")))
+        self._tokens = Tokens(Path(self._layout.state("tokens.json")))
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
         self._store: Store | None = None
@@ -84,6 +87,7 @@ class Orchestrator:
             f"$SYS.ACCOUNT.{subjects.ACCOUNT}.DISCONNECT", cb=_disconnects(core)
         )
         heartbeat_s = self._config.timers.heartbeat_s
+        tokens = TokenDesk(client, core, credentials, self._tokens, self._uplink.touch)
         workers = WorkerDesk(client, core, self._artifacts, self._uplink, self._tasks, heartbeat_s)
         root = RootDesk(
             client,
@@ -94,11 +98,13 @@ class Orchestrator:
             self._tasks,
             lambda: self._uplink.compose(self._compose(core)),
             self._audience,
+            tokens,
         )
         secrets = SecretDesk(client, core, self._secrets)
         await workers.open()
         await secrets.open()
         await root.open()
+        await tokens.open()
         await root.sessions.open(watcher)
         log.info("cluster %s: %d workers, %d instances", self._config.cluster,
                  len(core.state.workers), len(core.state.instances))  # fmt: skip
@@ -109,6 +115,7 @@ class Orchestrator:
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
             secrets.tidy(),
+            tokens.tidy(),
             self._audience.run_events(client),
             self._thrown_out(),
         )
@@ -181,6 +188,7 @@ class Orchestrator:
                 seq=seq,
                 release=self._release,
                 secrets=self._secrets.versions(),
+                tokens=self._tokens.summaries(now.wall),
                 now=now,
             )
 

@@ -59,6 +59,7 @@ from oakctl.orchestration.cluster.placement import Fleet
 from oakctl.orchestration.cluster.secrets import Secrets
 from oakctl.orchestration.cluster.session_relay import SessionRelay
 from oakctl.orchestration.cluster.state import State
+from oakctl.orchestration.cluster.token_desk import TokenDesk
 from oakctl.orchestration.scheduling import policies
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class RootDesk:
         tasks: Tasks,
         compose: Callable[[], ClusterState],
         audience: Audience,
+        tokens: TokenDesk,
     ) -> None:
         self._client = client
         self._core = core
@@ -92,6 +94,7 @@ class RootDesk:
         self._tasks = tasks
         self._compose = compose
         self._audience = audience
+        self._tokens = tokens
         self.sessions = SessionRelay(client, self._where, tasks)
 
     async def open(self) -> None:
@@ -233,7 +236,7 @@ class RootDesk:
 
     async def _remove(self, worker: str) -> Answer:
         # The credential first: a worker that can still speak would be enrolled by its greeting.
-        await self._credentials.take_back(worker)
+        await self._tokens.worker_removed(worker, lambda: self._credentials.take_back(worker))
         if worker in self._core.state.workers:
             await self._core.change(
                 lambda state, fleet, now: (membership.remove(state, fleet, worker, now), None)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, WorkerSummary
 from oakctl.model.resources import Location, Resources
+from oakctl.model.tokens import TokenSummary
 from oakctl.orchestration.cluster.clock import Now
 from oakctl.orchestration.cluster.liveness import NOBODY, status_of
 from oakctl.orchestration.cluster.placement import Fleet, candidates
@@ -28,6 +29,7 @@ def cluster_state(
     seq: int,
     release: str = "",
     secrets: Mapping[str, int] = NONE,
+    tokens: tuple[TokenSummary, ...] = (),
     now: Now,
 ) -> ClusterState:
     """All that a root needs to catch up."""
@@ -39,6 +41,7 @@ def cluster_state(
         session=session,
         release=release,
         secrets=dict(secrets),
+        tokens=tokens,
         seq=seq,
         sent_at=now.wall,
         aggregate=summarise(state.cluster, known, policy, location, now.wall),

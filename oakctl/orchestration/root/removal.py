@@ -26,6 +26,8 @@ DRAIN_TIMEOUT_S = 60.0
 CLEAN = "nothing of it is left on its host"
 ABANDONED = "it was forgotten, its host was not touched"
 LEFT_TO_ITS_OWNER = "it is another operator's, who can revoke the grant"
+UNUSED = "nobody has used its token, which is revoked"
+OWNERS = "what is on its machine its owner takes away: sudo python3 join.pyz --remove"
 LEFT = "its host does not answer: what is on it stays there"
 
 
@@ -145,11 +147,16 @@ class Removal:
 
         async def in_order(progress: Progress) -> None:
             link = self._clusters.link(cluster)
-            if row.state != "joining" or summary(link, name) is not None:
+            by_token = not row.request.host
+            owners = OWNERS if summary(link, name) is not None else UNUSED
+            if by_token or row.state != "joining" or summary(link, name) is not None:
                 await progress.step(host.name, "instances: drained", self._drain(link, name))
                 await progress.step(host.name, "bus: credential revoked", _dismiss(link, name))
-            await self._clean(host, "worker", progress)
-            await self._forget_worker(cluster, name, CLEAN)
+            if by_token:
+                progress.note(host.name, "uninstall: worker", owners)
+            else:
+                await self._clean(host, "worker", progress)
+            await self._forget_worker(cluster, name, owners if by_token else CLEAN)
 
         async def abandon(progress: Progress) -> None:
             link = self._clusters.links.get(cluster)
@@ -160,7 +167,9 @@ class Removal:
             else:
                 told = f"cluster {cluster} is told as soon as it answers"
                 progress.note(host.name, "bus: credential", told)
-            left = await self._clean_if_there(host, "worker", progress) if clean else ABANDONED
+            left = OWNERS if not row.request.host else ABANDONED
+            if clean and row.request.host:
+                left = await self._clean_if_there(host, "worker", progress)
             await self._forget_worker(cluster, name, left)
             progress.note(host.name, "worker: forgotten", left)
 

@@ -62,6 +62,7 @@ from oakctl.orchestration.root.secrets import Secrets
 from oakctl.orchestration.root.sessions import Sessions
 from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
 from oakctl.orchestration.root.store.database import Store
+from oakctl.orchestration.root.tokens import JoinTokens
 from oakctl.orchestration.root.upgrading import Upgrading
 from oakctl.orchestration.scheduling import policies
 
@@ -102,6 +103,7 @@ class Root:
         self.upgrading = Upgrading(means, self.bootstrap)
         self.removal = Removal(means)
         self.grants = Grants(means)
+        self.tokens = JoinTokens(means)
         self._machines = machines
         self._use = Use()
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,6 +140,7 @@ class Root:
         while True:
             await asyncio.sleep(TICK_S)
             await self.clusters.note_reachability()
+            await self.tokens.settle()
             self._use.sample()
 
     # --- the root itself ---

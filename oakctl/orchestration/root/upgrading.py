@@ -72,6 +72,11 @@ class Upgrading:
 
         def prepare(db: Database) -> None:
             row, _ = fleet.worker_and_host(db, cluster, name)
+            if not row.request.host:
+                raise Conflict(
+                    f"worker {cluster}/{name} joined by a token: its machine is its owner's",
+                    hint="he takes it away and joins anew: oakctl worker token",
+                )
             _check_ready(f"worker {cluster}/{name}", row.state)
 
         subject = f"worker {cluster}/{name}"

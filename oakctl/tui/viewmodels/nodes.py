@@ -65,14 +65,14 @@ def _row(view: WorkerView, now: float) -> Row:
             cell(used),
             cell(reserved),
             cell(kind),
-            cell(view.host),
+            cell(words.host(view.host)),
         ),
     )
 
 
 def details(view: WorkerView, now: float) -> Iterator[str]:
     """One worker in full, line by line."""
-    yield f"{view.cluster}/{view.name} on host {view.host}: {status.of_worker(view)}"
+    yield f"{view.cluster}/{view.name} on host {words.host(view.host)}: {status.of_worker(view)}"
     summary = view.summary
     if summary is None:
         yield "its cluster has not said anything of it yet"

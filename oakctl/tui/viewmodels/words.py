@@ -125,6 +125,11 @@ def place(location: Location | None) -> str:
     return f"{location.latitude:.3f},{location.longitude:.3f}"
 
 
+def host(name: str) -> str:
+    """A worker's host; one that joined by a token has none that we know."""
+    return name or "joined by token"
+
+
 def count(amount: int, noun: str) -> str:
     """ "1 worker", "2 workers"."""
     return f"{amount} {noun}{'' if amount == 1 else 's'}"

@@ -13,6 +13,8 @@ from oakctl.model.requests import WorkerAdd
 from oakctl.model.resources import Location
 from oakctl.model.views import HostView
 
+JOINED = "joined by token"  # in the place of a host that we do not reach
+
 
 @dataclass(frozen=True)
 class ClusterRow:
@@ -166,6 +168,8 @@ def worker_and_host(db: Database, cluster: str, name: str) -> tuple[WorkerRow, H
     row = worker(db, cluster, name)
     if row is None:
         raise NotFound(f"there is no worker {cluster}/{name}", hint="oakctl worker ls")
+    if not row.request.host:  # it joined by a token: its machine is its owner's
+        return row, HostView(JOINED, "")
     return row, known_host(db, row.request.host)
 
 
@@ -175,7 +179,7 @@ def put_worker(db: Database, row: WorkerRow) -> None:
         {
             "cluster": row.cluster,
             "name": row.name,
-            "host": row.request.host,
+            "host": row.request.host or None,
             "body": wire.encode(_without_consents(row.request)).decode(),
             "state": row.state,
         },

@@ -171,3 +171,9 @@ def timeline(db: Database) -> None:
 def pushed_images(db: Database) -> None:
     """Images that were pushed; what they consist of lies with the artifacts."""
     db.table("images").create({"name": str, "body": str}, pk="name", not_null={"body"}, strict=True)
+
+
+@migrations()
+def workers_without_a_host(db: Database) -> None:
+    """Those that joined by a token: no host of ours is theirs."""
+    db.table("workers").transform(not_null={"host": False})
