@@ -176,7 +176,11 @@ async def test_bare_to_ready_changed_and_back(lab: Lab, tmp_path: Path) -> None:
     assert (await call("host", "ls", "-o", "json"))[0].strip() == "[]"
 
 
-@pytest.mark.parametrize("what", ["the client", "the root and the client"])
+# The client alone is killed on real hosts, too: tests/lab/test_interruptions.
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param("the client", marks=pytest.mark.soak), "the root and the client"],
+)
 async def test_killed_in_the_middle_a_second_run_converges(
     lab: Lab, tmp_path: Path, what: str
 ) -> None:
