@@ -29,7 +29,8 @@ def test_the_script_for_a_python_takes_that_archive_with_no_library_of_ours() ->
     """By Python alone: an operator runs it before anything is installed."""
     script = Path(__file__).parents[2] / "scripts" / "standalone-python"
     code = (
-        "import importlib.machinery, importlib.util, sys\n"
+        "import importlib.machinery, importlib.util, os, sys\n"
+        "sys.path.insert(0, os.path.dirname(sys.argv[1]))\n"  # as where it is run as a program
         "loader = importlib.machinery.SourceFileLoader('script', sys.argv[1])\n"
         "spec = importlib.util.spec_from_loader('script', loader)\n"
         "script = sys.modules['script'] = importlib.util.module_from_spec(spec)\n"
