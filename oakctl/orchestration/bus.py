@@ -73,9 +73,9 @@ async def connect(
     """A client that reconnects for ever, until it is refused or closed.
 
     The first connection is tried again until `wait_s` seconds are over (None: for ever).
-    `on_refused` is called when the bus no longer knows us (credential revoked): nats-py would
-    try again for ever without a word. Raises OSError, TimeoutError or NatsError when `wait_s`
-    ends; a refused credential is raised at once.
+    `on_refused` is called when the bus does not know us, or no longer (credential revoked):
+    nats-py tries again for ever without a word. Raises OSError, TimeoutError or NatsError when
+    `wait_s` ends.
     """
     logging.getLogger("asyncio").addFilter(_TlsEofNoise())
     loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ async def connect(
 
     while True:
         try:
-            return await nats.connect(
+            connecting = nats.connect(
                 access.url,
                 name=name,
                 user=access.user,
@@ -113,6 +113,9 @@ async def connect(
                 reconnected_cb=on_reconnected,
                 disconnected_cb=on_disconnected,
             )
+            # nats-py ends the first connection by itself as little as a later one.
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            return await asyncio.wait_for(connecting, left)
         except (OSError, asyncio.TimeoutError, NatsError) as error:
             refused = "authorization violation" in str(error).lower()
             if refused or (deadline is not None and loop.time() >= deadline):
