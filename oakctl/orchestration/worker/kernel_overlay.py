@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from oakctl.errors import OakError
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import NodeFacts
-from oakctl.orchestration.worker.documents import Documents
+from oakctl.overlay.networks import NODE_NETWORK
 from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
@@ -58,8 +58,8 @@ class KernelOverlay:
         subnet = self._subnet()
         if not subnet or self._made_for == subnet:
             return self._made
-        if self._made is not None:  # enrolled anew: nothing of the former one is right
-            self._made.remove()
+        # Also where it is enrolled anew: what is there of the former subnet goes as it starts, and
+        # the key stays that other nodes were told.
         place = Place(self._config.worker, self._config.cluster, Networks(subnet))
         driver = KernelDriver(place, self._state)
         driver.start()
@@ -131,11 +131,14 @@ def remove(config: WorkerConfig) -> None:
     """Take the kernel overlay of a worker away whose agent is gone; raises OakError."""
     if config.overlay_driver != "kernel":
         return
-    documents = Documents(Path(HostLayout(config.prefix).state("agent")), config.worker)
+    from oakctl.overlay.kernel.driver import KernelDriver
+    from oakctl.overlay.kernel.planning import Place
+    from oakctl.overlay.kernel.ruleset import Networks
+
+    # The subnet may be known to nobody any more: all that is of the overlay goes.
+    place = Place(config.worker, config.cluster, Networks(NODE_NETWORK))
     try:
-        driver = KernelOverlay(config, documents.subnet).driver()
-        if driver is not None:
-            driver.remove()
+        KernelDriver(place, HostLayout(config.prefix).state("overlay")).remove()
     except OSError as error:
         raise OakError(
             f"the kernel overlay cannot be taken away: {error.strerror}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from .nodes import CLOSEST, PORT, RR, Failed, Node, end, say, table, target
+from .requirements import REPOSITORY
 
 MakeNode = Callable[..., Node]
 A1, A2, A3, B1, B2 = "10.18.0.66", "10.18.0.67", "10.18.0.68", "10.18.0.130", "10.18.0.131"
@@ -264,6 +267,43 @@ def test_removal_leaves_nothing(make_node: MakeNode) -> None:
     a.start()  # another process than the one that made it
     a.call("remove")
     assert state_of(a) == before
+
+
+ENROLLED_ANEW = """
+import sys
+from oakctl.model.config import BusAccess, WorkerConfig
+from oakctl.orchestration.worker.kernel_overlay import KernelOverlay, remove
+prefix, *subnets = sys.argv[1:]
+bus = BusAccess("", "edge", "", "a", "")
+config = WorkerConfig("a", "edge", prefix, bus, overlay_driver="kernel")
+overlay = KernelOverlay(config, lambda: subnets[0])
+if not subnets:
+    remove(config)
+while subnets:
+    print(overlay.key(), *sorted(overlay.driver().attached()))
+    overlay.driver().attach(subnets[0].replace(".64/26", ".66"))
+    subnets.pop(0)
+"""
+
+
+def test_of_a_former_subnet_nothing_stays_but_the_key(make_node: MakeNode, tmp_path: Path) -> None:
+    a = make_node("a")
+    a.call("remove")
+    before = state_of(a)
+    program = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-c", ENROLLED_ANEW)
+    words = (*program, str(tmp_path / "prefix"))
+    first = a.run(*words, "10.18.0.64/26", "10.18.2.64/26").split()
+    # The agent ended before it had taken all of it away, or was told while it was not there.
+    a.run("ip", "address", "add", GATEWAY_A, "dev", "oak0")
+    a.run("ip", "netns", "add", f"oak-{A2}")
+    again = a.run(*words, "10.18.2.64/26").split()
+    assert (len(set(first)), again) == (1, [first[0], "10.18.2.66"])
+    assert a.run("ip", "netns", "list").split()[0] == "oak-10.18.2.66"
+    assert "10.18.0." not in a.run("ip", "route", "show", "dev", "oak0")
+    assert "10.18.0." not in a.run("ip", "address", "show", "dev", "oak0")
+    a.run(*words)  # of whatever subnet: no document says it
+    assert state_of(a) == before
+    assert not list((tmp_path / "prefix").rglob("wireguard.key"))
 
 
 def test_an_address_of_another_node_gets_no_namespace(make_node: MakeNode) -> None:
