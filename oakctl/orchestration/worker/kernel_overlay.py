@@ -23,12 +23,11 @@ from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
+    from oakctl.overlay.kernel.probes import Probes
 
 log = logging.getLogger("oakctl.worker")
 
 NAMESPACES = Path("/run/netns")
-
-WATCH_S = 1.0  # how soon a node with a first instance is measured
 
 
 class KernelOverlay:
@@ -40,6 +39,7 @@ class KernelOverlay:
         self._state = HostLayout(config.prefix).state("overlay")
         self._made: KernelDriver | None = None
         self._made_for = ""
+        self._probes: Probes | None = None
 
     def apply(self, overlay: NodeOverlay) -> bool:
         """See `OverlayDriver`; with its nodes."""
@@ -47,7 +47,17 @@ class KernelOverlay:
         if driver is None:
             return False
         changed = driver.apply(overlay)
+        self._watch()
         return driver.connect(overlay.nodes) or changed
+
+    def measure_with(self, probes: Probes) -> None:
+        """Tell these, from now on, which nodes to measure: tables alone change that."""
+        self._probes = probes
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._probes is not None and self._made is not None:
+            self._probes.watch(self._made.neighbours())
 
     def driver(self) -> KernelDriver | None:
         """The overlay itself, once there is a subnet. Raises OSError where it cannot be made."""
@@ -160,15 +170,9 @@ async def measure(overlay: object) -> None:
                 driver.measured(probes.unreachable(), probes.round_trips_ms())
 
     probes = Probes(changed)
-    measuring = asyncio.ensure_future(probes.run())
+    overlay.measure_with(probes)
     try:
-        while not measuring.done():
-            with contextlib.suppress(OSError):
-                driver = overlay.driver()
-                probes.watch(driver.neighbours() if driver is not None else ())
-            await asyncio.wait((measuring,), timeout=WATCH_S)
-        if (error := measuring.exception()) is not None:
-            log.warning("overlay: nodes cannot be measured: %s", error)
-        await asyncio.Event().wait()
-    finally:
-        measuring.cancel()
+        await probes.run()
+    except OSError as error:
+        log.warning("overlay: nodes cannot be measured: %s", error)
+    await asyncio.Event().wait()
