@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,15 +114,24 @@ def follow(overlay: object, here: Mapping[str, int]) -> None:
 
     One that runs and has none is a container whose start an agent did not see to its end.
     """
-    try:
+    with _warned():
         driver = overlay.driver() if isinstance(overlay, KernelOverlay) else None
         if driver is None:
             return
         for address in driver.attached() - here.keys():
-            driver.detach(address)
+            with _warned():
+                driver.detach(address)
         for address in here.keys() - driver.attached():
             if here[address]:
-                driver.attach(address, here[address])
+                with _warned():
+                    driver.attach(address, here[address])
+
+
+@contextlib.contextmanager
+def _warned() -> Iterator[None]:
+    """One that cannot be helped, such as a process that has just ended, is not in others' way."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         log.warning("overlay: %s", error)
 

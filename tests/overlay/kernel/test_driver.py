@@ -269,13 +269,21 @@ def test_removal_leaves_nothing(make_node: MakeNode) -> None:
     assert state_of(a) == before
 
 
-ENROLLED_ANEW = """
+OF_AN_AGENT = """
 import sys
 from oakctl.model.config import BusAccess, WorkerConfig
-from oakctl.orchestration.worker.kernel_overlay import KernelOverlay, remove
+from oakctl.orchestration.worker.kernel_overlay import KernelOverlay, follow, remove
 prefix, *subnets = sys.argv[1:]
 bus = BusAccess("", "edge", "", "a", "")
 config = WorkerConfig("a", "edge", prefix, bus, overlay_driver="kernel")
+"""
+FOLLOWING = """
+overlay = KernelOverlay(config, lambda: subnets[0])
+strangers = {f"10.18.9.{number}": int(subnets[1]) for number in range(50)}
+follow(overlay, {"10.18.0.66": int(subnets[1]), **strangers})
+print(*overlay.driver().attached())
+"""
+ENROLLED_ANEW = """
 overlay = KernelOverlay(config, lambda: subnets[0])
 if not subnets:
     remove(config)
@@ -286,12 +294,26 @@ while subnets:
 """
 
 
+def of_an_agent(code: str, folder: Path) -> tuple[str, ...]:
+    """The command line of what is on the agent's side of the overlay."""
+    program = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-c", OF_AN_AGENT + code)
+    return (*program, str(folder / "prefix"))
+
+
+def test_one_that_cannot_be_attached_is_not_in_the_way_of_others(
+    make_node: MakeNode, tmp_path: Path
+) -> None:
+    a = make_node("a")
+    a.apart("one")
+    number = a.run("pgrep", "-f", "serve one ").split()[0]
+    assert a.run(*of_an_agent(FOLLOWING, tmp_path), a.subnet, number) == f"{A1}\n"
+
+
 def test_of_a_former_subnet_nothing_stays_but_the_key(make_node: MakeNode, tmp_path: Path) -> None:
     a = make_node("a")
     a.call("remove")
     before = state_of(a)
-    program = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-c", ENROLLED_ANEW)
-    words = (*program, str(tmp_path / "prefix"))
+    words = of_an_agent(ENROLLED_ANEW, tmp_path)
     first = a.run(*words, "10.18.0.64/26", "10.18.2.64/26").split()
     # The agent ended before it had taken all of it away, or was told while it was not there.
     a.run("ip", "address", "add", GATEWAY_A, "dev", "oak0")
