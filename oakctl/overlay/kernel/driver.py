@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,7 +250,7 @@ class KernelDriver:
         for source, theirs in waiting.items():
             self._wake(source, theirs)
 
-    def _wake(self, source: str, theirs: Iterable[Flow]) -> None:
+    def _wake(self, source: str, theirs: Sequence[Flow]) -> None:
         """End the clients' sockets: one that only reads would never find out.
 
         Those that have no answer to their first packet yet try again by themselves.
@@ -261,10 +261,11 @@ class KernelDriver:
             within = ()
         else:
             return  # of another host, where it is done too
+        command = ("ss", *within, "-K", "-t", "state", "established")
         with contextlib.suppress(OSError):  # a kernel that cannot: they find out when they write
-            self._host.run(
-                ("ss", *within, "-K", "-t", "state", "established", flows.closing(list(theirs)))
-            )
+            for begin in range(0, len(theirs), flows.MOST_CLOSED):
+                part = theirs[begin : begin + flows.MOST_CLOSED]
+                self._host.run((*command, flows.closing(part)))
 
     def _iptables(self) -> str:
         try:

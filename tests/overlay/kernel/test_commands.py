@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oakctl.overlay.kernel import cables, forwarding
+from oakctl.overlay.kernel import cables, conntrack, flows, forwarding
 from oakctl.overlay.kernel.driver import KernelDriver
+from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.nft import Command
 from oakctl.overlay.kernel.planning import Place
 from oakctl.overlay.kernel.ruleset import Networks
+from oakctl.overlay.plan import NodeOverlay
 
 LONGEST_NAME = 15  # of an interface, in bytes
 DOCKER = ["-P FORWARD DROP", "-N DOCKER-USER", "-A DOCKER-USER -j RETURN"]
@@ -108,3 +111,31 @@ def test_rules_of_iptables_that_cannot_be_listed_in_time_are_not_taken_for_none(
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="there is no program oakctl-no-such"):
         Host().run(("oakctl-no-such",))
+
+
+class Echoing(Bare):
+    """Has `ss` take its command line as the kernel does, and remembers it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT)
+        self.closed = ""
+
+    def run(self, argv: Sequence[str], text: str = "") -> str:
+        if argv[0] == "ss":
+            self.closed += subprocess.run(("/bin/echo", *argv), capture_output=True).stdout.decode()
+        return ""
+
+
+def test_the_sockets_of_any_number_of_flows_are_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ports = range(20_000, 30_000)
+    ended = tuple(
+        Flow(flows.TCP, NETWORKS.gateway, port, "10.30.9.1", 7000, "10.18.0.130", b"")
+        for port in ports
+    )
+    monkeypatch.setattr(conntrack, "delete_flows", lambda prefixes, goes: ended)
+    host = Echoing()
+    driver = KernelDriver(Place("a", "edge", NETWORKS), tmp_path, host=host, rules=NoTable(host))
+    driver.apply(NodeOverlay("a", None))
+    assert all(f":{port} dst " in host.closed for port in ports)
