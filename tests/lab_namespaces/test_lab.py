@@ -111,8 +111,21 @@ def test_nothing_is_left_when_its_owner_is_killed() -> None:
             os.sched_yield()
 
 
-def test_a_machine_without_namespaces_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oakctl.lab.namespaces.keeper._PREPARE", "echo no >&2; exit 1")
+@pytest.mark.parametrize("prepare", ["echo no >&2; exit 1", "exec sleep 1000"])
+def test_a_machine_without_namespaces_says_so(
+    monkeypatch: pytest.MonkeyPatch, prepare: str
+) -> None:
+    monkeypatch.setattr("oakctl.lab.namespaces.keeper._PREPARE", prepare)
+    if "sleep" in prepare:
+        monkeypatch.setattr("oakctl.lab.namespaces.keeper.READY_S", 0.5)
     with pytest.raises(OakError, match="does not allow namespaces") as caught:
+        NamespaceLab(PLAN, as_user=True)
+    assert caught.value.hint
+
+
+def test_a_machine_without_the_program_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("oakctl.lab.namespaces.keeper.PATH", "/nonexistent")
+    with pytest.raises(OakError, match="unshare cannot be run") as caught:
         NamespaceLab(PLAN, as_user=True)
     assert caught.value.hint

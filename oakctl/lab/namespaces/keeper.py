@@ -8,6 +8,7 @@ kernel ends everything else. Does not belong here: the lab's network (`lab`).
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from oakctl.errors import DeadlineExceeded, OakError
 from oakctl.lab.machines.shell import LAST_LINES, PATH
 
 DEADLINE_S = 60.0
+READY_S = 60.0
 READY = "ready"
 # Each node has a /run of its own: names of namespaces and sockets of tunnels lie there.
 _PREPARE = (
@@ -126,18 +128,26 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def _hold(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a holder; returns when its namespaces are ready."""
-    holder = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        cwd="/",
-    )
+    """Start a holder; returns when its namespaces are ready, which takes 60 s at most."""
+    try:
+        holder = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            cwd="/",
+        )
+    except OSError as error:
+        raise OakError(
+            f"{command[0]} cannot be run: {error.strerror}", hint="apt-get install util-linux"
+        ) from error
     assert holder.stdout is not None
     assert holder.stderr is not None
-    if holder.stdout.readline().strip() != READY.encode():
+    said_something, _, _ = select.select((holder.stdout,), (), (), READY_S)
+    if not said_something:
+        holder.kill()
+    if not said_something or holder.stdout.readline().strip() != READY.encode():
         _, said = holder.communicate(timeout=DEADLINE_S)
         raise OakError(
             "this machine does not allow namespaces",

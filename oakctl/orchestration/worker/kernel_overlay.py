@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING
 from oakctl.errors import OakError
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import NodeFacts
-from oakctl.orchestration.worker.documents import Documents
+from oakctl.overlay.networks import NODE_NETWORK
 from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
+    from oakctl.overlay.kernel.probes import Probes
 
 log = logging.getLogger("oakctl.worker")
 
 NAMESPACES = Path("/run/netns")
-
-WATCH_S = 1.0  # how soon a node with a first instance is measured
 
 
 class KernelOverlay:
@@ -40,6 +39,7 @@ class KernelOverlay:
         self._state = HostLayout(config.prefix).state("overlay")
         self._made: KernelDriver | None = None
         self._made_for = ""
+        self._probes: Probes | None = None
 
     def apply(self, overlay: NodeOverlay) -> bool:
         """See `OverlayDriver`; with its nodes."""
@@ -47,7 +47,17 @@ class KernelOverlay:
         if driver is None:
             return False
         changed = driver.apply(overlay)
+        self._watch()
         return driver.connect(overlay.nodes) or changed
+
+    def measure_with(self, probes: Probes) -> None:
+        """Tell these, from now on, which nodes to measure: tables alone change that."""
+        self._probes = probes
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._probes is not None and self._made is not None:
+            self._probes.watch(self._made.neighbours())
 
     def driver(self) -> KernelDriver | None:
         """The overlay itself, once there is a subnet. Raises OSError where it cannot be made."""
@@ -58,8 +68,8 @@ class KernelOverlay:
         subnet = self._subnet()
         if not subnet or self._made_for == subnet:
             return self._made
-        if self._made is not None:  # enrolled anew: nothing of the former one is right
-            self._made.remove()
+        # Also where it is enrolled anew: what is there of the former subnet goes as it starts, and
+        # the key stays that other nodes were told.
         place = Place(self._config.worker, self._config.cluster, Networks(subnet))
         driver = KernelDriver(place, self._state)
         driver.start()
@@ -104,15 +114,24 @@ def follow(overlay: object, here: Mapping[str, int]) -> None:
 
     One that runs and has none is a container whose start an agent did not see to its end.
     """
-    try:
+    with _warned():
         driver = overlay.driver() if isinstance(overlay, KernelOverlay) else None
         if driver is None:
             return
         for address in driver.attached() - here.keys():
-            driver.detach(address)
+            with _warned():
+                driver.detach(address)
         for address in here.keys() - driver.attached():
             if here[address]:
-                driver.attach(address, here[address])
+                with _warned():
+                    driver.attach(address, here[address])
+
+
+@contextlib.contextmanager
+def _warned() -> Iterator[None]:
+    """One that cannot be helped, such as a process that has just ended, is not in others' way."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         log.warning("overlay: %s", error)
 
@@ -131,11 +150,14 @@ def remove(config: WorkerConfig) -> None:
     """Take the kernel overlay of a worker away whose agent is gone; raises OakError."""
     if config.overlay_driver != "kernel":
         return
-    documents = Documents(Path(HostLayout(config.prefix).state("agent")), config.worker)
+    from oakctl.overlay.kernel.driver import KernelDriver
+    from oakctl.overlay.kernel.planning import Place
+    from oakctl.overlay.kernel.ruleset import Networks
+
+    # The subnet may be known to nobody any more: all that is of the overlay goes.
+    place = Place(config.worker, config.cluster, Networks(NODE_NETWORK))
     try:
-        driver = KernelOverlay(config, documents.subnet).driver()
-        if driver is not None:
-            driver.remove()
+        KernelDriver(place, HostLayout(config.prefix).state("overlay")).remove()
     except OSError as error:
         raise OakError(
             f"the kernel overlay cannot be taken away: {error.strerror}",
@@ -157,15 +179,9 @@ async def measure(overlay: object) -> None:
                 driver.measured(probes.unreachable(), probes.round_trips_ms())
 
     probes = Probes(changed)
-    measuring = asyncio.ensure_future(probes.run())
+    overlay.measure_with(probes)
     try:
-        while not measuring.done():
-            with contextlib.suppress(OSError):
-                driver = overlay.driver()
-                probes.watch(driver.neighbours() if driver is not None else ())
-            await asyncio.wait((measuring,), timeout=WATCH_S)
-        if (error := measuring.exception()) is not None:
-            log.warning("overlay: nodes cannot be measured: %s", error)
-        await asyncio.Event().wait()
-    finally:
-        measuring.cancel()
+        await probes.run()
+    except OSError as error:
+        log.warning("overlay: nodes cannot be measured: %s", error)
+    await asyncio.Event().wait()

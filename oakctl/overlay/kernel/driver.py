@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.planning import Place, Sight, Wanted
+from oakctl.overlay.kernel.ruleset import GATEWAY
 from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
@@ -58,8 +59,10 @@ class KernelDriver:
     def start(self) -> None:
         """Make the node's own part: address, routes. Instances that are there are adopted.
 
-        Rules that an earlier agent has left stay in force until `apply`. Raises OSError.
+        Rules that an earlier agent has left stay in force until `apply`. What the node had with
+        another subnet goes, however much of that there is still. Raises OSError.
         """
+        self._leave_former()
         self._sight = replace(self._sight, local=self._found())
         self._settle()
         for address in self._sight.local:
@@ -126,18 +129,6 @@ class KernelDriver:
         self._see(self._sight.local - {address})
         self._cut(address)
 
-    def bind_address(self, overlay_ip: str) -> str:
-        """The overlay address itself: in the instance's namespace it is there."""
-        return overlay_ip
-
-    def local_service_address(self, overlay_ip: str) -> str:
-        """The service's overlay address itself."""
-        return overlay_ip
-
-    def relay_pid(self) -> int | None:
-        """There is no process: the kernel forwards."""
-        return None
-
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be, in words. What others have changed of ours is mended."""
         found = []
@@ -158,10 +149,14 @@ class KernelDriver:
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
 
     def remove(self) -> None:
-        """Take everything away, whoever made it: the host is as it was. Raises OSError."""
+        """Take everything away, whoever made it and for whatever subnet: the host is as it was.
+
+        Nothing has to be made, or known, for that. Raises OSError.
+        """
         for address in self._found():
             self._cut(address)
-        self._nft.run(ruleset.removal())
+        with contextlib.suppress(FileNotFoundError):  # where there is no nft, there is no table
+            self._nft.run(ruleset.removal())
         self._loaded, self._tables, self._nodes = None, None, ()
         self._tunnel.remove()
         self._host.ip(cables.node_removal(self._place.networks, self._host.links()), force=True)
@@ -171,10 +166,20 @@ class KernelDriver:
         self._sight = Sight()
 
     def _found(self) -> frozenset[str]:
-        """The addresses of this node's instances whose namespaces are there."""
+        """The addresses of instances whose namespaces are there; some may be of a former subnet."""
         addresses = (cables.address_of(name) for name in self._host.namespaces())
-        subnet = self._place.networks.subnet
-        return frozenset(each for each in addresses if planning.is_within(each, subnet))
+        nodes = self._place.networks.nodes
+        return frozenset(each for each in addresses if planning.is_within(each, nodes))
+
+    def _leave_former(self) -> None:
+        networks = self._place.networks
+        for address in self._found():
+            if not planning.is_within(address, networks.subnet):
+                self._cut(address)
+        if GATEWAY in self._host.links():
+            listed = self._host.run(("ip", "-brief", "-4", "address", "show", "dev", GATEWAY))
+            if set(listed.split()[2:]) - {f"{networks.gateway}/32"}:
+                self._host.ip([f"link delete {GATEWAY}"])
 
     def _settle(self) -> None:
         """The host's settings, interface and routes; and that other rules let us pass."""
@@ -245,7 +250,7 @@ class KernelDriver:
         for source, theirs in waiting.items():
             self._wake(source, theirs)
 
-    def _wake(self, source: str, theirs: Iterable[Flow]) -> None:
+    def _wake(self, source: str, theirs: Sequence[Flow]) -> None:
         """End the clients' sockets: one that only reads would never find out.
 
         Those that have no answer to their first packet yet try again by themselves.
@@ -256,14 +261,17 @@ class KernelDriver:
             within = ()
         else:
             return  # of another host, where it is done too
+        command = ("ss", *within, "-K", "-t", "state", "established")
         with contextlib.suppress(OSError):  # a kernel that cannot: they find out when they write
-            self._host.run(
-                ("ss", *within, "-K", "-t", "state", "established", flows.closing(list(theirs)))
-            )
+            for begin in range(0, len(theirs), flows.MOST_CLOSED):
+                part = theirs[begin : begin + flows.MOST_CLOSED]
+                self._host.run((*command, flows.closing(part)))
 
     def _iptables(self) -> str:
         try:
             return self._host.run(("iptables", "-w", "-S"))
+        except TimeoutError:
+            raise  # somebody has its lock: whether there are such rules is not known
         except OSError:
             return ""  # a host without iptables has no such rules
 

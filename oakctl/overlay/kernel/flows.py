@@ -17,6 +17,8 @@ from oakctl.overlay.kernel.planning import Leads
 from oakctl.overlay.kernel.ruleset import Networks
 
 TCP, UDP = 6, 17
+# Flows in one filter of `closing`: one word of a command line has 128 KiB at most.
+MOST_CLOSED = 1000
 
 HEADER = struct.Struct("=IHHII")  # of a message: length, type, flags, sequence, port
 FAMILY = struct.pack("=BBH", 2, 0, 0)  # nfgenmsg: IPv4

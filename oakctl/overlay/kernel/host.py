@@ -33,6 +33,8 @@ class Host:
                 timeout=DEADLINE_S,
                 env={"PATH": _PATH, "LC_ALL": "C"},
             )
+        except FileNotFoundError as error:
+            raise OSError(errno.ENOENT, f"there is no program {argv[0]}") from error
         except subprocess.TimeoutExpired as late:
             why = f"did not end within {DEADLINE_S:.0f} s"
             raise OSError(errno.ETIMEDOUT, f"{argv[0]}: {why}") from late

@@ -44,8 +44,7 @@ def swap(networks: Networks, elements: Elements) -> str:
 
     Established flows go on: their translation is the kernel's, not the table's.
     """
-    head = f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
-    return head + _static(networks) + difference(Elements(), elements)
+    return removal() + _static(networks) + difference(Elements(), elements)
 
 
 def removal() -> str:

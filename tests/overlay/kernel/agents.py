@@ -45,10 +45,11 @@ class Agent:
         self._put(self.layout.etc("worker.json"), config)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def told(self, *instances: DesiredInstance) -> None:
-        """The documents on its disk; it is not running."""
+    def told(self, *instances: DesiredInstance, elsewhere: tuple[TableTarget, ...] = ()) -> None:
+        """The documents on its disk; it is not running. Of other nodes it has `elsewhere`."""
         addresses = ServiceAddresses(RR, CLOSEST)
         targets = tuple(TableTarget(i.number, i.address, "a", "edge", "") for i in instances)
+        targets += elsewhere
         table = ServiceTable(JOB, "edge", 1, addresses, (Port(PORT, 8080),), targets, len(targets))
         desired = DesiredDocument("a", len(instances), SUBNETS["a"], instances)
         self._put(self.layout.state("agent/desired.json"), desired)

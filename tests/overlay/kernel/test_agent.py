@@ -10,7 +10,7 @@ import pytest
 from oakctl.lab.namespaces.lab import NamespaceLab
 
 from .agents import FIRST, PYTHON, SECOND, agent_on, answers, instance, until
-from .nodes import PORT, RR
+from .nodes import PORT, RR, target
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,3 +42,13 @@ def test_instances_have_networks_of_their_own_and_outlive_the_agent(
         agent.clear()
         after = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-brief", "addr"))
         assert after == before
+
+
+def test_a_node_that_does_not_answer_is_found_by_the_agent_itself(lab: NamespaceLab) -> None:
+    with agent_on(lab) as agent:
+        agent.has_program(f'exec {PYTHON} -S "${{0%/*}}/programs.py" serve "$OAKCTL_BIND" {PORT}\n')
+        agent.told(instance(FIRST, 0), elsewhere=(target("b", "10.18.0.130"),))
+        agent.start()
+        until(lab, {FIRST})
+        led = lab.run("a", ("nft", "list", "map", "ip", "oakctl", "one"))
+        assert f"{RR} : {FIRST}" in led  # the other one is out of the maps

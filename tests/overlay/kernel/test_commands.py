@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oakctl.overlay.kernel import cables, forwarding
+from oakctl.overlay.kernel import cables, conntrack, flows, forwarding
+from oakctl.overlay.kernel.driver import KernelDriver
+from oakctl.overlay.kernel.flows import Flow
+from oakctl.overlay.kernel.host import Host
+from oakctl.overlay.kernel.nft import Command
+from oakctl.overlay.kernel.planning import Place
 from oakctl.overlay.kernel.ruleset import Networks
+from oakctl.overlay.plan import NodeOverlay
 
 LONGEST_NAME = 15  # of an interface, in bytes
 DOCKER = ["-P FORWARD DROP", "-N DOCKER-USER", "-A DOCKER-USER -j RETURN"]
@@ -57,3 +68,74 @@ def test_two_rules_let_us_pass_and_go_again(listed: list[str], chain: str) -> No
 def test_where_nothing_drops_nothing_is_added() -> None:
     assert forwarding.missing("-P INPUT DROP\n-P FORWARD ACCEPT\n") == []
     assert forwarding.missing("") == forwarding.present("") == []
+
+
+class Bare(Host):
+    """A host with nothing of ours, on which every program fails in the same way."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def run(self, argv: Sequence[str], text: str = "") -> str:
+        raise OSError(self._number, argv[0])
+
+    def ip(self, lines: Iterable[str], namespace: str = "", *, force: bool = False) -> None:
+        assert force
+
+    def links(self) -> frozenset[str]:
+        return frozenset()
+
+    def namespaces(self) -> frozenset[str]:
+        return frozenset()
+
+
+class NoTable(Command):
+    def run(self, text: str) -> None:
+        """There was none."""
+
+
+def test_removal_from_a_host_that_has_none_of_the_programs(tmp_path: Path) -> None:
+    host = Bare(errno.ENOENT)
+    KernelDriver(Place("a", "edge", NETWORKS), tmp_path, host=host, rules=Command(host)).remove()
+
+
+def test_rules_of_iptables_that_cannot_be_listed_in_time_are_not_taken_for_none(
+    tmp_path: Path,
+) -> None:
+    host = Bare(errno.ETIMEDOUT)
+    driver = KernelDriver(Place("a", "edge", NETWORKS), tmp_path, host=host, rules=NoTable(host))
+    with pytest.raises(TimeoutError, match="iptables"):
+        driver.remove()
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="there is no program oakctl-no-such"):
+        Host().run(("oakctl-no-such",))
+
+
+class Echoing(Bare):
+    """Has `ss` take its command line as the kernel does, and remembers it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT)
+        self.closed = ""
+
+    def run(self, argv: Sequence[str], text: str = "") -> str:
+        if argv[0] == "ss":
+            self.closed += subprocess.run(("/bin/echo", *argv), capture_output=True).stdout.decode()
+        return ""
+
+
+def test_the_sockets_of_any_number_of_flows_are_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ports = range(20_000, 30_000)
+    ended = tuple(
+        Flow(flows.TCP, NETWORKS.gateway, port, "10.30.9.1", 7000, "10.18.0.130", b"")
+        for port in ports
+    )
+    monkeypatch.setattr(conntrack, "delete_flows", lambda prefixes, goes: ended)
+    host = Echoing()
+    driver = KernelDriver(Place("a", "edge", NETWORKS), tmp_path, host=host, rules=NoTable(host))
+    driver.apply(NodeOverlay("a", None))
+    assert all(f":{port} dst " in host.closed for port in ports)
