@@ -21,6 +21,9 @@ from oakctl.model import wire
 CALL_TIMEOUT_S = 30.0
 # A stream sends a line at least every five seconds, an empty one when there is no news.
 STREAM_SILENCE_S = 20.0
+# A connection that idles is closed by the root, perhaps in the moment in which the next call goes
+# out on it; whether that call was heard is not known then. To connect anew costs next to nothing.
+ONE_CALL_EACH = httpx.Limits(max_keepalive_connections=0)
 CHUNK = 1 << 20
 SLOWEST_DISK = 2_000_000.0  # bytes a second
 
@@ -41,7 +44,7 @@ class Connection:
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=ONE_CALL_EACH),
             base_url="http://root",
             timeout=httpx.Timeout(CALL_TIMEOUT_S),
             trust_env=False,
