@@ -38,6 +38,10 @@ def part(name: str) -> str:
     return quote(name, safe="")
 
 
+class NoRoot(Unreachable):
+    """Nobody listens where the root would."""
+
+
 class Connection:
     """Calls to one root."""
 
@@ -117,7 +121,7 @@ class Connection:
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         cause = str(error) or type(error).__name__
         if isinstance(error, httpx.ConnectError):
-            return Unreachable(f"no root answers at {self.socket} ({cause})", hint="oakctl serve")
+            return NoRoot(f"no root answers at {self.socket} ({cause})", hint="oakctl serve")
         return Unreachable(
             f"the root at {self.socket} broke off ({cause})", hint="oakctl status, then try again"
         )
