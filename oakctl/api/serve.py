@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 
 import uvicorn
@@ -32,6 +33,8 @@ IDLE_CHECK_S = 0.5
 # Streams end when the root says that it closes; what has not ended then is cut off.
 GRACE_S = 3
 BACKLOG = 128
+LEAVES_S = 60.0  # for one that no longer listens to be gone: its clusters' links are closed
+LOOK_S = 0.05
 
 
 def run(keep: bool, idle_s: float = IDLE_S, installer: Installer | None = None) -> int:
@@ -52,24 +55,55 @@ def run(keep: bool, idle_s: float = IDLE_S, installer: Installer | None = None) 
 
 @contextlib.contextmanager
 def only_one() -> Iterator[None]:
-    """Hold this state directory's lock; raises Conflict naming who has it."""
+    """Hold this state directory's lock; raises Conflict naming who has it.
+
+    One that is about to leave is waited for: whoever found nobody to ask has started us.
+    """
     file = paths.private_directory(paths.state_directory()) / "root.lock"
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(descriptor) and not _lock_left(descriptor):
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "?"
             raise Conflict(
                 f"process {holder} is the root of {paths.state_directory()} already",
                 hint="oakctl status",
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_left(descriptor: int) -> bool:
+    """The lock of one that listens no more; False when somebody listens, or it does not leave."""
+    deadline = time.monotonic() + LEAVES_S
+    while not _somebody_listens() and time.monotonic() < deadline:
+        if _lock(descriptor):
+            return True
+        time.sleep(LOOK_S)
+    return False
+
+
+def _somebody_listens() -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full queue is an answer too
+        try:
+            probe.connect(str(paths.root_socket()))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
 
 
 @contextlib.contextmanager

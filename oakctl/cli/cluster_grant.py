@@ -6,13 +6,13 @@ one's own (`cli.cluster`).
 
 from __future__ import annotations
 
-import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, handing, session, source
 from oakctl.cli.carrying_out import Begin, Manner, carry_out
 from oakctl.cli.cluster import Name, app
 from oakctl.cli.grammar import (
@@ -24,7 +24,7 @@ from oakctl.cli.grammar import (
     examples,
 )
 from oakctl.cli.output import Column, Format, listing
-from oakctl.errors import Conflict, NotFound, OakError, UsageError
+from oakctl.errors import UsageError
 from oakctl.model import wire
 from oakctl.model.requests import GrantRequest
 from oakctl.model.roots import AccessFile, RootRules, RootSummary
@@ -130,9 +130,10 @@ def grant(
 
     manner = Manner(sudo_password_file, True, timeout)
     carry_out(prepare, manner, f"{name} is let in to {cluster}: {in_words(rules)}")
-    _write_private(target, session.run(fetch()))
+    hint = f"oakctl cluster grant {cluster} {name} -o ELSEWHERE makes a new one"
+    handing.write(target, wire.encode(session.run(fetch())) + b"\n", hint=hint)
     diagnostics.say(f"hand {target} to him, as one does with a password; his command is:")
-    diagnostics.say(f"oakctl cluster join {target.name}")
+    diagnostics.say(f"oakctl cluster join {shlex.quote(target.name)}")
 
 
 @app.command(epilog=examples("oakctl cluster grants edge", "oakctl cluster grants edge -o json"))
@@ -190,27 +191,9 @@ def join(
 
 def _read(file: Path) -> AccessFile:
     try:
-        return wire.decode(file.read_bytes(), AccessFile)
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {file}") from error
-    except OSError as error:
-        raise OakError(f"{file} can't be read: {error.strerror}") from error
+        return wire.decode(source.content(file), AccessFile)
     except wire.Malformed as error:
         raise UsageError(
-            f"{file} is no access file", hint="its operator makes one: oakctl cluster grant"
-        ) from error
-
-
-def _write_private(target: Path, given: AccessFile) -> None:
-    temporary = target.with_name(f".{target.name}.new")
-    try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(wire.encode(given) + b"\n")
-        temporary.replace(target)
-    except OSError as error:
-        raise Conflict(
-            f"{target} can't be written: {error.strerror}",
-            hint=f"oakctl cluster grant {given.cluster} {given.name} -o ELSEWHERE makes a new one",
+            f"{source.named(file)} is no access file",
+            hint="its operator makes one: oakctl cluster grant",
         ) from error

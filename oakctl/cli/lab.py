@@ -261,7 +261,7 @@ async def _root_starts() -> bool:
     from oakctl.client.process import ensure_root
 
     try:
-        await ensure_root(timeout_s=session.ROOT_START_S)
+        await ensure_root(told=diagnostics.say)
     except OakError as error:
         diagnostics.warn(f"the root is not told: {error.message} ({error.hint})")
         return False

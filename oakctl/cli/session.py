@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROOT_START_S = 20.0
+ROOT_LEAVE_S = 60.0
 ROOT_POLL_S = 0.1
 
 
@@ -85,11 +85,11 @@ async def renew_root() -> None:
             )
         say(f"the root process is of version {status.version}: it is started anew")
         await client.shutdown()
-    deadline = time.monotonic() + ROOT_START_S
+    deadline = time.monotonic() + ROOT_LEAVE_S
     while await running_root() is not None:
         if time.monotonic() >= deadline:
             raise DeadlineExceeded(
-                f"the root process {status.pid} has not left within {ROOT_START_S:.0f} s",
+                f"the root process {status.pid} has not left within {ROOT_LEAVE_S:.0f} s",
                 hint="oakctl status",
             )
         await asyncio.sleep(ROOT_POLL_S)
@@ -101,6 +101,6 @@ async def root() -> AsyncIterator[RootClient]:
     from oakctl.client.process import ensure_root
     from oakctl.client.root import RootClient
 
-    await ensure_root(timeout_s=ROOT_START_S)
+    await ensure_root(told=say)
     async with RootClient() as client:
         yield client

@@ -42,6 +42,9 @@ MOST_MIB = 1 << 40
 
 Name = Annotated[str, typer.Argument(help="The worker: NAME or CLUSTER/NAME.")]
 Cluster = Annotated[str | None, typer.Option("--cluster", help="Its cluster.")]
+Cores = Annotated[float, typer.Option(min=0, max=MOST_CORES, help="Cores to contribute (0: all).")]
+MebiBytes = Annotated[int, typer.Option(min=0, max=MOST_MIB, help="MiB to contribute (0: all).")]
+Labels = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")]
 Gpus = Annotated[int, typer.Option(min=0, max=MOST_CORES, help="GPUs to contribute (0: none).")]
 
 
@@ -89,12 +92,8 @@ def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     cluster: Annotated[str, typer.Option("--cluster", help="The cluster it joins.")],
     on: Annotated[str, typer.Option("--on", metavar="HOST", help="The host it is.")],
-    vcpus: Annotated[
-        float, typer.Option(min=0, max=MOST_CORES, help="Cores to contribute (0: all).")
-    ] = 0,
-    memory: Annotated[
-        int, typer.Option(min=0, max=MOST_MIB, help="MiB to contribute (0: all).")
-    ] = 0,
+    vcpus: Cores = 0,
+    memory: MebiBytes = 0,
     storage: Annotated[int, typer.Option(min=0, max=MOST_MIB, help="MiB of disk (0: all).")] = 0,
     vgpus: Gpus = 0,
     vtpus: Annotated[
@@ -104,9 +103,7 @@ def add(
         list[str] | None,
         typer.Option(help="A contributed resource that is not really there, for trying things."),
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
-    ] = None,
+    label: Labels = None,
     location: Where = None,
     docker: Annotated[
         bool,

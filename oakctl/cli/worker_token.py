@@ -6,17 +6,17 @@ Belongs here: the commands, and the join program on the disk. Does not belong he
 
 from __future__ import annotations
 
-import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, session
+from oakctl.cli import diagnostics, handing, session
 from oakctl.cli.grammar import Output, Where, examples
 from oakctl.cli.output import Column, Format, listing
-from oakctl.cli.worker import MOST_CORES, MOST_MIB, app, labels_of
-from oakctl.errors import Conflict, UsageError
+from oakctl.cli.worker import Cores, Labels, MebiBytes, app, labels_of
+from oakctl.errors import UsageError
 from oakctl.model.resources import Resources
 from oakctl.model.tokens import JoinFile, TokenRequest, TokenSummary
 from oakctl.remote import join_archive
@@ -43,15 +43,9 @@ Cluster = Annotated[str, typer.Option("--cluster", help="The cluster.")]
 def token(
     cluster: Cluster,
     name: Annotated[str, typer.Argument(help="What to call it (the next free one).")] = "",
-    vcpus: Annotated[
-        float, typer.Option(min=0, max=MOST_CORES, help="Cores to contribute (0: all).")
-    ] = 0,
-    memory: Annotated[
-        int, typer.Option(min=0, max=MOST_MIB, help="MiB to contribute (0: all).")
-    ] = 0,
-    label: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
-    ] = None,
+    vcpus: Cores = 0,
+    memory: MebiBytes = 0,
+    label: Labels = None,
     location: Where = None,
     address: Annotated[
         str, typer.Option(metavar="HOST[:PORT]", help="Where that machine reaches the bus.")
@@ -80,10 +74,11 @@ def token(
             return await client.tokens.make(request)
 
     told = session.run(main())
-    _write_private(file, join_archive.build(told), told)
+    hint = f"oakctl worker remove {told.cluster}/{told.worker}, then once more with -o"
+    handing.write(file, join_archive.build(told), hint=hint)
     diagnostics.say(f"{file} makes one machine worker {cluster}/{told.worker}, within ten minutes")
     diagnostics.say("hand it to the owner, as one does with a password; on that machine he types:")
-    diagnostics.say(f"sudo python3 {file.name}")
+    diagnostics.say(f"sudo python3 {shlex.quote(file.name)}")
 
 
 @app.command(
@@ -99,18 +94,3 @@ def tokens(cluster: Cluster, output: Output = Format.TABLE) -> None:
             return await client.tokens.all(cluster)
 
     listing(session.run(main()), output, COLUMNS, lambda view: view.id)
-
-
-def _write_private(target: Path, content: bytes, told: JoinFile) -> None:
-    temporary = target.with_name(f".{target.name}.new")
-    try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        temporary.replace(target)
-    except OSError as error:
-        raise Conflict(
-            f"{target} can't be written: {error.strerror}",
-            hint=f"oakctl worker remove {told.cluster}/{told.worker}, then once more with -o",
-        ) from error

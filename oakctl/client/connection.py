@@ -21,6 +21,9 @@ from oakctl.model import wire
 CALL_TIMEOUT_S = 30.0
 # A stream sends a line at least every five seconds, an empty one when there is no news.
 STREAM_SILENCE_S = 20.0
+# A connection that idles is closed by the root, perhaps in the moment in which the next call goes
+# out on it; whether that call was heard is not known then. To connect anew costs next to nothing.
+ONE_CALL_EACH = httpx.Limits(max_keepalive_connections=0)
 CHUNK = 1 << 20
 SLOWEST_DISK = 2_000_000.0  # bytes a second
 
@@ -35,13 +38,17 @@ def part(name: str) -> str:
     return quote(name, safe="")
 
 
+class NoRoot(Unreachable):
+    """Nobody listens where the root would."""
+
+
 class Connection:
     """Calls to one root."""
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=ONE_CALL_EACH),
             base_url="http://root",
             timeout=httpx.Timeout(CALL_TIMEOUT_S),
             trust_env=False,
@@ -114,7 +121,7 @@ class Connection:
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         cause = str(error) or type(error).__name__
         if isinstance(error, httpx.ConnectError):
-            return Unreachable(f"no root answers at {self.socket} ({cause})", hint="oakctl serve")
+            return NoRoot(f"no root answers at {self.socket} ({cause})", hint="oakctl serve")
         return Unreachable(
             f"the root at {self.socket} broke off ({cause})", hint="oakctl status, then try again"
         )

@@ -12,19 +12,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from oakctl import paths
+from oakctl.client.connection import NoRoot
 from oakctl.client.root import RootClient
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
 from oakctl.model.views import RootStatus
 
-START_TIMEOUT_S = 30.0
+# One that dies is noticed at once, so a small board with a slow card may take its time.
+START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.05
-OTHER_ROOT_S = 5.0
+TELL_EVERY_S = 10.0
+OTHER_ROOT_S = 5.0  # for another one to listen
 LOG_TAIL_LINES = 5
 LEAST_FREE_KB = 1024  # the root's database and log do not begin with less
 
@@ -45,17 +48,29 @@ async def ensure_root(
     keep: bool = False,
     timeout_s: float = START_TIMEOUT_S,
     command: Sequence[str] = SERVE,
+    told: Callable[[str], None] = lambda line: None,
 ) -> RootStatus:
     """The status of a root that answers; starts one in the background when none does.
 
-    It leaves by itself when it is idle, unless `keep`. Raises DeadlineExceeded when it does not
-    answer within `timeout_s` seconds, OakError when it ends at once; both name its log.
+    It leaves by itself when it is idle, unless `keep`. `told` hears now and then of one that takes
+    long. Raises DeadlineExceeded when it lives and does not answer within `timeout_s` seconds,
+    OakError when it ends before it answers; both name its log.
     """
     status = await running_root()
     if status is not None:
         return status
     child = _spawn((*command, "--keep") if keep else command)
-    return await _answering(child, timeout_s)
+    telling = asyncio.create_task(_tell(told))
+    try:
+        return await _answering(child, timeout_s)
+    finally:
+        telling.cancel()
+
+
+async def _tell(told: Callable[[str], None]) -> None:
+    while True:
+        await asyncio.sleep(TELL_EVERY_S)
+        told(f"the root process does not answer yet; its log: {log_file()}")
 
 
 @asynccontextmanager
@@ -106,7 +121,7 @@ async def _answering(child: subprocess.Popen[bytes], timeout_s: float) -> RootSt
             return status
         if child.poll() is not None:
             # Another call may have started one in the same moment: then ours has left.
-            status = await _other_root(min(deadline, time.monotonic() + OTHER_ROOT_S))
+            status = await _other_root(deadline)
             if status is not None:
                 return status
             raise OakError(
@@ -124,10 +139,17 @@ async def _answering(child: subprocess.Popen[bytes], timeout_s: float) -> RootSt
 
 
 async def _other_root(deadline: float) -> RootStatus | None:
+    """One that somebody else starts: it listens at once, and answers when it is ready."""
+    listened_at = time.monotonic()
     while time.monotonic() < deadline:
-        status = await running_root()
-        if status is not None:
-            return status
+        try:
+            async with RootClient() as root:
+                return await root.status()
+        except NoRoot:
+            if time.monotonic() - listened_at >= OTHER_ROOT_S:
+                return None
+        except Unreachable:
+            listened_at = time.monotonic()
         await asyncio.sleep(POLL_S)
     return None
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -64,6 +64,14 @@ async def test_a_second_one_says_who_the_first_is() -> None:
                 serve.run(True)
             assert refused.value.hint == "oakctl status"
             assert (await root.status()).pid == first.pid
+
+
+def test_one_that_listens_no_more_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as leaving:
+        leaving.enter_context(serve.only_one())
+        monkeypatch.setattr(serve.time, "sleep", lambda _: leaving.close())
+        with serve.only_one():
+            assert (paths.state_directory() / "root.lock").read_text() == f"{os.getpid()}\n"
 
 
 async def test_it_leaves_when_idle_and_a_kill_leaves_no_lock() -> None:

@@ -111,7 +111,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         for name, value in variables.items():
             patch.setenv(name, value)
         try:
-            asyncio.run(ensure_root(timeout_s=DEADLINE_S))  # commands wait less for it
+            asyncio.run(ensure_root(timeout_s=DEADLINE_S))
             good("lab", "up", "--name", "xs", "--hosts", "2")
             good("cluster", "create", "edge", "--on", "xs-1")
             good("worker", "add", "w1", "--cluster", "edge", "--on", "xs-2")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oakctl.cli import cluster_grant
+from oakctl.cli import handing
 from oakctl.errors import Conflict
 from oakctl.model import wire
 from oakctl.model.roots import AccessFile
@@ -40,9 +40,9 @@ def test_the_file_is_the_operators_alone(tmp_path: Path) -> None:
     target = tmp_path / "edge.json"
     target.write_text("an older one")
     target.chmod(0o644)
-    cluster_grant._write_private(target, GIVEN)
+    handing.write(target, wire.encode(GIVEN), hint="")
     assert target.stat().st_mode & 0o777 == 0o600
     assert wire.decode(target.read_bytes(), AccessFile) == GIVEN
     assert [file.name for file in tmp_path.iterdir()] == ["edge.json"]
     with pytest.raises(Conflict, match="can't be written"):
-        cluster_grant._write_private(tmp_path / "none" / "edge.json", GIVEN)
+        handing.write(tmp_path / "none" / "edge.json", b"new", hint="")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oakctl.cli import worker_token
+from oakctl.cli import handing
 from oakctl.errors import Conflict
 from oakctl.model.tokens import JoinFile
 from tests.cli.conftest import Oakctl
@@ -28,9 +28,9 @@ def test_the_file_is_its_makers_alone(tmp_path: Path) -> None:
     target = tmp_path / "join.pyz"
     target.write_text("an older one")
     target.chmod(0o644)
-    worker_token._write_private(target, b"new", TOLD)
+    handing.write(target, b"new", hint="")
     assert target.stat().st_mode & 0o777 == 0o600
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"new"]
     with pytest.raises(Conflict, match="can't be written"):
-        worker_token._write_private(tmp_path / "none" / "join.pyz", b"new", TOLD)
+        handing.write(tmp_path / "none" / "join.pyz", b"new", hint="")
     assert "SECRET" not in repr(TOLD)

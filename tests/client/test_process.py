@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from oakctl.client import process
 from oakctl.client.root import RootClient
 from oakctl.errors import DeadlineExceeded, OakError, Unreachable
+from oakctl.model import wire
+from oakctl.model.views import RootStatus
 
 # What `oakctl serve` does, without the command line; it must understand `--keep`.
 SERVE = (
@@ -18,6 +21,7 @@ SERVE = (
     "-c",
     "import sys; from oakctl.api.serve import run; sys.exit(run('--keep' in sys.argv, 0.2))",
 )
+NEVER = (sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(5)")
 DEADLINE_S = 120.0
 
 
@@ -76,6 +80,41 @@ async def test_one_that_fails_to_start_shows_its_last_words(
 
 
 async def test_one_that_never_answers_is_given_up() -> None:
-    command = (sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(5)")
     with pytest.raises(DeadlineExceeded, match="has not answered within"):
-        await process.ensure_root(command=command, timeout_s=0.2)
+        await process.ensure_root(command=NEVER, timeout_s=0.2)
+
+
+async def test_one_that_takes_long_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "TELL_EVERY_S", 0.01)
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    starting = asyncio.create_task(process.ensure_root(command=NEVER, told=lines.put_nowait))
+    async with asyncio.timeout(DEADLINE_S):
+        for _ in range(2):
+            assert str(process.log_file()) in await lines.get()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+
+
+async def test_another_one_that_listens_has_its_time_to_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "OTHER_ROOT_S", 0.0)
+    left = tmp_path / "left"
+    command = (sys.executable, "-c", f"open({str(left)!r}, 'w'); raise SystemExit(6)")
+    other = RootStatus("1", 17, 0.0, "", 0, 0, 0, 0, 0)
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += left.exists()
+        if asked > 10:  # ours left long ago
+            body = wire.encode(other)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+        writer.close()
+
+    process.paths.private_directory(process.paths.state_directory())
+    async with await asyncio.start_unix_server(serve, str(process.paths.root_socket())):
+        async with asyncio.timeout(DEADLINE_S):
+            assert await process.ensure_root(command=command) == other

@@ -14,6 +14,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
+from oakctl.model.events import Event
 from oakctl.tui import actions
 from oakctl.tui.actions import View
 from oakctl.tui.app import FleetApp
@@ -306,6 +307,29 @@ async def test_events_follow_until_somebody_goes_up_and_enter_leads_to_the_thing
         await pilot.press("end", "enter")
         await until(pilot, lambda: bool(app.screen.query("#details")))
         await until(pilot, lambda: table(app, "#list").selected_key == "worker:edge/w2")
+
+
+async def test_story_of_an_instance_grows_older_also_when_the_root_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, passed, asked = fleet.storied(), 0.0, 0
+
+    async def history(subject: str) -> list[Event]:
+        nonlocal asked
+        asked += 1
+        raise fleet.unreachable()
+
+    app = FleetApp(root.connect, clock=lambda: fleet.NOW + passed)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await show(pilot, app, View.INSTANCE)
+        assert table(app, "#story")._rows[0].cells[1].text == "30s"
+        monkeypatch.setattr(root, "history", history)
+        app.feed.told += 1
+        passed = 60.0
+        await until(pilot, lambda: asked > 1)
+        await until(
+            pilot, lambda: [r.cells[1].text for r in table(app, "#story")._rows][:1] == ["90s"]
+        )
 
 
 async def test_log_of_an_instance_without_a_place_says_why_and_tries_again() -> None:

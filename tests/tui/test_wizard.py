@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from oakctl.fleet.state import Checked as HostChecked
 from oakctl.fleet.state import Fault, Seen
 from oakctl.model.requests import WorkerAdd
 from oakctl.model.views import HostFinding, HostMachine, HostView, StepEvent, WorkerView
+from oakctl.tui.screens.wizard import finishing
 from oakctl.tui.wizard import checking, draft, hosts, proposing
 from oakctl.tui.wizard.checking import Checked
 from oakctl.tui.wizard.draft import Draft, Role, Step
@@ -176,3 +178,12 @@ def test_progress_shows_phases_of_each_host_and_keeps_a_failure_in_sight() -> No
         "pi-1: worker edge/pi-1: 1 MiB free",
         "pi-1: worker edge/pi-1: make some",
     ]
+
+
+def test_what_was_done_can_be_typed_in_a_shell() -> None:
+    made = Draft(descriptor="/srv/my app.yaml", deployed=("hello.default",))
+    lines = finishing.commands(Path("/home/me/my $fleet.yaml"), made)
+    typed = [shlex.split(line) for line in lines if line.startswith("oakctl ")]
+    assert ["oakctl", "fleet", "apply", "-f", "/home/me/my $fleet.yaml"] in typed
+    assert ["oakctl", "app", "apply", "-f", "/srv/my app.yaml"] in typed
+    assert ["oakctl", "app", "delete", "hello.default"] in typed

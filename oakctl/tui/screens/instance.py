@@ -7,12 +7,15 @@ two (`viewmodels.instances`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.widgets import Static
 
 from oakctl.errors import OakError
+from oakctl.model.events import Event
 from oakctl.tui.actions import View
 from oakctl.tui.plain import plain_lines, plain_text
 from oakctl.tui.screens.view import FleetView, titled
@@ -41,6 +44,7 @@ class InstanceScreen(FleetView):
         super().__init__()
         self._instance = name
         self._lines = LogLines()
+        self._story: Sequence[Event] = ()
 
     def compose_panels(self) -> ComposeResult:
         """What it is, what happened, what it prints."""
@@ -61,7 +65,7 @@ class InstanceScreen(FleetView):
         return "instance", self._instance
 
     def draw(self, snapshot: Snapshot, now: float) -> None:
-        """What it is now."""
+        """What it is now, and how it came to that."""
         found = next((each for each in snapshot.instances if each.name == self._instance), None)
         heard = {cluster.name: cluster.last_seen for cluster in snapshot.clusters}
         if found is None:
@@ -69,22 +73,19 @@ class InstanceScreen(FleetView):
         else:
             lines = [*instances.details(found, heard.get(found.cluster, 0.0), now)]
         self.query_one("#details", Static).update(plain_lines(lines))
+        story = instances.story(self._story, now, "%H:%M:%S")
+        self.query_one("#story", KeyedTable).show(story)
 
     async def _tell_story(self) -> None:
         seen = -1
         while True:
             told = self.oak.feed.told
             if told != seen:
-                try:
+                with contextlib.suppress(OakError):  # the banner says it; what was told stays
                     async with self.oak.feed.connect() as root:
-                        events = await root.history(self._instance)
-                except OakError:
-                    events = ()  # the banner says it
-                else:
+                        self._story = await root.history(self._instance)
                     seen = told
-                if self.has_panels():
-                    rows = instances.story(events, self.oak.feed.clock(), "%H:%M:%S")
-                    self.query_one("#story", KeyedTable).show(rows)
+                    self.refresh_view()
             await asyncio.sleep(1.0)
 
     async def _follow_log(self) -> None:

@@ -153,16 +153,14 @@ def _declared(workers: list[WorkerView]) -> set[str]:
 
 def capacity(used: Resources, total: Resources, declared: Collection[str] = ()) -> str:
     """ "cpu ▋··· 0.5/2  mem ▌··· 64/512  gpu 1/1 declared"; memory in MiB."""
-    parts = [
-        f"cpu {bar(used.vcpus, total.vcpus)} {words.number(used.vcpus)}"
-        f"/{words.number(total.vcpus)}",
-        f"mem {bar(used.memory_mb, total.memory_mb)} {used.memory_mb}/{total.memory_mb}",
-    ]
-    for name, word in (("vgpus", "gpu"), ("vtpus", "tpu")):
-        taken, there = getattr(used, name), getattr(total, name)
-        if taken or there:
-            parts.append(f"{word} {taken}/{there}" + " declared" * (name in declared))
-    return "  ".join(parts)
+    cores = f"{words.number(used.vcpus)}/{words.number(total.vcpus)}"
+    return "  ".join(
+        (
+            f"cpu {bar(used.vcpus, total.vcpus)} {cores}",
+            f"mem {bar(used.memory_mb, total.memory_mb)} {used.memory_mb}/{total.memory_mb}",
+            *words.devices_of(used, total, declared),
+        )
+    )
 
 
 def _worker_nodes(

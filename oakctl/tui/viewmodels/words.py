@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from oakctl.model.resources import Location, Resources
 
@@ -107,15 +107,21 @@ def used_of(used: Resources, capacity: Resources, declared: Collection[str] = ()
 
     `declared` names fields of Resources that are not really there; of a device that is said.
     """
-    parts = [
-        f"cpu {number(used.vcpus)}/{number(capacity.vcpus)}",
-        f"mem {used.memory_mb}/{capacity.memory_mb}",
-    ]
+    return "  ".join(
+        (
+            f"cpu {number(used.vcpus)}/{number(capacity.vcpus)}",
+            f"mem {used.memory_mb}/{capacity.memory_mb}",
+            *devices_of(used, capacity, declared),
+        )
+    )
+
+
+def devices_of(used: Resources, capacity: Resources, declared: Collection[str]) -> Iterator[str]:
+    """The devices in `used_of`, those that there are: "gpu 1/1 declared"."""
     for name, word in (("vgpus", "gpu"), ("vtpus", "tpu")):
         taken, there = getattr(used, name), getattr(capacity, name)
         if taken or there:
-            parts.append(f"{word} {taken}/{there}" + " declared" * (name in declared))
-    return "  ".join(parts)
+            yield f"{word} {taken}/{there}" + " declared" * (name in declared)
 
 
 def place(location: Location | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +23,7 @@ from oakctl.tui.plain import plain_lines
 from oakctl.tui.screens.wizard.frame import WizardScreen
 from oakctl.tui.viewmodels import status
 from oakctl.tui.wizard import draft
-from oakctl.tui.wizard.draft import Step
+from oakctl.tui.wizard.draft import Draft, Step
 
 READY_S = 180.0  # for a first application to be ready; after it the step says what it waits for
 LOOK_S = 0.5
@@ -107,16 +108,7 @@ class DoneStep(WizardScreen):
 
     def compose_step(self) -> ComposeResult:
         """Commands."""
-        wizard = self.wizard
-        lines = [
-            f"oakctl fleet plan -f {wizard.file}",
-            f"oakctl fleet apply -f {wizard.file}",
-        ]
-        if wizard.draft.deployed:
-            lines.append(f"oakctl app apply -f {wizard.draft.descriptor}")
-        lines += ["", "and to see it, or to take it all away:", "oakctl"]
-        lines += [f"oakctl app delete {name}" for name in wizard.draft.deployed]
-        lines.append(f"oakctl fleet destroy -f {wizard.file}")
+        lines = commands(self.wizard.file, self.wizard.draft)
         yield Static(plain_lines(lines), classes="body text")
 
     async def decided(self) -> None:
@@ -126,3 +118,15 @@ class DoneStep(WizardScreen):
         except OSError as error:
             raise OakError(f"{draft.path()} cannot be removed: {error.strerror}") from error
         await self._leave()
+
+
+def commands(file: Path, made: Draft) -> list[str]:
+    """What was done with the fleet file and the draft, for a shell."""
+    fleet, descriptor = shlex.quote(str(file)), shlex.quote(made.descriptor)
+    lines = [f"oakctl fleet plan -f {fleet}", f"oakctl fleet apply -f {fleet}"]
+    if made.deployed:
+        lines.append(f"oakctl app apply -f {descriptor}")
+    lines += ["", "and to see it, or to take it all away:", "oakctl"]
+    lines += [f"oakctl app delete {name}" for name in made.deployed]
+    lines.append(f"oakctl fleet destroy -f {fleet}")
+    return lines
