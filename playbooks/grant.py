@@ -197,12 +197,14 @@ def has_line(remote: Remote, comment: str) -> bool:
 def rewrite(remote: Remote, comment: str, line: str = "") -> None:
     """Take the line with this comment out, and put `line` in; all others stay as they are."""
     file = quote(keys_file(remote))
+    put = f"printf '%s\\n' {quote(line)}" if line else ":"
     remote.as_login(
         "umask 077; "
         f"mkdir -p {quote(f'{remote.facts.home}/.ssh')} && f=$(readlink -f {file}) || exit 1; "
         '[ -e "$f" ] || : > "$f"; new="$f.oakctl"; cp -p "$f" "$new" || exit 1; '
-        f'{{ grep -v {quote(f" {comment}$")} "$f"; cat; }} > "$new"; '
+        # The line is in the command, which arrives whole or not at all, and is no secret.
+        f'{{ grep -v {quote(f" {comment}$")} "$f"; [ $? -le 1 ] && {put}; }} > "$new" || exit 1; '
         '[ -s "$new" ] || [ ! -s "$f" ] || [ "$(wc -l < "$f")" -le 1 ] || exit 1; '
-        'mv "$new" "$f"',
-        stdin=f"{line}\n".encode() if line else b"",
+        # On the disk before it has its name: without this file nobody may come in.
+        'sync -- "$new" && mv "$new" "$f"'
     )

@@ -193,6 +193,13 @@ class ServiceSpec:
         parts = (b for one in self.every_code() for image in one.images for b in image.blobs)
         return tuple(dict.fromkeys((*self.artifacts, *parts)))
 
+    @property
+    def pulled(self) -> tuple[str, ...]:
+        """The images that come from registries."""
+        if self.virtualization != "container":
+            return ()
+        return tuple(one.code for one in self.every_code() if not one.images)
+
     def every_code(self) -> tuple[Code, ...]:
         """All that may run; with one code for every architecture, that, under no name."""
         return self.codes or (Code("", self.code, self.images),)

@@ -27,6 +27,7 @@ from oakctl.remote.target import LOGIN_DEADLINE_S
 
 CHUNK = 32768  # bytes
 MOST_OUTPUT = 64 * 1024 * 1024  # bytes of one command: a host may say anything for ever
+KEPT_PIECES = 256  # at either end of what a listener has had; invoke reads 1000 bytes a piece
 ADMITTED_DEADLINE_S = 60.0  # a directory server may be asked for a password
 LOOK_EVERY_S = 0.02
 END_DEADLINE_S = 10.0
@@ -154,11 +155,14 @@ class Channels:
         """Run a command to its end or its deadline; raises NoneFree, or one of LOST.
 
         The deadline counts from when the last byte of `stdin` was taken: a slow link is no fault.
-        `sinks` get standard output and error as they come.
+        `sinks` get standard output and error as they come; then the middle of a long output is
+        not in the answer.
         """
         channel = self._opened(timeout_s)
         try:
-            runner = _Runner(self._connection, channel, stdin, progress, timeout_s, self._end)
+            runner = _Runner(
+                self._connection, channel, stdin, progress, timeout_s, self._end, sinks is not None
+            )
             result = runner.run(
                 command,
                 hide=True,
@@ -206,7 +210,8 @@ def _begin(channel: Any, command: str, timeout_s: float) -> None:
 
     def give_up() -> None:
         given_up.set()
-        channel.close()
+        with contextlib.suppress(*LOST):  # the connection goes just now
+            channel.close()
 
     timer = threading.Timer(timeout_s, give_up)
     timer.daemon = True
@@ -232,8 +237,10 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         progress: Progress,
         patience_s: float,
         end: Callable[[str], None],
+        is_heard: bool,
     ) -> None:
         super().__init__(context=connection)
+        self._is_heard = is_heard
         self._patience_s = patience_s
         self._moved = time.monotonic()
         self.channel = channel
@@ -263,6 +270,12 @@ class _Runner(fabric.runners.Remote):  # type: ignore[misc]  # fabric has no typ
         if self._stdin.asking and not self._is_ready:
             self._err += piece
         return piece
+
+    def respond(self, buffer_: list[str]) -> None:
+        """Called with all that came, at each piece. Nobody types answers here: invoke would join
+        all of it each time, and take the square of its length."""
+        if self._is_heard:
+            del buffer_[KEPT_PIECES:-KEPT_PIECES]
 
     def _bounded(self, piece: bytes) -> bytes:
         self._received += len(piece)

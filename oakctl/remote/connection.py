@@ -256,10 +256,6 @@ class FabricRemote:
         """Whether `close` was called: what was cut off then is no failure of the host."""
         return self._commands.closed.is_set()
 
-    def end_commands(self) -> None:
-        """End on the host what runs there for us; raises nothing."""
-        self._commands.end_all()
-
     def require_rights(self) -> None:
         """Try the password where one is needed, once for this connection.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Report = Callable[[StepEvent], None]
 
 CHECKS_AT_ONCE = 4
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
 TELL_EVERY_S = 1.0
 MIB = 1 << 20
 
@@ -191,8 +191,8 @@ def ended_by(cancelled: threading.Event, remote: FabricRemote) -> Iterator[None]
     over = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
-            if cancelled.wait(LOOK_EVERY_S):
+        while not over.wait(LOOK_EVERY_S):  # the common end is not waited for
+            if cancelled.is_set():
                 remote.stop()
                 return
 

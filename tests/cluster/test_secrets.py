@@ -156,6 +156,19 @@ def test_what_no_service_names_goes_after_a_while(tmp_path: Path) -> None:
     assert unneeded({"db": secret(), "hub": hub}, gone) == {"db", "hub"}
 
 
+def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
+    kept = Secrets(tmp_path / "secrets.json")
+    kept.change(m.SecretsChange((secret(),)))
+    in_the_way = tmp_path / "secrets.json.new"
+    in_the_way.mkdir()
+    for now in (0.0, 100.0):
+        kept.tidy(state_with(), now)
+    assert kept.versions() == {"db": 1}
+    in_the_way.rmdir()
+    kept.tidy(state_with(), 101.0)
+    assert kept.versions() == {}
+
+
 def test_what_was_needed_again_meanwhile_stays(tmp_path: Path) -> None:
     kept = Secrets(tmp_path / "secrets.json")
     kept.change(m.SecretsChange((secret(),)))
@@ -182,13 +195,13 @@ def test_changes_keep_the_newest() -> None:
 def test_images_that_are_pulled() -> None:
     layer = PlatformImage("linux/amd64", "a" * 64, 1, (Layer("b" * 64, 1, "c" * 64),))
     pushed = spec("web", virtualization="container", code="local/a:1", images=(layer,))
-    assert secrets.images(pushed) == ()
+    assert pushed.pulled == ()
     both = spec(
         "web",
         virtualization="container",
         codes=(Code("x86_64", "local/a:1", (layer,)), Code("aarch64", "ghcr.io/a:1")),
     )
-    assert secrets.images(both) == ("ghcr.io/a:1",)
+    assert both.pulled == ("ghcr.io/a:1",)
     with pytest.raises(NotFound):
         secrets.asked_by(state_with(), "w1", "app.ns.web.ns.instance.0")
 

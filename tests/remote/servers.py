@@ -122,6 +122,11 @@ class Machine:
         )
 
     async def _stop(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+            # Before its processes end: a host that goes down tells nobody how they did.
+            for connection in list(self._connections):
+                connection.abort()
         for process in self.processes:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):  # it ends at this very moment
@@ -129,9 +134,6 @@ class Machine:
                 await process.wait()
         self.processes.clear()
         if self._acceptor is not None:
-            self._acceptor.close()
-            for connection in list(self._connections):
-                connection.abort()
             await self._acceptor.wait_closed()
 
     async def _process(self, process: asyncssh.SSHServerProcess[bytes]) -> None:

@@ -12,6 +12,7 @@ import fabric
 import paramiko
 import pytest
 
+from oakctl.remote import channels
 from oakctl.remote.channels import Channels, Late, Stdin
 
 
@@ -72,3 +73,23 @@ def test_a_command_that_stays_begins_in_time_or_not_at_all(server: Channels) -> 
 @pytest.mark.parametrize("server", [False], ids=["silent"], indirect=True)
 def test_a_command_that_nobody_begins_is_late(server: Channels) -> None:
     assert server.run("true", Stdin(), 0.5).late
+
+
+def test_a_command_is_late_also_when_its_connection_goes_just_then() -> None:
+    over = threading.Event()
+
+    class Going:
+        def exec_command(self, command: str) -> None:
+            over.wait(60)
+            raise paramiko.SSHException(f"{command}: channel closed")
+
+        def close(self) -> None:
+            over.set()
+            raise EOFError
+
+    with pytest.raises(Late):
+        channels._begin(Going(), "true", 0.05)
+    # What is raised in a thread is found by pytest when that has ended.
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from oakctl import paths
 from oakctl.errors import Conflict, NotFound, UsageError
 from oakctl.model import messages as m
-from oakctl.model import subjects
+from oakctl.model import sessions, subjects
 from oakctl.model.instance import InstanceState
 from oakctl.model.requests import (
     ApplyRequest,
@@ -26,7 +27,7 @@ from oakctl.model.requests import (
 from oakctl.model.roots import AccessFile, RootGrant, RootRevocation, RootRules, granted_user
 from oakctl.model.views import HostView
 from oakctl.orchestration.root import credentials
-from oakctl.orchestration.root.links import TunnelLike
+from oakctl.orchestration.root.links import Link, TunnelLike
 from oakctl.remote.bootstrap import ClusterAccess
 from tests.bus_fixture import hashed
 from tests.cluster.rig import TIMERS, Rig, facts, running_rig
@@ -151,6 +152,35 @@ async def test_a_cluster_of_anothers_takes_what_its_rules_let_in(tmp_path: Path,
         assert ("remove cluster", "edge-gate") not in stage.installer.calls
 
 
+class Nobody:
+    """Is told what a link hears, and does nothing about it."""
+
+    def cluster_changed(self, link: Link) -> None:
+        """See `Listener`."""
+
+    async def cluster_event(self, event: m.ClusterEvent) -> None:
+        """See `Listener`."""
+
+
+async def test_frames_of_sessions_come_to_a_granted_root(rig: Rig) -> None:
+    await access_file(rig)
+    access, way = rig.bus.access(granted_user("rob")), PlainTunnel(rig.bus.port)
+    link = Link("edge", access, way, Nobody(), account="rob")
+    frames: asyncio.Queue[bytes] = asyncio.Queue()
+    link.frames["0" * 32] = frames.put_nowait
+    await link.start()
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not link.reachable:
+                await asyncio.sleep(0.05)
+            # One that the cluster does not know is answered with its end.
+            await link.frame("0" * 32, sessions.Flow().frame(sessions.Data(sessions.STDOUT, b"x")))
+            assert sessions.ends(await frames.get())
+    finally:
+        await link.close()
+
+
+@pytest.mark.slow
 async def test_a_newer_access_file_takes_the_place_of_the_old(tmp_path: Path, rig: Rig) -> None:
     stage = Stage(tmp_path, JoiningInstaller({"edge": rig.bus}))
     async with stage.root() as rob:

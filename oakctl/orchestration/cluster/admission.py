@@ -111,10 +111,10 @@ def _objections(
     account = accounts.owner_of(spec.job_name)
     who = account or OWNER
     seen = replace(spec, job_name=accounts.outside(spec.job_name))
+    others, wanted = _amounts(state, account, spec, numbers)
     found: list[str] = []
     for rules in rules_for(state, policy, account):
         found += rules_of.objections(who, rules, seen)
-        others, wanted = _amounts(state, account, spec, numbers)
         found += rules_of.excess(who, rules, wanted, others, capacity_of(state))
     found += address_taken(state, account, spec.addresses)
     return tuple(dict.fromkeys(found))

@@ -71,7 +71,10 @@ class Secrets:
         over = {n for n, at in self._unneeded_since.items() if now - at >= KEEP_UNNEEDED_S}
         if over:
             log.info("no service here needs %s any more", ", ".join(sorted(over)))
-            self._keep({name: one for name, one in self._kept.items() if name not in over})
+            try:
+                self._keep({name: one for name, one in self._kept.items() if name not in over})
+            except OSError as error:  # a full disk is no reason to stop serving
+                log.warning("they are kept until the next look: %s", error.strerror)
 
     def _keep(self, after: Mapping[str, SecretValue]) -> None:
         if after == self._kept:
@@ -94,15 +97,8 @@ def unneeded(kept: Mapping[str, SecretValue], state: State) -> set[str]:
     """Names of those that no service here asks for."""
     specs = [s.spec for s in state.services.values() if s.spec is not None and not s.gone_at]
     named = {use.name for spec in specs for use in spec.secrets}
-    hosts = {secrets.registry_of(image) for spec in specs for image in images(spec)}
+    hosts = {secrets.registry_of(image) for spec in specs for image in spec.pulled}
     return {n for n, one in kept.items() if n not in named and one.registry not in hosts}
-
-
-def images(spec: ServiceSpec) -> tuple[str, ...]:
-    """The images of a service that are pulled from registries."""
-    if spec.virtualization != "container":
-        return ()
-    return tuple(one.code for one in spec.every_code() if not one.images)
 
 
 def asked_by(state: State, worker: str, instance: str) -> ServiceSpec:
@@ -125,7 +121,7 @@ def pulls(state: State, worker: str, image: str) -> bool:
     services of the cluster's owner, and no granted root's."""
     placed = (r for r in state.on(worker) if not r.stopping and not accounts.owner_of(r.job_name))
     specs = (state.spec(record.job_name) for record in placed)
-    return any(spec is not None and image in images(spec) for spec in specs)
+    return any(spec is not None and image in spec.pulled for spec in specs)
 
 
 def _read(path: Path) -> tuple[SecretValue, ...]:

@@ -30,7 +30,7 @@ from oakctl.overlay.addressing import CLUSTERS, cluster_block
 from oakctl.remote import hostkeys, route
 from oakctl.remote.bootstrap import ClusterAccess
 from oakctl.remote.hostkeys import HostKeys
-from oakctl.remote.target import Target
+from oakctl.remote.target import Target, split_address
 
 GATE = "gate"  # ends the name of the host through which a cluster that is another's is reached
 PLAYBOOK = "grant"
@@ -222,8 +222,6 @@ def _reached(host: HostView, address: str) -> Target:
 
 
 def _split(text: str, port: int) -> tuple[str, int]:
-    from oakctl.remote.target import split_address
-
     _, address, found = split_address(text, port or 22)
     return address, found
 

@@ -18,7 +18,7 @@ from functools import partial
 from oakctl.errors import ExitCode, OakError
 from oakctl.model.hosts import HostEnded, HostOutput, HostRun
 from oakctl.model.views import HostView
-from oakctl.remote import threads
+from oakctl.remote import runner, threads
 from oakctl.remote.connection import FabricRemote, open_fabric
 from oakctl.remote.target import Target
 
@@ -105,24 +105,10 @@ def _run(
     tell: Callable[[Event], None],
     over: threading.Event,
 ) -> int:
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.2):
-            if over.is_set():
-                remote.end_commands()
-                remote.close()
-                return
-
-    watching = threading.Thread(target=watch, name=f"host run {name}", daemon=True)
-    watching.start()
-    try:
+    with runner.ended_by(over, remote):
         return remote.stream(
             shlex.join(wanted.command),
             lambda stream, text: tell(HostOutput(name, stream, text)),
             timeout_s=wanted.timeout_s,
             sudo=wanted.sudo,
         )
-    finally:
-        done.set()
-        watching.join()

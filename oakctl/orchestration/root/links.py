@@ -224,12 +224,13 @@ class Link:
                 await self._on_refused(str(error))
                 await asyncio.sleep(REFUSED_RETRY_S)
         for subject, handler in (
-            (subjects.UP_STATE, self._on_state),
-            (subjects.UP_STATISTICS, self._on_statistics),
-            (subjects.UP_EVENT, self._on_event),
+            (subjects.of_root(self.account, subjects.UP_STATE), self._on_state),
+            (subjects.of_root(self.account, subjects.UP_STATISTICS), self._on_statistics),
+            (subjects.of_root(self.account, subjects.UP_EVENT), self._on_event),
+            # Into our own inbox, whoever's root we are.
             (subjects.frame_to_root(self._access.user, "*"), self._on_frame),
         ):
-            await self._client.subscribe(subjects.of_root(self.account, subject), cb=handler)
+            await self._client.subscribe(subject, cb=handler)
         await self._connected()
 
     async def _connected(self) -> None:

@@ -64,7 +64,8 @@ class Secrets:
                 for use in (use for use in spec.secrets if use.name == name):
                     _require_fits(spec, use, stored)
             write_private(_file(name), wire.encode(stored).decode())
-            self._known = None
+            # Always whole, and never none: others look at it from another thread.
+            self._known = dict(sorted({**self.known(), name: _without_value(stored)}.items()))
             events.append(db, time.time(), "secret.changed", name, "has a new value")
             return self._view(db, self.known()[name])
 
@@ -85,7 +86,7 @@ class Secrets:
                     f"oakctl secret rm {name} --force",
                 )
             _file(name).unlink(missing_ok=True)
-            self._known = None
+            self._known = {key: one for key, one in self.known().items() if key != name}
             events.append(db, time.time(), "secret.removed", name, "is forgotten")
             return view
 
@@ -138,10 +139,7 @@ class Secrets:
 
 def images_of(spec: ServiceSpec) -> frozenset[str]:
     """The hosts of the registries that a service's images are pulled from."""
-    if spec.virtualization != "container":
-        return frozenset()
-    pulled = (one.code for one in spec.every_code() if not one.images)
-    return frozenset(secrets.registry_of(code) for code in pulled)
+    return frozenset(secrets.registry_of(image) for image in spec.pulled)
 
 
 def _specs(db: Database) -> Iterable[ServiceSpec]:

@@ -6,11 +6,13 @@ import re
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from oakctl.errors import OakError, Unreachable
 from oakctl.remote import channels, facts
+from oakctl.remote.channels import Channels, Ended
 from oakctl.remote.connection import open_fabric
 from oakctl.remote.hostlock import host_lock
 from oakctl.remote.packages import APT
@@ -59,6 +61,26 @@ def test_p16_a_host_that_never_stops_talking(
             with pytest.raises(OakError, match="said more than"):
                 remote.run(command)
         assert remote.run("echo yes").stdout == "yes\n"
+
+
+def test_p16_what_a_listener_has_had_is_not_kept(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Ended] = []
+    run = Channels.run
+
+    def watched(*args: Any, **options: Any) -> Ended:
+        answers.append(run(*args, **options))
+        return answers[-1]
+
+    monkeypatch.setattr(Channels, "run", watched)
+    lines: list[str] = []
+    with open_fabric(machines.make().target(accept_new=True)) as remote:
+        code = remote.stream("seq 300000", lambda _, line: lines.append(line), timeout_s=120)
+    assert code == 0
+    assert lines == [str(number) for number in range(1, 300001)]
+    # Its two ends: what comes first has the mark by which it is known.
+    assert len(answers[-1].stdout) < 1_000_000
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox", "zsh", "ksh"])
