@@ -14,7 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WAIT_S = 90.0
-STEP_S = 0.05
+STEP_S = 0.05  # between two looks
 
 
 async def until(
@@ -23,6 +23,7 @@ async def until(
     holds: Callable[[T], object] = bool,
     *,
     wait_s: float = WAIT_S,
+    step_s: float = STEP_S,
 ) -> T:
     """What `look` gives as soon as it `holds`; fails naming `what` and the last look."""
     deadline = time.monotonic() + wait_s
@@ -32,13 +33,20 @@ async def until(
         if holds(last):
             return last
         assert time.monotonic() < deadline, f"waited {wait_s:.0f} s for {what}; last: {last!r}"
-        await asyncio.sleep(STEP_S)
+        await asyncio.sleep(step_s)
 
 
-def until_now(what: str, look: Callable[[], T], *, wait_s: float = WAIT_S) -> T:
-    """What `look` gives as soon as it is something; fails naming `what` and the last look."""
+def until_now(
+    what: str,
+    look: Callable[[], T],
+    holds: Callable[[T], object] = bool,
+    *,
+    wait_s: float = WAIT_S,
+    step_s: float = STEP_S,
+) -> T:
+    """What `look` gives as soon as it `holds`; fails naming `what` and the last look."""
     deadline = time.monotonic() + wait_s
-    while not (last := look()):
+    while not holds(last := look()):
         assert time.monotonic() < deadline, f"waited {wait_s:.0f} s for {what}; last: {last!r}"
-        time.sleep(STEP_S)
+        time.sleep(step_s)
     return last

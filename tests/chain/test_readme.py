@@ -9,12 +9,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
+from operator import not_
 from pathlib import Path
 
 import pytest
 
 from tests.chain.fleet import processes_with
+from tests.waiting import until_now
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_S = 120
@@ -84,10 +85,12 @@ def test_steps_by_hand() -> None:
         else:
             oakctl(*command[1:])
     state = os.environ["XDG_STATE_HOME"]
-    deadline = time.monotonic() + FOLLOW_S
-    while left := [e for e in processes_with().values() if e.get("OAKCTL_LAB", "") and
-                   e.get("HOME", "").startswith(state)]:  # fmt: skip
-        assert time.monotonic() < deadline, left
+
+    def left() -> list[dict[str, str]]:
+        ours = [e for e in processes_with().values() if e.get("HOME", "").startswith(state)]
+        return [e for e in ours if e.get("OAKCTL_LAB", "")]
+
+    until_now("the lab's processes to end", left, not_, wait_s=FOLLOW_S)
 
 
 def lists_speak_json() -> None:

@@ -30,6 +30,7 @@ from oakctl.model.resources import Resources
 from oakctl.model.roots import RootGrant, RootRules, granted_user
 from oakctl.model.service import Connectivity, Port, ServiceAddresses, ServiceSpec
 from oakctl.orchestration.bus import ask, connect
+from tests import waiting
 from tests.bus_fixture import Bus, hashed
 
 T = TypeVar("T")
@@ -43,12 +44,8 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 async def until(what: str, holds: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
-    """The first true value of `holds`; the only place where tests wait for time to pass."""
-    deadline = time.monotonic() + patience_s
-    while not (value := holds()):
-        assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
-        await asyncio.sleep(0.02)
-    return value
+    """The first true value of `holds`."""
+    return await waiting.until(what, holds, wait_s=patience_s, step_s=0.02)
 
 
 async def leave(client: Client) -> None:

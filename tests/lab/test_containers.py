@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tests.image_files import Built, docker_archive, filler, layer
 from tests.lab.fleet_hosts import FleetHosts, Host
 from tests.lab.operator_tool import Operator
 from tests.lab.requirements import MARKS
+from tests.waiting import until_now
 from tests.worker.docker_engine import busybox, installed
 
 pytestmark = [*MARKS]
@@ -129,10 +129,7 @@ def written(path: Path, built: Built, name: str) -> Path:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.5)
+    until_now(what, condition, wait_s=DEADLINE_S, step_s=0.5)  # most looks are commands
 
 
 def agent_log(host: Host) -> str:

@@ -23,6 +23,7 @@ from oakctl.remote import gate
 from tests.lab.fleet_hosts import FleetHosts, Host
 from tests.lab.operator_tool import Operator
 from tests.lab.requirements import MARKS
+from tests.waiting import until_now
 
 pytestmark = [*MARKS]
 
@@ -59,9 +60,12 @@ def refused(operator: Operator, file: Path, namespace: str, rule: str) -> None:
     """Its descriptor gets nowhere, and `explain` names the rule; it is taken back."""
     operator.run("app", "apply", "-f", str(file), "--no-wait")
     service = f"shop.{namespace}.web.{namespace}"
-    end = time.monotonic() + DEADLINE_S
-    while rule not in (said := operator.run("explain", service).stdout):
-        assert time.monotonic() < end, f"waited in vain for {rule!r}: {said}"
+    until_now(
+        f"{rule!r} to be said",
+        lambda: operator.run("explain", service).stdout,
+        lambda said: rule in said,
+        wait_s=DEADLINE_S,
+    )
     operator.run("app", "delete", f"shop.{namespace}", "--yes")
 
 

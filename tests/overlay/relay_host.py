@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import oakctl
 from oakctl.overlay.loopback.driver import LoopbackDriver
 from oakctl.overlay.plan import Listener, NodeOverlay, Target
+from tests import waiting
 
 NUMBERS = range(200, 252, 2)
 DEADLINE_S = 20.0
@@ -25,13 +25,7 @@ DEADLINE_S = 20.0
 
 def until(what: str, condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
     """What `condition` returns once that is true; fails naming `what` when it never is."""
-    end = time.monotonic() + deadline_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < end, f"waited {deadline_s:.0f} s for {what}"
-        time.sleep(0.01)
+    return waiting.until_now(what, condition, wait_s=deadline_s, step_s=0.01)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ import signal
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +24,8 @@ from pathlib import Path
 
 import docker
 import pytest
+
+from tests.waiting import until_now
 
 START_S = 60.0
 PROGRAMS = ("dockerd", "containerd", "docker")
@@ -107,11 +108,12 @@ class DockerEngine:
             *("-H", f"unix://{self.socket}", "--bridge", self.bridge),
             *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
         )
-        end = time.monotonic() + START_S
-        while not self.answers():
-            assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
-            assert time.monotonic() < end, "waited in vain for dockerd to answer"
-            time.sleep(0.1)
+        until_now("dockerd to answer", self._is_up, wait_s=START_S, step_s=0.1)
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        return self.answers()
 
     def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as output:

@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import bcrypt
 import pytest
 
 from tests.bus_fixture import free_port
+from tests.waiting import until_now
 from tests.worker.docker_engine import DockerEngine
 
 START_S = 60.0
@@ -133,11 +133,12 @@ def _running(made: LoginRegistry) -> Iterator[LoginRegistry]:
             (binary, "serve", folder / "config.yml"), stdout=output, stderr=output
         )
     try:
-        deadline = time.monotonic() + START_S
-        while not _asks(made):
+
+        def is_up() -> bool:
             assert process.poll() is None, (folder / "log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "waited in vain for the registry to answer"
-            time.sleep(0.1)
+            return _asks(made)
+
+        until_now("the registry to answer", is_up, wait_s=START_S, step_s=0.1)
         yield made
     finally:
         process.terminate()

@@ -5,7 +5,6 @@ Belongs here: what several test modules need. Does not belong here: assertions o
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
@@ -50,6 +49,7 @@ from oakctl.model.secrets import SecretValue, encoded
 from oakctl.model.service import RestartPolicy, ServiceSpec
 from oakctl.orchestration import bus as bus_client
 from oakctl.orchestration.worker import cgroup, memory, procfs
+from tests import waiting
 from tests.bus_fixture import Bus
 
 WORKER = "w1"
@@ -57,11 +57,8 @@ DEADLINE_S = 30.0
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait for a condition; the only place here that sleeps."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for: {what}"
-        await asyncio.sleep(0.02)
+    """Wait for a condition."""
+    await waiting.until(what, condition, wait_s=deadline_s, step_s=0.02)
 
 
 def artifact(

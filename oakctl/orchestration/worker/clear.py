@@ -56,10 +56,10 @@ def clear(prefix: str) -> int:
     limits = cgroup.probe(cgroup.node_group(prefix))
     limits.sweep(set())
     limits.close()
+    memory.clear(prefix)
     config = storage.read_message(Path(HostLayout(prefix).etc("worker.json")), WorkerConfig)
     if config is not None:
         kernel_overlay.remove(config)
-    memory.clear(prefix)
     return len(killed)
 
 

@@ -18,6 +18,7 @@ from oakctl.model.config import BusAccess, HostLayout, WorkerConfig
 from oakctl.model.documents import DesiredDocument, ServiceTable, TablesDocument, TableTarget
 from oakctl.model.instance import DesiredInstance
 from oakctl.model.service import Connectivity, Port, ServiceAddresses, ServiceSpec
+from tests import waiting
 
 from .conftest import SUBNETS
 from .nodes import CLOSEST, PORT, PROGRAMS, RR, end
@@ -26,6 +27,7 @@ from .requirements import REPOSITORY
 FIRST, SECOND = "10.18.0.66", "10.18.0.67"
 SHA = "a" * 64
 JOB = "ar.ns.rec.ns"
+ANSWERS_S = 240.0
 PYTHON = "/usr/bin/python3"  # one that every user may run
 
 
@@ -122,6 +124,10 @@ def answers(lab: NamespaceLab, host: str, address: str, times: int, port: int = 
 
 
 def until(lab: NamespaceLab, wanted: set[str], host: str = "a", address: str = RR) -> None:
-    """The test's own time limit is the deadline."""
-    while answers(lab, host, address, 10) != wanted:
-        pass
+    """Wait until those that are `wanted` answer, and nobody else."""
+    waiting.until_now(
+        f"answers at {address}",
+        lambda: answers(lab, host, address, 10),
+        lambda found: found == wanted,
+        wait_s=ANSWERS_S,
+    )

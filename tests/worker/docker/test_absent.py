@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socketserver
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,40 +15,25 @@ from oakctl.orchestration.worker import containers
 from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway
 from tests.bus_fixture import Bus
+from tests.worker.docker.false_docker import FalseDocker, served
 from tests.worker.stage import AgentProcess, Orchestrator, desired, spec, until
 
 NAME = "app.ns.srv.ns.instance.0"
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(FalseDocker):
     """Says that it is an old Docker."""
 
     def do_GET(self) -> None:
         version = {"Version": "18.06.3-ce", "ApiVersion": "1.38", "Arch": "amd64", "Os": "linux"}
-        body = json.dumps(version if self.path.endswith("/version") else {}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def address_string(self) -> str:
-        return "socket"
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(version if self.path.endswith("/version") else {})
 
 
 @pytest.fixture
 def old_docker(tmp_path: Path) -> Iterator[Path]:
     """A socket at which one answers."""
-    path = tmp_path / "docker.sock"
-    with socketserver.ThreadingUnixStreamServer(str(path), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield path
-        server.shutdown()
-        thread.join(timeout=10)
+    with served(tmp_path, Answers) as socket:
+        yield socket
 
 
 def agent_with(bus: Bus, folder: Path, socket: Path) -> AgentProcess:

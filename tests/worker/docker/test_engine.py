@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import socketserver
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -14,11 +11,12 @@ import pytest
 from oakctl.orchestration.worker.docker import engine
 from oakctl.orchestration.worker.docker.engine import Engine
 from oakctl.orchestration.worker.docker.errors import EngineAway
+from tests.worker.docker.false_docker import FalseDocker, served
 
 SLOWLY_S = 1.5
 
 
-class Slow(BaseHTTPRequestHandler):
+class Slow(FalseDocker):
     """Answers at once what it is; anything about containers only after a while."""
 
     protocol_version = "HTTP/1.1"
@@ -26,9 +24,9 @@ class Slow(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.endswith("/version"):
-            self._answer({"Version": "20.10.24", "ApiVersion": "1.41", "Arch": "amd64"})
+            self.answer({"Version": "20.10.24", "ApiVersion": "1.41", "Arch": "amd64"})
         elif self.path.endswith("/info"):
-            self._answer({"NCPU": 1})
+            self.answer({"NCPU": 1})
         else:
             self._later([])
 
@@ -38,38 +36,13 @@ class Slow(BaseHTTPRequestHandler):
 
     def _later(self, said: object) -> None:
         self.ending.wait(SLOWLY_S)
-        self._answer(said)
-
-    def _answer(self, said: object) -> None:
-        body = json.dumps(said).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def address_string(self) -> str:
-        return "socket"
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(said)
 
 
 @pytest.fixture
 def slow_docker(tmp_path: Path) -> Iterator[str]:
-    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            pass  # a client that did not wait
-
-    path = tmp_path / "docker.sock"
-    with Server(str(path), Slow) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield str(path)
-        server.shutdown()
-        thread.join(timeout=10)
+    with served(tmp_path, Slow) as socket:
+        yield str(socket)
 
 
 def test_creating_and_starting_may_take_longer_than_a_look(
