@@ -18,7 +18,7 @@ from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import OverlayNode
 from oakctl.overlay import plan
 from oakctl.overlay.kernel import cables, conntrack, flows, forwarding, nft, planning, ruleset
-from oakctl.overlay.kernel.elements import difference
+from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.ledger import Ledger
@@ -148,6 +148,10 @@ class KernelDriver:
         if self._tunnel.problem:
             found.append(self._tunnel.problem)
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
+
+    def in_force(self) -> tuple[Elements, Sight]:
+        """What the rule set's maps hold, and what it was made of besides the tables."""
+        return self._ledger.whole() if self._loaded else Elements(), self._sight
 
     def remove(self) -> None:
         """Take everything away, whoever made it and for whatever subnet: the host is as it was.
