@@ -72,6 +72,7 @@ ASK_SECRETS = "secrets"  # SecretsRequest → SecretsAnswer
 ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published
+OBS_OVERLAY = "overlay"  # OverlayReport, published
 
 
 def of_root(name: str, subject: str) -> str:

@@ -34,6 +34,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_reports import OverlayReports
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
 from oakctl.orchestration.cluster.secret_desk import SecretDesk
@@ -101,7 +102,9 @@ class Orchestrator:
             tokens,
         )
         secrets = SecretDesk(client, core, self._secrets)
+        overlays = OverlayReports(lambda: core.state.workers)
         await workers.open()
+        await overlays.open(client)
         await secrets.open()
         await root.open()
         await tokens.open()
