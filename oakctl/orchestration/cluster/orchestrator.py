@@ -26,7 +26,7 @@ from oakctl.model import subjects, wire
 from oakctl.model.config import ClusterConfig, HostLayout
 from oakctl.model.messages import ClusterState
 from oakctl.orchestration import bus
-from oakctl.orchestration.cluster import bus_server, clock, membership, store
+from oakctl.orchestration.cluster import bus_server, clock, membership, spare, store
 from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.audience import Audience
@@ -114,6 +114,7 @@ class Orchestrator:
         await self._until_one_ends(
             self._sweep(client, core),
             self._reconcile(core),
+            self._weigh(core),
             self._uplink.run_states(client, self._compose(core), self._audience),
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
@@ -207,6 +208,11 @@ class Orchestrator:
             else:
                 await core.sweep()
             last = clock.read().mono
+
+    async def _weigh(self, core: Core) -> None:
+        while True:
+            await asyncio.sleep(spare.INTERVAL_S)
+            await core.weigh()
 
     async def _reconcile(self, core: Core) -> None:
         while True:
