@@ -7,7 +7,9 @@ and what is in force with what was asked for. Does not belong here: what follows
 
 from __future__ import annotations
 
-from oakctl.overlay.kernel import ruleset
+import json
+
+from oakctl.overlay.kernel import passage, ruleset
 from oakctl.overlay.kernel.elements import Elements
 from oakctl.remote import changes, overlay_choice
 from oakctl.remote.overlay_choice import HOST, KERNEL, Found, Overlay
@@ -54,3 +56,13 @@ def concluded(remote: Remote, answer: Found) -> Overlay:
         return found
     given_up = changes.read(remote).get(NAME, {}).get(GIVEN_UP, "")
     return Overlay(HOST, given_up) if given_up else found
+
+
+def forwarded(remote: Remote) -> str:
+    """What ip_forward was before our overlay changed it; empty where that has not."""
+    content = remote.read(remote.layout.state(f"overlay/{passage.NOTE}"))
+    try:
+        before = str(json.loads(content or b"{}").get(passage.FORWARD, ""))
+    except (ValueError, AttributeError):
+        return ""
+    return before if before in ("0", "1") else ""
