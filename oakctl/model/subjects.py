@@ -71,6 +71,7 @@ ASK_DESIRED = "desired"  # DocumentRequest → DesiredDocument, or an empty body
 ASK_TABLES = "tables"  # DocumentRequest → TablesDocument, or an empty body when current
 ASK_CHUNK = "chunk"  # ChunkRequest → bytes
 ASK_SECRETS = "secrets"  # SecretsRequest → SecretsAnswer
+ASK_ADDRESSES = "addresses"  # AddressesRequest → AddressesAnswer
 ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published

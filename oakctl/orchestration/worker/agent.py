@@ -26,6 +26,7 @@ from oakctl.model.node import ContainerFacts
 from oakctl.model.service import Probe
 from oakctl.orchestration import waits
 from oakctl.orchestration.worker import (
+    asking,
     cgroup,
     facts,
     identity,
@@ -155,6 +156,7 @@ class Agent:
                 self._tidying(),
                 self._containers.run_until_cancelled(),
                 kernel_overlay.measure(self._overlay),
+                asking.run(self._overlay, self._link.addresses),
             )
         ]
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +95,19 @@ class KernelOverlay:
     def relay_pid(self) -> int | None:
         """There is none."""
         return None
+
+    def asked(self) -> frozenset[str]:
+        """See `KernelDriver`."""
+        return self._made.asked() if self._made is not None else frozenset()
+
+    def refuse(self, addresses: Iterable[str]) -> None:
+        """See `KernelDriver`."""
+        if self._made is not None:
+            self._made.refuse(addresses)
+
+    def used(self) -> frozenset[str]:
+        """See `KernelDriver`."""
+        return self._made.used() if self._made is not None else frozenset()
 
     def problems(self) -> tuple[str, ...]:
         """See `OverlayDriver`."""

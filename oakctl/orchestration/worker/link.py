@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from oakctl.model import subjects, wire
+from oakctl.model.asking import AddressesAnswer, AddressesRequest
 from oakctl.model.config import WorkerConfig
 from oakctl.model.documents import (
     DesiredDocument,
@@ -153,6 +154,15 @@ class Link:
         if answer.error:
             raise NotDelivered(f"the cluster gives no login: {answer.error}")
         return answer.login
+
+    async def addresses(self, asked: tuple[str, ...]) -> frozenset[str]:
+        """Those of these service addresses that a service has; raises NotDelivered."""
+        subject = subjects.ask(self._worker, subjects.ASK_ADDRESSES)
+        try:
+            answer = await self._ask(subject, AddressesRequest(asked), AddressesAnswer)
+        except _FAILURES as error:
+            raise NotDelivered(f"the cluster does not answer ({_words(error)})") from error
+        return frozenset(answer.known)
 
     async def report(self, report: Report) -> bool:
         """Whether the report is durable in the cluster."""
