@@ -20,6 +20,7 @@ from oakctl.overlay import host
 from oakctl.overlay.sight import addresses_of
 
 TAKES = "takes calls"
+KERNEL = "kernel"
 BALANCED, CLOSEST, LEAST = "rr", "closest", "least"
 
 
@@ -254,6 +255,8 @@ def _troubles(
     if not knows:
         words = f"it knows no address of {job_name}: nothing that runs there names it"
         hint = "name it in `connectivity` of the service that calls it, and apply that anew"
+        if seen.driver == KERNEL:
+            hint = f"a first packet from there asks for it; or {hint}"
         yield Trouble(name, words, hint, FAULT)
     elif not candidates:
         yield Trouble(job_name, "it has no instance", f"oakctl explain {job_name}", FAULT)
