@@ -39,9 +39,10 @@ def parts(asked: str) -> Step:
             refuse(remote, asked, last.reason if last.driver == HOST else "")
             return ""
         needed = wanted(remote, found)
-        was_given_up = is_given_up(remote, needed)
-        if asked != KERNEL and (was_given_up or (needed.problem and needed.is_final)):
-            return ""
+        if asked != KERNEL:
+            tried = GIVEN_UP in known or is_given_up(remote, needed)
+            if tried or (needed.problem and needed.is_final):
+                return ""
         if needed.problem:
             return f"{listed(found)}: the package sources are read anew"
         return f"not installed: {', '.join(name for name, _ in needed.names)}"
@@ -56,6 +57,7 @@ def parts(asked: str) -> Step:
                 raise
             reason = f"{listed(found)}: {error.message.removeprefix(f'{remote.name}: ')}"
             offered = not wanted(remote, found).problem
+            known[GIVEN_UP] = reason
             changes.record(remote, NAME, {GIVEN_UP: reason, "offered": offered})
             return f"not to be had, so the host's own network is used: {reason}"
         changes.record(remote, NAME, {GIVEN_UP: ""})
@@ -77,7 +79,9 @@ def refuse(remote: Remote, asked: str, reason: str) -> None:
 
 
 def is_given_up(remote: Remote, needed: Wanted) -> bool:
-    """Whether an earlier run has tried in vain, and there is nothing now that was not then."""
+    """Whether what made this worker has tried in vain, and nothing is offered that was not then."""
+    if remote.read(remote.layout.etc("worker.json")) is None:
+        return False
     noted = changes.read(remote).get(NAME, {})
     return bool(noted.get(GIVEN_UP)) and bool(noted.get("offered") or needed.problem)
 
