@@ -9,6 +9,7 @@ import typer
 
 from oakctl.cli import (
     application,
+    chaos,
     cluster_grant,
     diagnostics,
     event,
@@ -53,6 +54,7 @@ for noun in (
     image,
     secret,
     event,
+    chaos,
     playbook,
 ):
     app.add_typer(noun.app)
