@@ -9,7 +9,7 @@ import typer
 
 from oakctl.cli import (
     application,
-    chaos,
+    chaos_run,
     cluster_grant,
     diagnostics,
     event,
@@ -54,7 +54,7 @@ for noun in (
     image,
     secret,
     event,
-    chaos,
+    chaos_run,
     playbook,
 ):
     app.add_typer(noun.app)
