@@ -8,11 +8,14 @@ step. Does not belong here: decisions (`planning`, `flows`) and the form of comm
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import OverlayNode
@@ -26,6 +29,7 @@ from oakctl.overlay.kernel import (
     nft,
     planning,
     ruleset,
+    taken,
 )
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
@@ -37,8 +41,21 @@ from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
 
+M = TypeVar("M", bound=Callable[..., Any])
+
 FORWARD = "net/ipv4/ip_forward"
 CHANGED = "kernel-overlay.json"  # settings of the host as they were before us
+
+
+def _alone(method: M) -> M:
+    """A method that waits for others of these to end: they may be called in several threads."""
+
+    @functools.wraps(method)
+    def alone(self: KernelDriver, *arguments: Any, **named: Any) -> Any:
+        with self._changing:
+            return method(self, *arguments, **named)
+
+    return cast(M, alone)
 
 
 class KernelDriver:
@@ -62,10 +79,13 @@ class KernelDriver:
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
         self._ledger = Ledger(place)
+        self._changing = threading.RLock()  # one change at a time, whoever makes it
+        self._reading = threading.Lock()  # of the ledger, for a moment
         self._loaded = False  # not by us, or not as it should be
         self._digest = ""
         self._problems: dict[str, str] = {}
 
+    @_alone
     def start(self) -> None:
         """Make the node's own part: address, routes. Instances that are there are adopted.
 
@@ -79,6 +99,7 @@ class KernelDriver:
             self._lay(address)
         self._load()
 
+    @_alone
     def apply(self, overlay: plan.NodeOverlay) -> bool:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
@@ -88,6 +109,7 @@ class KernelDriver:
         """What other nodes know this one's tunnel by. Raises OSError."""
         return self._tunnel.public_key()
 
+    @_alone
     def connect(self, nodes: Iterable[OverlayNode]) -> bool:
         """Lead to the instances of these nodes, this one among them: idempotent.
 
@@ -105,6 +127,7 @@ class KernelDriver:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
         return self._ledger.neighbours()
 
+    @_alone
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
         """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
         self._sight = replace(
@@ -112,6 +135,7 @@ class KernelDriver:
         )
         return self._load()
 
+    @_alone
     def attach(self, address: str, pid: int = 0) -> str:
         """Give the instance with this address its namespace; returns the namespace's name.
 
@@ -130,15 +154,27 @@ class KernelDriver:
         self._see(self._sight.local | {address})
         return cables.namespace(address)
 
+    @_alone
+    def down(self, addresses: Iterable[str]) -> bool:
+        """In just these instances of the node nothing runs; whether it matters. Raises OSError."""
+        self._sight = replace(self._sight, down=frozenset(addresses))
+        return self._load()
+
+    def idle(self) -> frozenset[str]:
+        """Those in which nothing runs."""
+        return self._sight.down
+
     def attached(self) -> frozenset[str]:
         """The addresses of instances that have their namespace."""
         return self._sight.local
 
+    @_alone
     def detach(self, address: str) -> None:
         """Take the instance's namespace away, and end the flows that led there. Raises OSError."""
         self._see(self._sight.local - {address})
         self._cut(address)
 
+    @_alone
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be, in words. What others have changed of ours is mended."""
         found = []
@@ -151,6 +187,8 @@ class KernelDriver:
                 self._load()
             except OSError as error:
                 found.append(f"the table oakctl was changed by somebody: {error.strerror}")
+        found += taken.words(self._ledger.contested())
+        found += taken.full(self._place.networks.subnet, len(self._sight.local))
         with self._told("tunnel"):
             if self._tunnel.apply(self._place.worker, self._nodes):
                 found.append("the tunnel was changed or ended by somebody; it was made anew")
@@ -160,8 +198,11 @@ class KernelDriver:
 
     def asked(self) -> frozenset[str]:
         """Service addresses that packets wait for and no table is known of. Raises OSError."""
-        return asked.addresses().difference(self._ledger.leads) if self._loaded else frozenset()
+        found = asked.addresses() if self._loaded else frozenset()
+        with self._reading:
+            return found.difference(self._ledger.leads)
 
+    @_alone
     def refuse(self, addresses: Iterable[str]) -> None:
         """Let nobody wait for these, that no service has, for a while. Raises OSError."""
         text = asked.answered(addresses)
@@ -171,12 +212,16 @@ class KernelDriver:
     def used(self) -> frozenset[str]:
         """The service addresses that flows here are open to. Raises OSError."""
         (services, _) = flows.prefixes(self._place.networks)
-        return conntrack.destinations((services,)).intersection(self._ledger.leads)
+        found = conntrack.destinations((services,))
+        with self._reading:
+            return found.intersection(self._ledger.leads)
 
     def in_force(self) -> tuple[Elements, Sight]:
         """What the rule set's maps hold, and what it was made of besides the tables."""
-        return self._ledger.whole() if self._loaded else Elements(), self._sight
+        with self._reading:
+            return self._ledger.whole() if self._loaded else Elements(), self._sight
 
+    @_alone
     def remove(self) -> None:
         """Take everything away, whoever made it and for whatever subnet: the host is as it was.
 
@@ -249,7 +294,8 @@ class KernelDriver:
         """
         if self._tables is None and not self._loaded and self._nft.rules():
             return False
-        old, new, moved = self._ledger.follow(self._tables or (), self._sight)
+        with self._reading:
+            old, new, moved = self._ledger.follow(self._tables or (), self._sight)
         whole = not self._loaded
         networks = self._place.networks
         text = ruleset.swap(networks, self._ledger.whole()) if whole else difference(old, new)
