@@ -35,6 +35,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_desk import OverlayDesk
 from oakctl.orchestration.cluster.overlay_reports import OverlayReports
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
@@ -107,6 +108,7 @@ class Orchestrator:
         overlays = OverlayReports(lambda: core.state.workers)
         await workers.open()
         await overlays.open(client)
+        await OverlayDesk(client, core, self._tasks, overlays.of).open()
         await secrets.open()
         await addresses.open()
         await root.open()

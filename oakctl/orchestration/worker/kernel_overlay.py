@@ -26,6 +26,8 @@ from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
+    from oakctl.overlay.kernel.elements import Elements
+    from oakctl.overlay.kernel.planning import Sight
     from oakctl.overlay.kernel.probes import Probes
 
 log = logging.getLogger("oakctl.worker")
@@ -215,6 +217,13 @@ class KernelOverlay:
     def _look(self) -> None:
         with _warned():
             self._told = self._made.problems() if self._made is not None else ()
+
+    def in_force(self) -> tuple[Elements, Sight]:
+        """See `KernelDriver.in_force`; nothing before there is a subnet."""
+        from oakctl.overlay.kernel.elements import Elements
+        from oakctl.overlay.kernel.planning import Sight
+
+        return self._made.in_force() if self._made is not None else (Elements(), Sight())
 
 
 def attach(overlay: object, address: str) -> str:
