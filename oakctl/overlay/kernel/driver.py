@@ -8,18 +8,17 @@ step. Does not belong here: decisions (`planning`, `flows`) and the form of comm
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
-from oakctl.overlay import plan
+from oakctl.overlay import addressing, plan
 from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset, taken
+from oakctl.overlay.kernel.alone import alone
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
@@ -30,19 +29,6 @@ from oakctl.overlay.kernel.ruleset import GATEWAY
 from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
-
-M = TypeVar("M", bound=Callable[..., Any])
-
-
-def _alone(method: M) -> M:
-    """A method that waits for others of these to end: they may be called in several threads."""
-
-    @functools.wraps(method)
-    def alone(self: KernelDriver, *arguments: Any, **named: Any) -> Any:
-        with self._changing:
-            return method(self, *arguments, **named)
-
-    return cast(M, alone)
 
 
 class KernelDriver:
@@ -67,13 +53,13 @@ class KernelDriver:
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
         self._ledger = Ledger(place)
-        self._changing = threading.RLock()  # one change at a time, whoever makes it
+        self.changing = threading.RLock()  # one change at a time, whoever makes it
         self._reading = threading.Lock()  # of the ledger, for a moment
         self._loaded = False  # not by us, or not as it should be
         self._digest = ""
         self._problems: dict[str, str] = {}
 
-    @_alone
+    @alone
     def start(self) -> None:
         """Make the node's own part: address, routes. Instances that are there are adopted.
 
@@ -87,17 +73,27 @@ class KernelDriver:
             self._lay(address)
         self._load()
 
-    @_alone
+    @alone
     def apply(self, overlay: plan.NodeOverlay) -> bool:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
         return self._load(compare=True)
 
+    @property
+    def place(self) -> Place:
+        """Where this is."""
+        return self._place
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The tunnel to other nodes, for those who change its ways (`pathfinder`)."""
+        return self._tunnel
+
     def public_key(self) -> str:
         """What other nodes know this one's tunnel by. Raises OSError."""
         return self._tunnel.public_key()
 
-    @_alone
+    @alone
     def connect(self, nodes: Iterable[OverlayNode]) -> bool:
         """Lead to the instances of these nodes, this one among them: idempotent.
 
@@ -115,7 +111,7 @@ class KernelDriver:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
         return self._ledger.neighbours()
 
-    @_alone
+    @alone
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
         """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
         self._sight = replace(
@@ -123,7 +119,7 @@ class KernelDriver:
         )
         return self._load()
 
-    @_alone
+    @alone
     def attach(self, address: str, pid: int = 0) -> str:
         """Give the instance with this address its namespace; returns the namespace's name.
 
@@ -142,7 +138,7 @@ class KernelDriver:
         self._see(self._sight.local | {address})
         return cables.namespace(address)
 
-    @_alone
+    @alone
     def down(self, addresses: Iterable[str]) -> bool:
         """In just these instances of the node nothing runs; whether it matters. Raises OSError."""
         self._sight = replace(self._sight, down=frozenset(addresses))
@@ -156,13 +152,13 @@ class KernelDriver:
         """The addresses of instances that have their namespace."""
         return self._sight.local
 
-    @_alone
+    @alone
     def detach(self, address: str) -> None:
         """Take the instance's namespace away, and end the flows that led there. Raises OSError."""
         self._see(self._sight.local - {address})
         self._cut(address)
 
-    @_alone
+    @alone
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be, in words. What others have changed of ours is mended."""
         found = []
@@ -190,7 +186,7 @@ class KernelDriver:
         with self._reading:
             return found.difference(self._ledger.leads)
 
-    @_alone
+    @alone
     def refuse(self, addresses: Iterable[str]) -> None:
         """Let nobody wait for these, that no service has, for a while. Raises OSError."""
         text = asked.answered(addresses)
@@ -209,7 +205,7 @@ class KernelDriver:
         with self._reading:
             return self._ledger.whole() if self._loaded else Elements(), self._sight
 
-    @_alone
+    @alone
     def remove(self) -> None:
         """Take everything away, whoever made it and for whatever subnet: the host is as it was.
 
@@ -238,7 +234,8 @@ class KernelDriver:
                 self._cut(address)
         if GATEWAY in self._host.links():
             listed = self._host.run(("ip", "-brief", "-4", "address", "show", "dev", GATEWAY))
-            if set(listed.split()[2:]) - {f"{networks.gateway}/32"}:
+            own = {f"{each}/32" for each in addressing.own(networks.subnet)}
+            if set(listed.split()[2:]) - own:
                 self._host.ip([f"link delete {GATEWAY}"])
 
     def _settle(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 
+from oakctl.overlay import addressing
+
 
 def words(contested: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Of service addresses that several services claim, who has each."""
@@ -14,6 +16,7 @@ def words(contested: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def full(subnet: str, instances: int) -> Iterator[str]:
     """When a node's subnet has no room for one more."""
-    room = IPv4Network(subnet).num_addresses - 3  # without network, gateway and broadcast
+    leases = addressing.instance_addresses(subnet)
+    room = IPv4Network(subnet).num_addresses - leases.skip_first - leases.skip_last
     if instances >= room:
         yield f"subnet {subnet} is full: {instances} instances, no room for another here"
