@@ -26,7 +26,8 @@ from oakctl.model import subjects, wire
 from oakctl.model.config import ClusterConfig, HostLayout
 from oakctl.model.messages import ClusterState
 from oakctl.orchestration import bus
-from oakctl.orchestration.cluster import bus_server, clock, membership, store
+from oakctl.orchestration.cluster import bus_server, clock, membership, spare, store
+from oakctl.orchestration.cluster.address_desk import AddressDesk
 from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.audience import Audience
@@ -34,6 +35,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_desk import OverlayDesk
 from oakctl.orchestration.cluster.overlay_reports import OverlayReports
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
@@ -102,10 +104,13 @@ class Orchestrator:
             tokens,
         )
         secrets = SecretDesk(client, core, self._secrets)
+        addresses = AddressDesk(client, core)
         overlays = OverlayReports(lambda: core.state.workers)
         await workers.open()
         await overlays.open(client)
+        await OverlayDesk(client, core, self._tasks, overlays.of).open()
         await secrets.open()
+        await addresses.open()
         await root.open()
         await tokens.open()
         await root.sessions.open(watcher)
@@ -114,10 +119,12 @@ class Orchestrator:
         await self._until_one_ends(
             self._sweep(client, core),
             self._reconcile(core),
+            self._weigh(core),
             self._uplink.run_states(client, self._compose(core), self._audience),
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
             secrets.tidy(),
+            addresses.tidy(),
             tokens.tidy(),
             self._audience.run_events(client),
             self._thrown_out(),
@@ -207,6 +214,11 @@ class Orchestrator:
             else:
                 await core.sweep()
             last = clock.read().mono
+
+    async def _weigh(self, core: Core) -> None:
+        while True:
+            await asyncio.sleep(spare.INTERVAL_S)
+            await core.weigh()
 
     async def _reconcile(self, core: Core) -> None:
         while True:

@@ -14,14 +14,21 @@ from dataclasses import replace
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Answer
-from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
-from oakctl.orchestration.cluster.state import InstanceRecord, State, put
+from oakctl.model.overlay import OverlayNode
+from oakctl.model.service import ServiceSpec
+from oakctl.orchestration.cluster import overlay_nodes, spare
+from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
+
+NONE_KNOWN: Mapping[Key, int] = {}
 
 FINISHED = (InstanceState.COMPLETED, InstanceState.UNDEPLOYED)
 
 
-def own_tables(state: State) -> dict[str, ServiceTable]:
-    """The table of every service that this cluster has a share of; generations are 0 here."""
+def own_tables(state: State, spares: Mapping[Key, int] = NONE_KNOWN) -> dict[str, ServiceTable]:
+    """The table of every service that this cluster has a share of; generations are 0 here.
+
+    `spares` is what instances have to spare (`spare`), where their service has an address for it.
+    """
     ready: dict[str, list[InstanceRecord]] = {}
     expected: Counter[str] = Counter()
     for record in state.instances.values():
@@ -39,14 +46,23 @@ def own_tables(state: State) -> dict[str, ServiceTable]:
             generation=0,
             addresses=service.spec.addresses,
             ports=service.spec.all_ports(),
-            targets=tuple(_target(state, record) for record in records),
+            targets=tuple(_target(state, service.spec, record, spares) for record in records),
             expected=expected[job_name],
+            affinity=service.spec.affinity,
         )
     return tables
 
 
 def interest(state: State, worker: str) -> frozenset[str]:
-    """The services whose tables the worker needs."""
+    """The services whose tables the worker needs: by what is on it, and by what it asked for."""
+    record = state.workers.get(worker)
+    asked = record.asked if record is not None else {}
+    known = frozenset(state.by_address[each] for each in asked if each in state.by_address)
+    return by_placement(state, worker) | known
+
+
+def by_placement(state: State, worker: str) -> frozenset[str]:
+    """The services that instances on the worker are of or talk to."""
     found: set[str] = set()
     for record in state.on(worker):
         spec = state.spec(record.job_name)
@@ -83,11 +99,7 @@ def _nodes(state: State, worker: str) -> Iterable[OverlayNode]:
     its = state.workers[worker].facts if worker in state.workers else None
     if its is None or not its.tunnel_key:
         return
-    for name, record in sorted(state.workers.items()):
-        facts = record.facts
-        if facts is not None and facts.tunnel_key:
-            endpoint = f"{facts.address}:{TUNNEL_PORT}" if facts.address else ""
-            yield OverlayNode(name, state.cluster, record.subnet, facts.tunnel_key, endpoint)
+    yield from overlay_nodes.nodes(state)
 
 
 def _wanted(
@@ -111,7 +123,9 @@ def _takes_traffic(record: InstanceRecord) -> bool:
     return running and record.observed is not None and record.observed.ready
 
 
-def _target(state: State, record: InstanceRecord) -> TableTarget:
+def _target(
+    state: State, spec: ServiceSpec, record: InstanceRecord, spares: Mapping[Key, int]
+) -> TableTarget:
     facts = state.workers[record.worker].facts
     return TableTarget(
         number=record.number,
@@ -121,4 +135,6 @@ def _target(state: State, record: InstanceRecord) -> TableTarget:
         node_address=facts.address if facts else "",
         loopback_number=facts.loopback_number if facts else None,
         location=facts.location if facts else None,
+        weight=spec.weight(state.cluster, record.worker),
+        spare=spares.get(record.key, spare.MOST) if spec.addresses.least_ip else 1,
     )

@@ -8,27 +8,27 @@ step. Does not belong here: decisions (`planning`, `flows`) and the form of comm
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from oakctl.model.documents import ServiceTable
-from oakctl.model.overlay import OverlayNode
-from oakctl.overlay import plan
-from oakctl.overlay.kernel import cables, conntrack, flows, forwarding, nft, planning, ruleset
+from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
+from oakctl.overlay import addressing, plan
+from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset, taken
+from oakctl.overlay.kernel.alone import alone
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
-from oakctl.overlay.kernel.planning import Place, Sight, Wanted
+from oakctl.overlay.kernel.ledger import Ledger
+from oakctl.overlay.kernel.passage import Passage
+from oakctl.overlay.kernel.planning import Place, Sight
 from oakctl.overlay.kernel.ruleset import GATEWAY
 from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
-
-FORWARD = "net/ipv4/ip_forward"
-CHANGED = "kernel-overlay.json"  # settings of the host as they were before us
 
 
 class KernelDriver:
@@ -41,21 +41,25 @@ class KernelDriver:
         *,
         host: Host | None = None,
         rules: nft.Nft | None = None,
+        port: int = TUNNEL_PORT,
     ) -> None:
         self._place = place
-        self._changed = Path(state) / CHANGED
         self._host = host or Host()
-        self._tunnel = Tunnel(place.networks, state, self._host)
+        self._passage = Passage(self._host, state, port)
+        self._tunnel = Tunnel(place.networks, state, self._host, port)
         self._nodes: tuple[OverlayNode, ...] = ()
         self._connected = True  # to just these
         self._nft = rules or nft.of_host(self._host)
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
-        self._wanted = Wanted()
-        self._loaded: Elements | None = None  # None: not by us, or not as it should be
+        self._ledger = Ledger(place)
+        self.changing = threading.RLock()  # one change at a time, whoever makes it
+        self._reading = threading.Lock()  # of the ledger, for a moment
+        self._loaded = False  # not by us, or not as it should be
         self._digest = ""
         self._problems: dict[str, str] = {}
 
+    @alone
     def start(self) -> None:
         """Make the node's own part: address, routes. Instances that are there are adopted.
 
@@ -69,15 +73,27 @@ class KernelDriver:
             self._lay(address)
         self._load()
 
+    @alone
     def apply(self, overlay: plan.NodeOverlay) -> bool:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
-        return self._load()
+        return self._load(compare=True)
+
+    @property
+    def place(self) -> Place:
+        """Where this is."""
+        return self._place
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The tunnel to other nodes, for those who change its ways (`pathfinder`)."""
+        return self._tunnel
 
     def public_key(self) -> str:
         """What other nodes know this one's tunnel by. Raises OSError."""
         return self._tunnel.public_key()
 
+    @alone
     def connect(self, nodes: Iterable[OverlayNode]) -> bool:
         """Lead to the instances of these nodes, this one among them: idempotent.
 
@@ -93,8 +109,9 @@ class KernelDriver:
 
     def neighbours(self) -> frozenset[str]:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
-        return planning.neighbours(self._place, self._tables or ())
+        return self._ledger.neighbours()
 
+    @alone
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
         """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
         self._sight = replace(
@@ -102,6 +119,7 @@ class KernelDriver:
         )
         return self._load()
 
+    @alone
     def attach(self, address: str, pid: int = 0) -> str:
         """Give the instance with this address its namespace; returns the namespace's name.
 
@@ -120,27 +138,41 @@ class KernelDriver:
         self._see(self._sight.local | {address})
         return cables.namespace(address)
 
+    @alone
+    def down(self, addresses: Iterable[str]) -> bool:
+        """In just these instances of the node nothing runs; whether it matters. Raises OSError."""
+        self._sight = replace(self._sight, down=frozenset(addresses))
+        return self._load()
+
+    def idle(self) -> frozenset[str]:
+        """Those in which nothing runs."""
+        return self._sight.down
+
     def attached(self) -> frozenset[str]:
         """The addresses of instances that have their namespace."""
         return self._sight.local
 
+    @alone
     def detach(self, address: str) -> None:
         """Take the instance's namespace away, and end the flows that led there. Raises OSError."""
         self._see(self._sight.local - {address})
         self._cut(address)
 
+    @alone
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be, in words. What others have changed of ours is mended."""
         found = []
         with self._told("host"):
             self._settle()
-        if self._loaded is not None and self._nft.rules() != self._digest:
+        if self._loaded and self._nft.rules() != self._digest:
             found.append("the table oakctl was changed or removed by somebody; it was loaded anew")
-            self._loaded = None
+            self._loaded = False
             try:
                 self._load()
             except OSError as error:
                 found.append(f"the table oakctl was changed by somebody: {error.strerror}")
+        found += taken.words(self._ledger.contested())
+        found += taken.full(self._place.networks.subnet, len(self._sight.local))
         with self._told("tunnel"):
             if self._tunnel.apply(self._place.worker, self._nodes):
                 found.append("the tunnel was changed or ended by somebody; it was made anew")
@@ -148,6 +180,32 @@ class KernelDriver:
             found.append(self._tunnel.problem)
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
 
+    def asked(self) -> frozenset[str]:
+        """Service addresses that packets wait for and no table is known of. Raises OSError."""
+        found = asked.addresses() if self._loaded else frozenset()
+        with self._reading:
+            return found.difference(self._ledger.leads)
+
+    @alone
+    def refuse(self, addresses: Iterable[str]) -> None:
+        """Let nobody wait for these, that no service has, for a while. Raises OSError."""
+        text = asked.answered(addresses)
+        if text and self._loaded:
+            self._nft.run(text)
+
+    def used(self) -> frozenset[str]:
+        """The service addresses that flows here are open to. Raises OSError."""
+        (services, _) = flows.prefixes(self._place.networks)
+        found = conntrack.destinations((services,))
+        with self._reading:
+            return found.intersection(self._ledger.leads)
+
+    def in_force(self) -> tuple[Elements, Sight]:
+        """What the rule set's maps hold, and what it was made of besides the tables."""
+        with self._reading:
+            return self._ledger.whole() if self._loaded else Elements(), self._sight
+
+    @alone
     def remove(self) -> None:
         """Take everything away, whoever made it and for whatever subnet: the host is as it was.
 
@@ -157,12 +215,10 @@ class KernelDriver:
             self._cut(address)
         with contextlib.suppress(FileNotFoundError):  # where there is no nft, there is no table
             self._nft.run(ruleset.removal())
-        self._loaded, self._tables, self._nodes = None, None, ()
+        self._loaded, self._tables, self._nodes = False, None, ()
         self._tunnel.remove()
         self._host.ip(cables.node_removal(self._place.networks, self._host.links()), force=True)
-        for command in forwarding.present(self._iptables()):
-            self._host.run(command)
-        self._give_back()
+        self._passage.close()
         self._sight = Sight()
 
     def _found(self) -> frozenset[str]:
@@ -178,19 +234,16 @@ class KernelDriver:
                 self._cut(address)
         if GATEWAY in self._host.links():
             listed = self._host.run(("ip", "-brief", "-4", "address", "show", "dev", GATEWAY))
-            if set(listed.split()[2:]) - {f"{networks.gateway}/32"}:
+            own = {f"{each}/32" for each in addressing.own(networks.subnet)}
+            if set(listed.split()[2:]) - own:
                 self._host.ip([f"link delete {GATEWAY}"])
 
     def _settle(self) -> None:
         """The host's settings, interface and routes; and that other rules let us pass."""
         self._host.ip(cables.node(self._place.networks, self._host.links()))
-        before = self._host.setting(FORWARD)
-        if before != "1":
-            self._note({FORWARD: before})
-            self._host.set(FORWARD, "1")
+        self._passage.forward()
         with self._told("forwarding"):
-            for command in forwarding.missing(self._iptables()):
-                self._host.run(command)
+            self._passage.open()
 
     def _lay(self, address: str) -> None:
         name = cables.namespace(address)
@@ -212,28 +265,28 @@ class KernelDriver:
         self._sight = replace(self._sight, local=local)
         self._load()
 
-    def _load(self) -> bool:
+    def _load(self, compare: bool = False) -> bool:
         """Bring the kernel's maps to what shall be, then its flows; whether the maps changed.
 
+        Flows are compared where that may end one, and by `compare` in any case.
         Before the first tables an earlier agent's rules are better than ours would be.
         """
-        if self._tables is None and self._loaded is None and self._nft.rules():
+        if self._tables is None and not self._loaded and self._nft.rules():
             return False
-        self._wanted = planning.wanted(self._place, self._tables or (), self._sight)
-        self._sight = replace(self._sight, chosen=self._wanted.chosen)
-        new = self._wanted.elements
-        if self._loaded is None:
-            text = ruleset.swap(self._place.networks, new)
-        else:
-            text = difference(self._loaded, new)
+        with self._reading:
+            old, new, moved = self._ledger.follow(self._tables or (), self._sight)
+        whole = not self._loaded
+        networks = self._place.networks
+        text = ruleset.swap(networks, self._ledger.whole()) if whole else difference(old, new)
         if text:
-            whole, self._loaded = self._loaded is None, None
+            self._loaded = False
             self._nft.run(text)
             if whole:
                 self._digest = self._nft.rules()
-        self._loaded = new
-        with self._told("flows"):
-            self._end_stale_flows()
+        self._loaded = True
+        if compare or whole or moved or "flows" in self._problems:
+            with self._told("flows"):
+                self._end_stale_flows()
         return bool(text)
 
     def _end_stale_flows(self) -> None:
@@ -241,7 +294,7 @@ class KernelDriver:
         networks = self._place.networks
         ended = conntrack.delete_flows(
             flows.prefixes(networks),
-            lambda flow: flows.is_stale(flow, networks, self._wanted.leads, self._sight.local),
+            lambda flow: flows.is_stale(flow, networks, self._ledger.leads, self._sight.local),
         )
         waiting: dict[str, list[Flow]] = {}
         for flow in ended:
@@ -267,14 +320,6 @@ class KernelDriver:
                 part = theirs[begin : begin + flows.MOST_CLOSED]
                 self._host.run((*command, flows.closing(part)))
 
-    def _iptables(self) -> str:
-        try:
-            return self._host.run(("iptables", "-w", "-S"))
-        except TimeoutError:
-            raise  # somebody has its lock: whether there are such rules is not known
-        except OSError:
-            return ""  # a host without iptables has no such rules
-
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """What fails in here is a problem that is told, and not the end of the rest."""
@@ -284,22 +329,3 @@ class KernelDriver:
         except OSError as error:
             self._problems[what] = f"{what}: {error.strerror or error}"
             log.warning("%s", self._problems[what])
-
-    def _note(self, before: dict[str, str]) -> None:
-        """Keep what a setting was at first, before it is changed."""
-        noted = self._noted()
-        self._changed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._changed.with_suffix(".new")
-        temporary.write_text(json.dumps({**before, **noted}))
-        temporary.replace(self._changed)
-
-    def _noted(self) -> dict[str, str]:
-        try:
-            return dict(json.loads(self._changed.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return {}
-
-    def _give_back(self) -> None:
-        for name, value in self._noted().items():
-            self._host.set(name, value)
-        self._changed.unlink(missing_ok=True)

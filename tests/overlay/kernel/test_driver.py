@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from oakctl.model.service import ServiceAddresses
+from tests.waiting import until_now
 
 from .nodes import CLOSEST, PORT, RR, Failed, Node, end, say, table, target
 from .requirements import REPOSITORY
@@ -15,6 +19,7 @@ from .requirements import REPOSITORY
 MakeNode = Callable[..., Node]
 A1, A2, A3, B1, B2 = "10.18.0.66", "10.18.0.67", "10.18.0.68", "10.18.0.130", "10.18.0.131"
 GATEWAY_A = "10.18.0.65"
+LEAST = "10.30.9.3"
 pytestmark = pytest.mark.slow
 
 
@@ -63,6 +68,61 @@ def test_what_leads_nowhere_is_refused_at_once_and_what_comes_back_is_waited_for
     assert waiting.stdout.readline() == f"a1 {A2}\n".encode()
 
 
+def test_an_address_of_no_table_is_asked_for_and_its_first_connection_succeeds(
+    make_node: MakeNode,
+) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    a.call("attach", A2)
+    a.apply(table(expected=1))
+    # One that waits for an instance is known, and so is one that has none.
+    held = [a.talk(client, address, "tcp") for client in (A2, "") for address in (RR, CLOSEST)]
+    assert a.call("asked") == []
+    for flow in held:
+        end(flow)
+    a.apply()
+    waiting = [a.talk(client, RR, "tcp") for client in (A2, "")]
+    until_now("it is asked for", lambda: a.call("asked"), lambda found: found == [RR], wait_s=60)
+    a.apply(table(target("a", A1)))
+    assert a.call("asked") == []
+    assert [say(flow).split()[0] for flow in waiting] == ["a1", "a1"]
+
+
+def test_what_nobody_has_is_refused_and_a_flood_is_bounded(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.call("attach", A2)
+    asking = a.talk(A2, "10.30.77.7", "tcp")
+    asked = until_now(
+        "it is asked for", lambda: a.call("asked"), lambda found: "10.30.77.7" in found, wait_s=60
+    )
+    a.call("refuse", asked)
+    assert asking.wait(60) != 0  # refused: it did not wait for its own deadline
+    assert a.ask(A2, "10.30.77.7") == ["ConnectionRefusedError"]
+    assert "10.30.77.7" not in a.call("asked")
+    a.run(sys.executable, "-S", "-c", FLOOD)
+    asked = a.call("asked")
+    assert 0 < len(asked) <= 256
+    a.call("refuse", asked)
+    assert not set(a.call("asked")) & set(asked)
+    assert a.call("problems") == []
+    a.apply(table(target("a", A2)))
+    assert a.call("used") == []
+    flow = a.talk(A2, RR, "udp")
+    say(flow)
+    assert a.call("used") == [RR]
+
+
+FLOOD = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+    for number in range(2000):
+        try:
+            flood.sendto(b"", (f"10.30.{100 + number // 200}.{1 + number % 200}", 9))
+        except OSError:
+            pass
+"""
+
+
 def test_who_drains_keeps_its_flows_and_gets_no_new_ones(make_node: MakeNode) -> None:
     a, b = make_node("a"), make_node("b")
     a.call("attach", A2)
@@ -98,6 +158,36 @@ def test_flows_of_a_dead_instance_end_or_move(make_node: MakeNode) -> None:
         assert reader.stdout.readline() == b"ConnectionAbortedError\n"
 
 
+def test_a_client_stays_with_its_instance_while_that_lives(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    for address, name in ((B1, "b1"), (B2, "b2")):
+        b.serve(address, name)
+    two = replace(table(target("b", B1), target("b", B2)), affinity="client")
+    a.apply(two)
+    by_client = {client: set(names(a.ask(client, RR, 20))) for client in (A2, "")}
+    assert [len(found) for found in by_client.values()] == [1, 1]
+    (its,) = by_client[A2]
+    stays, goes = (B1, B2) if its == "b1" else (B2, B1)
+    a.apply(replace(two, targets=(target("b", stays),)))
+    a.apply(two)
+    assert names(a.ask(A2, RR, 20)) == {its: 20}
+    a.apply(replace(two, targets=(target("b", goes),)))
+    assert names(a.ask(A2, RR, 5)) == {"b2" if its == "b1" else "b1": 5}
+
+
+def test_new_flows_are_shared_by_weight_and_by_what_is_to_spare(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    for address, name in ((B1, "b1"), (B2, "b2")):
+        b.serve(address, name)
+    shares = table(target("b", B1, weight=9, spare=0), target("b", B2, weight=1, spare=4))
+    a.apply(replace(shares, addresses=ServiceAddresses(RR, CLOSEST, LEAST)))
+    found = names(a.ask("", RR, 100))
+    assert found["b1"] > found["b2"]  # 90 and 10 of a hundred
+    assert names(a.ask("", LEAST, 20)) == {"b2": 20}
+    assert "1 received" in a.run("ping", "-c1", LEAST)
+
+
 def test_udp_follows_the_closest_and_tcp_stays(make_node: MakeNode) -> None:
     a, b = make_node("a"), make_node("b")
     a.call("attach", A2)
@@ -109,6 +199,36 @@ def test_udp_follows_the_closest_and_tcp_stays(make_node: MakeNode) -> None:
     a.apply(table(target("b", B1), target("a", A1)))
     assert say(tcp) == f"b1 {A2}"
     assert say(udp) == f"a1 {A2}"
+
+
+def test_one_in_which_nothing_runs_gets_no_new_flows_and_keeps_its_last_words(
+    make_node: MakeNode,
+) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.serve(A1, "a1")
+    b.serve(B1, "b1")
+    a.call("attach", A2)
+    a.apply(table(target("a", A1), target("b", B1), published=8080))
+    tcp, udp = a.talk(A2, CLOSEST, "tcp"), a.talk(A2, CLOSEST, "udp")
+    assert say(tcp) == say(udp) == f"a1 {A2}"
+    assert a.call("down", [A1]) is True
+    assert names(a.ask(A2, RR, 20)) == {"b1": 20}
+    assert say(tcp) == f"a1 {A2}"
+    assert say(udp) == f"b1 {A2}"
+    assert b.ask("", a.lab.address("a"), port=8080) == ["ConnectionRefusedError"]
+    a.call("down", [])
+    assert names(a.ask(A2, CLOSEST, 2)) == {"a1": 2}
+
+
+def test_a_service_address_that_is_taken_is_told(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    mine = table(target("a", A1))
+    a.apply(mine, replace(mine, job_name="z.n.thief.n", targets=()))
+    assert names(a.ask(A1, RR, 3)) == {"a1": 3}
+    (first, second) = a.call("problems")
+    assert first == f"service address {RR} is taken by ar.ns.rec.ns: z.n.thief.n cannot have it"
+    assert second.startswith(f"service address {CLOSEST} is taken")
 
 
 def test_an_instance_that_is_detached_is_left_out_at_once(make_node: MakeNode) -> None:
@@ -247,7 +367,7 @@ def state_of(node: Node) -> list[str]:
     return [
         node.run("nft", "list", "ruleset"),
         node.run("ip", "-brief", "link"),
-        node.run("ip", "-brief", "addr"),
+        node.run("ip", "-o", "-4", "addr"),
         node.run("ip", "route", "show", "table", "all"),
         node.run("ip", "netns"),
         node.run("sysctl", "net.ipv4.ip_forward"),
@@ -269,6 +389,19 @@ def test_removal_leaves_nothing(make_node: MakeNode) -> None:
     assert state_of(a) == before
 
 
+def test_packets_are_forwarded_on_for_a_docker_that_came_later(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.call("remove")
+    a.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    a.call("start")
+    a.run("iptables", "-N", "DOCKER-USER")
+    a.call("remove")
+    try:
+        assert a.run("sysctl", "-n", "net.ipv4.ip_forward").strip() == "1"
+    finally:
+        a.run("iptables", "-X", "DOCKER-USER")
+
+
 OF_AN_AGENT = """
 import sys
 from oakctl.model.config import BusAccess, WorkerConfig
@@ -279,8 +412,9 @@ config = WorkerConfig("a", "edge", prefix, bus, overlay_driver="kernel")
 """
 FOLLOWING = """
 overlay = KernelOverlay(config, lambda: subnets[0])
-strangers = {f"10.18.9.{number}": int(subnets[1]) for number in range(50)}
-follow(overlay, {"10.18.0.66": int(subnets[1]), **strangers})
+strangers = {f"10.18.9.{number}": (int(subnets[1]), True) for number in range(50)}
+follow(overlay, {"10.18.0.66": (int(subnets[1]), True), **strangers})
+overlay.wait(60)
 print(*overlay.driver().attached())
 """
 ENROLLED_ANEW = """
