@@ -14,9 +14,9 @@ from dataclasses import replace
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Answer
-from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
+from oakctl.model.overlay import OverlayNode
 from oakctl.model.service import ServiceSpec
-from oakctl.orchestration.cluster import spare
+from oakctl.orchestration.cluster import overlay_nodes, spare
 from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
 
 NONE_KNOWN: Mapping[Key, int] = {}
@@ -99,11 +99,7 @@ def _nodes(state: State, worker: str) -> Iterable[OverlayNode]:
     its = state.workers[worker].facts if worker in state.workers else None
     if its is None or not its.tunnel_key:
         return
-    for name, record in sorted(state.workers.items()):
-        facts = record.facts
-        if facts is not None and facts.tunnel_key:
-            endpoint = f"{facts.address}:{TUNNEL_PORT}" if facts.address else ""
-            yield OverlayNode(name, state.cluster, record.subnet, facts.tunnel_key, endpoint)
+    yield from overlay_nodes.nodes(state)
 
 
 def _wanted(

@@ -73,7 +73,7 @@ class KernelOverlay:
         # Also where it is enrolled anew: what is there of the former subnet goes as it starts, and
         # the key stays that other nodes were told.
         place = Place(self._config.worker, self._config.cluster, Networks(subnet))
-        driver = KernelDriver(place, self._state)
+        driver = KernelDriver(place, self._state, port=self._config.tunnel_port)
         driver.start()
         self._made, self._made_for = driver, subnet
         return driver

@@ -29,8 +29,11 @@ _STEP_S = 0.02
 class Tunnel:
     """The host's end; the key is below `state`. One for each network namespace of a host."""
 
-    def __init__(self, networks: Networks, state: Path | str, host: Host) -> None:
+    def __init__(
+        self, networks: Networks, state: Path | str, host: Host, port: int = TUNNEL_PORT
+    ) -> None:
         self._networks = networks
+        self._port = port
         self._key = Path(state) / KEY
         self._host = host
         self._said: dict[str, str] = {}
@@ -100,17 +103,17 @@ class Tunnel:
         """Give it key and port; another port where somebody has ours."""
         port = self._host.run(("wg", "show", TUNNEL, "listen-port")).strip()
         mine = self._host.run(("wg", "show", TUNNEL, "public-key")).strip()
-        if mine == self.public_key() and port == str(TUNNEL_PORT):
+        if mine == self.public_key() and port == str(self._port):
             self._problem = ""
             return
         key = ("private-key", str(self._key))
         try:
-            self._host.run(("wg", "set", TUNNEL, *key, "listen-port", str(TUNNEL_PORT)))
+            self._host.run(("wg", "set", TUNNEL, *key, "listen-port", str(self._port)))
             self._problem = ""
         except OSError:
             if port == "0" or mine != self.public_key():
                 self._host.run(("wg", "set", TUNNEL, *key, "listen-port", "0"))
-            self._problem = f"UDP port {TUNNEL_PORT} is taken: others cannot begin a tunnel to here"
+            self._problem = f"UDP port {self._port} is taken: others cannot begin a tunnel to here"
 
     def _lead(self, wanted: Iterable[Peer]) -> None:
         listed = self._host.run(("ip", "route", "show", "dev", TUNNEL))
