@@ -35,7 +35,8 @@ def parts(asked: str) -> Step:
         found = overlay_host.tried(remote)
         last = overlay_host.concluded(remote, found)
         known["overlay"] = str(last)
-        if not found.packages and not found.needs_program:
+        complete = not found.packages and not found.needs_program
+        if complete or overlay_choice.is_light(remote.facts):
             refuse(remote, asked, last.reason if last.driver == HOST else "")
             return ""
         needed = wanted(remote, found)

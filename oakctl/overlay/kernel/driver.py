@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
-from oakctl.overlay import plan
+from oakctl.overlay import addressing, plan
 from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
@@ -72,6 +72,16 @@ class KernelDriver:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
         return self._load(compare=True)
+
+    @property
+    def place(self) -> Place:
+        """Where this is."""
+        return self._place
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The tunnel to other nodes, for those who change its ways (`pathfinder`)."""
+        return self._tunnel
 
     def public_key(self) -> str:
         """What other nodes know this one's tunnel by. Raises OSError."""
@@ -194,7 +204,8 @@ class KernelDriver:
                 self._cut(address)
         if GATEWAY in self._host.links():
             listed = self._host.run(("ip", "-brief", "-4", "address", "show", "dev", GATEWAY))
-            if set(listed.split()[2:]) - {f"{networks.gateway}/32"}:
+            own = {f"{each}/32" for each in addressing.own(networks.subnet)}
+            if set(listed.split()[2:]) - own:
                 self._host.ip([f"link delete {GATEWAY}"])
 
     def _settle(self) -> None:

@@ -337,7 +337,7 @@ def state_of(node: Node) -> list[str]:
     return [
         node.run("nft", "list", "ruleset"),
         node.run("ip", "-brief", "link"),
-        node.run("ip", "-brief", "addr"),
+        node.run("ip", "-o", "-4", "addr"),
         node.run("ip", "route", "show", "table", "all"),
         node.run("ip", "netns"),
         node.run("sysctl", "net.ipv4.ip_forward"),
