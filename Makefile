@@ -22,7 +22,7 @@ packages:
 	@scripts/test-packages
 
 test: check packages
-	$(python) -m pytest -m "not soak"
+	$(python) -m pytest -m "not soak" -n 2 --dist loadgroup --no-loadscope-reorder
 
 fast: check
 	$(python) -m pytest -m "not slow and not soak" -n 2

@@ -12,6 +12,21 @@ settings.register_profile("oakctl", deadline=None, suppress_health_check=[Health
 settings.load_profile("oakctl")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay together where several processes share them (`make test`).
+
+    Labs of real hosts are in one process, since there is memory for one at a time, and they come
+    first because they take longest. The others are shared folder by folder: what they start is
+    there once for all tests of a folder.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("machines") is None)
+    for item in items:
+        real_hosts = item.get_closest_marker("machines") is not None
+        name = "machines" if real_hosts else str(item.path.parent)
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(autouse=True)
 def own_directories(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def show(name: Name, output: Output = Format.TABLE) -> None:
         ("asks for", words.amounts(view.requests)),
         ("balanced address", view.rr_ip or "-"),
         ("closest address", view.closest_ip or "-"),
+        ("least loaded address", view.least_ip or "-"),
         ("ports", _ports(view)),
         ("runtime", view.spec.virtualization),
         ("talks to", ", ".join(link.target for link in view.spec.connectivity) or "-"),

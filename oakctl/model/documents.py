@@ -38,6 +38,8 @@ class TableTarget:
     draining: bool = False
     loopback_number: int | None = None  # of its node; None: not on the loopback overlay
     location: Location | None = None
+    weight: int = 1  # share of new flows, by the descriptor; 0: only when nobody else has one
+    spare: int = 1  # likewise through the least loaded address, by what it has to spare
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ServiceTable:
     ports: tuple[Port, ...] = ()
     targets: tuple[TableTarget, ...] = ()
     expected: int = 0  # instances that there shall be; with no target, a replacement is on its way
+    affinity: str = ""  # `service.BY_CLIENT`: new flows of one client go to one instance
 
 
 @dataclass(frozen=True)

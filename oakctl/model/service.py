@@ -12,6 +12,9 @@ from oakctl.model.images import PlatformImage
 from oakctl.model.resources import Location, Resources
 from oakctl.model.secrets import SecretUse
 
+AUTOMATIC = "auto"
+BY_CLIENT = "client"
+
 
 @dataclass(frozen=True)
 class Port:
@@ -68,6 +71,12 @@ class ServiceAddresses:
 
     rr_ip: str = ""  # balanced over the ready instances
     closest_ip: str = ""  # the nearest ready instance
+    least_ip: str = ""  # balanced by what they have to spare; `AUTOMATIC`: the root gives one
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Those that there are."""
+        return tuple(each for each in (self.rr_ip, self.closest_ip, self.least_ip) if each)
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,8 @@ class ServiceSpec:
     images: tuple[PlatformImage, ...] = ()  # of a pushed image; empty: `code` is in a registry
     secrets: tuple[SecretUse, ...] = ()
     codes: tuple[Code, ...] = ()  # per architecture; given, it is these and not `code`
+    affinity: str = ""  # `BY_CLIENT`: a client stays with its instance while that lives
+    weights: dict[str, int] = field(default_factory=dict)  # worker or cluster → share, else 1
 
     @property
     def name(self) -> str:
@@ -213,6 +224,10 @@ class ServiceSpec:
             if one.architecture == architecture:
                 return replace(self, code=one.code, images=one.images, codes=())
         return self
+
+    def weight(self, cluster: str, worker: str) -> int:
+        """The share of new flows that an instance there gets, beside others'."""
+        return self.weights.get(worker, self.weights.get(cluster, 1))
 
     def all_ports(self) -> tuple[Port, ...]:
         """Every port that a service address of this service leads to."""

@@ -75,6 +75,7 @@ ASK_SECRETS = "secrets"  # SecretsRequest → SecretsAnswer
 ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published
+OBS_OVERLAY = "overlay"  # OverlayReport, published
 
 # Orchestrator that dials ↔ the one whose bus it is; `peer.<who dials>.…`.
 PEER_SYNC = "sync"  # PeerWord → PeerWord

@@ -239,6 +239,7 @@ class ServiceView:
     closest_ip: str = ""
     ports: tuple[Port, ...] = ()
     requests: Resources = Resources()
+    least_ip: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oakctl.model.documents import ServiceTable, TableTarget
 from oakctl.model.overlay import OverlayNode
 from oakctl.model.resources import Location
-from oakctl.model.service import Port
+from oakctl.model.service import BY_CLIENT, Port
 from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
 
 BALANCED = "rr"
 CLOSEST = "closest"
+LEAST = "least"
 LOCAL = "local"  # a port of the node itself, for instances on it
 UNKNOWN_KM = 100.0  # how far a node of the own cluster is taken to be when nobody knows
 
@@ -35,6 +36,7 @@ class Target:
     port: int
     takes_new: bool  # False: only what flows already there
     number: int | None = None  # loopback number of its node; None: not on the loopback overlay
+    weight: int = 1  # share of new flows, where they take turns
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Listener:
     address: str
     port: int
     protocol: str  # tcp, udp
-    policy: str  # rr, closest, local
+    policy: str  # rr, closest, least, local
     targets: tuple[Target, ...] = ()
+    by_client: bool = False  # one client's flows go to one instance
 
 
 @dataclass(frozen=True)
@@ -127,13 +130,20 @@ def _joined(tables: Iterable[ServiceTable]) -> list[ServiceTable]:
 
 def _join(parts: Sequence[ServiceTable]) -> ServiceTable:
     first = parts[0]
+    if len(parts) == 1:
+        return first
     ports = tuple(dict.fromkeys(port for part in parts for port in part.ports))
     targets = tuple(target for part in parts for target in part.targets)
-    given = next((p.addresses for p in parts if p.addresses.rr_ip or p.addresses.closest_ip), None)
+    given = next((p.addresses for p in parts if p.addresses.given), None)
+    affinity = next((p.affinity for p in parts if p.affinity), "")
     expected = sum(part.expected for part in parts)
-    addresses = given or first.addresses
-    return ServiceTable(
-        first.job_name, first.cluster, first.generation, addresses, ports, targets, expected
+    return replace(
+        first,
+        addresses=given or first.addresses,
+        ports=ports,
+        targets=targets,
+        expected=expected,
+        affinity=affinity,
     )
 
 
@@ -148,15 +158,19 @@ def _listeners(
         for address, policy, order in (
             (table.addresses.rr_ip, BALANCED, in_turn),
             (table.addresses.closest_ip, CLOSEST, nearest),
+            (table.addresses.least_ip, LEAST, in_turn),
         ):
             if address:
-                targets = _targets(job, port, order)
-                yield Listener(job, address, port.container, port.protocol, policy, targets)
+                targets = _targets(job, port, order, policy)
+                by_client = policy != CLOSEST and table.affinity == BY_CLIENT
+                where = (address, port.container, port.protocol)
+                yield Listener(job, *where, policy, targets, by_client)
         if port.host and here:
-            yield Listener(job, "", port.host, port.protocol, LOCAL, _targets(job, port, here))
+            targets = _targets(job, port, here, LOCAL)
+            yield Listener(job, "", port.host, port.protocol, LOCAL, targets)
 
 
-def _targets(job: str, port: Port, order: Sequence[TableTarget]) -> tuple[Target, ...]:
+def _targets(job: str, port: Port, order: Sequence[TableTarget], policy: str) -> tuple[Target, ...]:
     return tuple(
         Target(
             f"{job}.instance.{t.number}",
@@ -164,6 +178,7 @@ def _targets(job: str, port: Port, order: Sequence[TableTarget]) -> tuple[Target
             port.container,
             t.ready and not t.draining,
             t.loopback_number,
+            {BALANCED: t.weight, LEAST: t.spare}.get(policy, 1),
         )
         for t in order
     )

@@ -95,7 +95,7 @@ def _service(
         architectures=_architectures(service, codes),
         ports=fields.ports(service.port),
         listen=tuple(fields.listen(entry) for entry in extension.listen),
-        addresses=ServiceAddresses(service.addresses.rr_ip, service.addresses.closest_ip),
+        addresses=_addresses(service),
         constraints=tuple(_constraint(constraint) for constraint in service.constraints),
         connectivity=_connectivity(service, name, known),
         one_shot=service.one_shot,
@@ -113,8 +113,15 @@ def _service(
         read_only=extension.read_only,
         secrets=tuple(fields.secret(s.name, s.as_, s.target) for s in extension.secrets),
         grace_s=extension.grace,
+        affinity=extension.affinity,
+        weights=dict(extension.weights),
         not_enforced=tuple(sentence for _, sentence in enforcement.gaps(service)),
     )
+
+
+def _addresses(service: schema.Microservice) -> ServiceAddresses:
+    given = service.addresses
+    return ServiceAddresses(given.rr_ip, given.closest_ip, service.oakctl.addresses.least_loaded)
 
 
 def _virtualization(service: schema.Microservice) -> str:

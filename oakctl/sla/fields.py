@@ -14,7 +14,7 @@ import re
 from oakctl.model import architectures, secrets
 from oakctl.model.resources import Location
 from oakctl.model.secrets import SecretUse
-from oakctl.model.service import Port, Volume
+from oakctl.model.service import AUTOMATIC, Port, Volume
 
 NAME_PATTERN = "^[a-zA-Z0-9]{1,30}$"
 SERVICE_NETWORK = ipaddress.IPv4Network("10.30.0.0/16")
@@ -82,6 +82,11 @@ def _port_number(text: str) -> int:
     if not 1 <= number <= 65535:
         raise ValueError(f"has port {number}, which is not in 1..65535")
     return number
+
+
+def service_address_or_automatic(text: str) -> str:
+    """As `service_address`; or "auto"."""
+    return text if text == AUTOMATIC else service_address(text)
 
 
 def service_address(text: str) -> str:

@@ -27,6 +27,7 @@ _LEVELS: tuple[tuple[type[BaseModel], str], ...] = (
     (schema.ConstraintSection, "an entry of `constraints`"),
     (schema.ConnectivitySection, "an entry of `connectivity`"),
     (schema.AutoscaleSection, "`oakctl.autoscale`"),
+    (schema.FurtherAddresses, "`oakctl.addresses`"),
 )
 
 

@@ -127,9 +127,14 @@ def _read(form: Callable[[str], Any], value: str, otherwise: Any) -> Any:
 def _addresses(found: Sequence[ServicePlace]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for place in found:
-        given = section(place.data, "addresses")
-        for key in ("rr_ip", "closest_ip"):
-            path = below(below(place.path, "addresses"), key)
+        further = section(section(place.data, "oakctl"), "addresses")
+        beneath = below(place.path, "addresses")
+        for given, where, key in (
+            (section(place.data, "addresses"), beneath, "rr_ip"),
+            (section(place.data, "addresses"), beneath, "closest_ip"),
+            (further, below(below(place.path, "oakctl"), "addresses"), "least_loaded"),
+        ):
+            path = below(where, key)
             address = _read(fields.service_address, text(given, key), "")
             if not address:
                 continue

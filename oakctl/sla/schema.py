@@ -61,6 +61,8 @@ Amount = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_AMOUNT)]
 PortNumber = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=LARGEST_AMOUNT)]
 Address = Annotated[str, AfterValidator(fields.service_address)]
+Weight = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=60)]
+OptionalAddress = Annotated[str, AfterValidator(fields.service_address_or_automatic)]
 RrAddressV6 = Annotated[
     str, AfterValidator(lambda text: fields.service_address_v6(text, fields.RR_NETWORK_V6))
 ]
@@ -201,6 +203,12 @@ def _secret(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class FurtherAddresses(Section):
+    """Service addresses that Oakestra does not have: given on demand, by `auto`, or pinned."""
+
+    least_loaded: OptionalAddress = ""
+
+
 class Extension(Section):
     """The key `oakctl:` of a microservice."""
 
@@ -219,6 +227,9 @@ class Extension(Section):
     read_only: bool = False
     secrets: list[Annotated[SecretSection, BeforeValidator(_secret)]] = []
     code: dict[str, str] | None = None  # per architecture
+    addresses: FurtherAddresses = FurtherAddresses()
+    affinity: Literal["", "client"] = ""
+    weights: dict[Given, Weight] = {}  # by worker or cluster; others count 1
 
 
 class Microservice(Section):

@@ -51,7 +51,7 @@ async def until(what: str, holds: Callable[[], T], patience_s: float = PATIENCE_
 async def leave(client: Client) -> None:
     """Close a client; nats-py stumbles over a connection that the bus has cut, the first time."""
     for _ in range(2):
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
+        with contextlib.suppress(OSError, asyncio.TimeoutError, AttributeError):
             await asyncio.wait_for(client.close(), 5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,45 @@ def test_turns_stay_within_the_open_targets_whatever_comes(
             chosen = turns.next(where)
             assert (chosen is None) == (not able)
             assert chosen is None or chosen[1] in able
+
+
+def weighted(weights: dict[int, int], *, by_client: bool = False) -> Listener:
+    targets = tuple(Target(str(p), ("127.0.0.1", p), True, w) for p, w in weights.items())
+    return Listener("a.b.c.d", Key("127.2.9.1", 80, "tcp"), "rr", targets, by_client)
+
+
+WEIGHTS = st.dictionaries(st.integers(1, 9), st.integers(0, 6), min_size=1)
+
+
+@given(WEIGHTS)
+def test_flows_are_shared_in_proportion_to_weights(weights: dict[int, int]) -> None:
+    turns, where = Turns(), weighted(weights)
+    if not any(weights.values()):
+        weights = dict.fromkeys(weights, 1)
+    total = sum(weights.values())
+    found = Counter(ports([turns.next(where) for _ in range(10 * total)]))
+    assert {port: found[port] for port in weights} == pytest.approx(
+        {port: 10 * weight for port, weight in weights.items()}, abs=1
+    )
+
+
+@given(st.sets(st.integers(1, 9), min_size=2), st.data())
+def test_a_client_stays_with_its_instance_while_that_lives(
+    some: set[int], data: st.DataObject
+) -> None:
+    clients = [f"127.3.0.{number}" for number in range(1, 200)]
+
+    def chosen(among: set[int]) -> dict[str, Endpoint | None]:
+        where = weighted(dict.fromkeys(sorted(among), 1), by_client=True)
+        return {client: Turns().next(where, client=client) for client in clients}
+
+    before = chosen(some)
+    assert len(set(before.values())) == len(some)
+    gone = data.draw(st.sampled_from(sorted(some)))
+    after = chosen(some - {gone})
+    assert {c for c in clients if after[c] != before[c]} == {
+        c for c in clients if before[c] == ("127.0.0.1", gone)
+    }
 
 
 def test_a_new_target_is_next_and_then_takes_its_turn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,4 +70,29 @@ def test_refused_whole(tmp_path: Path) -> None:
     taken = application("b", service("b", "T", rr_ip="10.30.77.7"))
     with pytest.raises(Conflict, match=r"10\.30\.77\.7"):
         applying.apply(database, [taken], (), 2.0)
+    database.close()
+
+
+def test_the_least_loaded_address_is_given_on_demand_and_given_back(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "root.db")
+
+    def asking(app: str, least: str) -> Application:
+        addresses = ServiceAddresses(least_ip=least)
+        return application(app, replace(service(app, "S"), addresses=addresses))
+
+    def least() -> dict[str, str]:
+        rows = wanted.services(database)
+        return {row.spec.application: row.spec.addresses.least_ip for row in rows}
+
+    applying.apply(database, [asking("a", "auto"), asking("b", ""), asking("c", "auto")], (), 1.0)
+    found = least()
+    assert found["b.ns"] == ""
+    assert found["a.ns"].startswith("10.30.")
+    assert len(set(found.values())) == 3
+    assert applying.apply(database, [asking("a", "auto")], (), 2.0).created == ()
+    with pytest.raises(Conflict, match="least_ip"):
+        applying.apply(database, [asking("d", found["a.ns"])], (), 3.0)
+    applying.delete(database, "a.ns", 4.0)
+    applying.apply(database, [asking("d", found["a.ns"])], (), 5.0)
+    assert least()["d.ns"] == found["a.ns"]
     database.close()

@@ -66,13 +66,22 @@ def test_every_field_arrives() -> None:
             "replicas": 3,
             "autoscale": {"min": 2, "max": 4, "target": {"queue_delay_ms": 20}},
             "grace": 1.5,
+            "addresses": {"least_loaded": "auto"},
+            "affinity": "client",
+            "weights": {"edge": 3, "w1": 0},
         },
     )
     assert found.requests == Resources(0.25, 64, 4, 2, 3, 5, 6)
     assert found.architectures == ("aarch64", "x86_64")
     assert found.ports == (Port(80, 8080), Port(53, 53, "udp"))
     assert found.listen == (Port(50101, 0, "udp"),)
-    assert found.addresses == ServiceAddresses("10.30.1.1", "10.30.1.2")
+    assert found.addresses == ServiceAddresses("10.30.1.1", "10.30.1.2", "auto")
+    assert found.affinity == "client"
+    assert [found.weight(*at) for at in (("edge", "w1"), ("edge", "w2"), ("cloud", "v1"))] == [
+        0,
+        3,
+        1,
+    ]
     assert found.ready == Probe("http", port=80, path="/ok", timeout_s=3.0)
     assert found.metrics == MetricsEndpoint(9100)
     assert found.restart == RestartPolicy("never", backoff_s=2.0)

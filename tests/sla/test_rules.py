@@ -216,6 +216,17 @@ def test_service_addresses(address: str, fault: str) -> None:
         assert found == [f"services[0].addresses.{key}: {address!r} {fault}"]
 
 
+def test_how_new_flows_are_shared() -> None:
+    given = {"addresses": {"least_loaded": "10.31.0.1"}, "affinity": "cookie", "weights": {"w": 61}}
+    found = errors(checked(service(oakctl=given)))
+    assert [line.split(":")[0] for line in found] == [
+        "services[0].oakctl.addresses.least_loaded",
+        "services[0].oakctl.affinity",
+        "services[0].oakctl.weights.w",
+    ]
+    assert "is outside the service network 10.30.0.0/16" in found[0]
+
+
 def test_addresses_of_version_6() -> None:
     given = {"rr_ip_v6": "fdff:1000::1", "closest_ip_v6": "x"}
     assert errors(checked(service(addresses=given))) == [
@@ -230,11 +241,16 @@ def test_an_address_given_twice() -> None:
         service("b", addresses={"rr_ip": "10.30.1.1"}),
         service("c", addresses={"rr_ip": ""}),
         service("d", addresses={"rr_ip": ""}),
+        service("e", oakctl={"addresses": {"least_loaded": "10.30.1.1"}}),
+        service("f", oakctl={"addresses": {"least_loaded": "auto"}}),
+        service("g", oakctl={"addresses": {"least_loaded": "auto"}}),
     )
     assert errors(found) == [
         "services[0].addresses.closest_ip: '10.30.1.1' is given already, "
         "at services[0].addresses.rr_ip",
         "services[1].addresses.rr_ip: '10.30.1.1' is given already, at services[0].addresses.rr_ip",
+        "services[4].oakctl.addresses.least_loaded: '10.30.1.1' is given already, "
+        "at services[0].addresses.rr_ip",
     ]
 
 

@@ -124,9 +124,9 @@ def inside_instance(account: str, instance: str) -> str:
 
 
 def _check_addresses(addresses: ServiceAddresses) -> None:
-    for text in (addresses.rr_ip, addresses.closest_ip):
+    for text in addresses.given:
         try:
-            given = not text or ipaddress.ip_address(text) in _SERVICES
+            given = ipaddress.ip_address(text) in _SERVICES
         except ValueError:
             given = False
         if not given:

@@ -145,11 +145,11 @@ def address_taken(state: State, account: str, addresses: ServiceAddresses) -> tu
 
     Two roots lease service addresses without knowing of each other; nodes have one table.
     """
-    wanted = {addresses.rr_ip, addresses.closest_ip} - {""}
+    wanted = set(addresses.given)
     if not wanted:
         return ()
     for job_name, taken in _addresses(state):
-        found = wanted & {taken.rr_ip, taken.closest_ip}
+        found = wanted & set(taken.given)
         if found and accounts.owner_of(job_name) != account:
             return (f"{rules_of.PREFIX}service address {min(found)} is another root's here",)
     return ()

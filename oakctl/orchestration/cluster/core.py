@@ -18,14 +18,14 @@ from nats.errors import Error as NatsError
 from oakctl.model import subjects, wire
 from oakctl.model.config import Timers
 from oakctl.model.documents import Heartbeat
-from oakctl.model.instance import ObservedInstance
+from oakctl.model.instance import InstanceStatistics, ObservedInstance
 from oakctl.model.resources import Resources
-from oakctl.orchestration.cluster import changes, clock, liveness, revisions, store, sweep
+from oakctl.orchestration.cluster import changes, clock, liveness, revisions, spare, store, sweep
 from oakctl.orchestration.cluster.clock import Now
 from oakctl.orchestration.cluster.outbox import Outbox
 from oakctl.orchestration.cluster.placement import Fleet
 from oakctl.orchestration.cluster.revisions import Documents
-from oakctl.orchestration.cluster.state import State
+from oakctl.orchestration.cluster.state import Key, State
 from oakctl.orchestration.cluster.store import Store, Write
 
 T = TypeVar("T")
@@ -60,6 +60,9 @@ class Core:
         self._leftovers: dict[str, Resources] = {}
         self._holds: dict[str, int] = {}
         self._unfit: dict[tuple[str, str], float] = {}  # job name, platform → when it was found
+        self._cpu_percent: dict[Key, float] = {}  # of one core, as instances' workers say
+        self._loads: dict[Key, float] = {}
+        self._spares: dict[Key, int] = {}
         self._watches: dict[tuple[str, int], sweep.Watch] = {}
         self._told = dict(self.presences)  # the statuses that events were made of
         self._reminded: dict[str, float] = {}
@@ -100,6 +103,16 @@ class Core:
                 self.state, self.fleet, self._watches, self._timers, now
             )
             await self._commit(self.state, after, moved, now)
+
+    async def weigh(self) -> None:
+        """Go by what instances have to spare now."""
+        async with self._lock:
+            self._loads = spare.loads(self.state, self.presences, self._cpu_percent, self._loads)
+            self._cpu_percent = {k: v for k, v in self._cpu_percent.items() if k in self._loads}
+            found = spare.shares(self._loads, self._spares)
+            if found != self._spares:
+                self._spares = found
+                await self._commit(self.state, self.state, (), clock.read(), weighed=True)
 
     async def reconcile(self) -> None:
         """Make the buckets hold what is known here: after a bus was away it may have lost some.
@@ -176,6 +189,10 @@ class Core:
         known = {key: at for key, at in self._unfit.items() if now - at < REMEMBERED_S}
         self._unfit = known | {(one.job_name, one.unfit): now for one in instances if one.unfit}
 
+    def used(self, instances: Iterable[InstanceStatistics]) -> None:
+        """Take note of what instances use."""
+        self._cpu_percent.update(((i.job_name, i.number), i.cpu_percent) for i in instances)
+
     def forget(self, worker: str) -> None:
         """Nothing is known of a removed worker."""
         self.presences = {n: p for n, p in self.presences.items() if n != worker}
@@ -193,12 +210,17 @@ class Core:
                 await self._publish(worker, what, documents)
 
     async def _commit(
-        self, before: State, after: State, extra: Sequence[changes.Change], now: Now
+        self,
+        before: State,
+        after: State,
+        extra: Sequence[changes.Change],
+        now: Now,
+        weighed: bool = False,
     ) -> None:
         fresh = not self.documents.desired and not self.documents.own
-        if after is before and not extra and not fresh:
+        if after is before and not extra and not fresh and not weighed:
             return
-        after, documents = revisions.settle(after, self.documents)
+        after, documents = revisions.settle(after, self.documents, self._spares)
         happened = (*extra, *changes.between(before, after))
         await self._store.write((*self.outbox.add(happened, now), *store.difference(before, after)))
         announced, self.documents, self.state = self.documents, documents, after

@@ -31,6 +31,7 @@ def reach(state: State, spec: ServiceSpec) -> Mapping[str, str]:
         for variable, address in (
             (f"OAKCTL_ADDR_{name}", addresses.rr_ip or addresses.closest_ip),
             (f"OAKCTL_ADDR_CLOSEST_{name}", addresses.closest_ip or addresses.rr_ip),
+            (f"OAKCTL_ADDR_LEAST_{name}", addresses.least_ip),
         ):
             if address:
                 found.setdefault(variable, address)

@@ -26,7 +26,7 @@ from oakctl.model import subjects, wire
 from oakctl.model.config import ClusterConfig, HostLayout
 from oakctl.model.messages import ClusterState
 from oakctl.orchestration import bus
-from oakctl.orchestration.cluster import bus_server, clock, membership, store
+from oakctl.orchestration.cluster import bus_server, clock, membership, spare, store
 from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.audience import Audience
@@ -34,6 +34,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_reports import OverlayReports
 from oakctl.orchestration.cluster.peer_file import PeerFolder
 from oakctl.orchestration.cluster.peers import Peers
 from oakctl.orchestration.cluster.processes import ProcessMeter
@@ -108,7 +109,9 @@ class Orchestrator:
         peers = Peers(self._config.cluster, client, core, credentials, folder, touch)
         self._peers = peers
         secrets = SecretDesk(client, core, self._secrets)
+        overlays = OverlayReports(lambda: core.state.workers)
         await workers.open()
+        await overlays.open(client)
         await secrets.open()
         await root.open()
         await tokens.open()
@@ -119,6 +122,7 @@ class Orchestrator:
         await self._until_one_ends(
             self._sweep(client, core),
             self._reconcile(core),
+            self._weigh(core),
             self._uplink.run_states(client, self._compose(core), self._audience),
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
@@ -219,6 +223,11 @@ class Orchestrator:
             else:
                 await core.sweep()
             last = clock.read().mono
+
+    async def _weigh(self, core: Core) -> None:
+        while True:
+            await asyncio.sleep(spare.INTERVAL_S)
+            await core.weigh()
 
     async def _reconcile(self, core: Core) -> None:
         while True:

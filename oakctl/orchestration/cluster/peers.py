@@ -148,7 +148,6 @@ class Peers:
         link = PeerLink(self._own, known, self._core, self._changed)
         self._links[known.cluster] = link
         keeping = asyncio.get_running_loop().create_task(self._keep(link))
-        keeping.add_done_callback(_report)
         self._tasks[known.cluster] = keeping
 
     async def _end(self, name: str) -> None:
@@ -201,13 +200,17 @@ class Peers:
     async def _keep(self, link: PeerLink) -> None:
         pause = RETRY_S
         while True:
-            if not link.shall_dial:
-                await self._attend(link)
-            elif await self._dial(link):
-                pause = RETRY_S
-            else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+            try:
+                if not link.shall_dial:
+                    await self._attend(link)
+                    continue
+                was_heard = await self._dial(link)
+            # The outermost boundary of a link: what broke must not be the last of it.
+            except Exception:
+                log.exception("the link with %s broke; it begins anew", link.known.cluster)
+                was_heard = False
+            await asyncio.sleep(pause)
+            pause = RETRY_S if was_heard else min(2 * pause, LONGEST_PAUSE_S)
 
     async def _dial(self, link: PeerLink) -> bool:
         """Dial, and speak as long as that goes; whether it was heard at all."""
@@ -234,7 +237,8 @@ class Peers:
         try:
             return await self._speak(client, link, refused)
         finally:
-            with contextlib.suppress(NatsError, OSError, asyncio.TimeoutError):
+            # nats-py stumbles over a connection that was cut under it: AttributeError.
+            with contextlib.suppress(NatsError, OSError, asyncio.TimeoutError, AttributeError):
                 await asyncio.wait_for(client.close(), CLOSE_TIMEOUT_S)
 
     async def _speak(self, client: Client, link: PeerLink, refused: asyncio.Event) -> bool:
@@ -302,8 +306,3 @@ def _in_words(error: BaseException) -> str:
     if isinstance(error, asyncio.TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("a link broke", exc_info=task.exception())

@@ -15,7 +15,7 @@ from oakctl.model.documents import DesiredDocument, ServiceTable, TablesDocument
 from oakctl.model.peers import PeerDocument
 from oakctl.orchestration.cluster import desired, peer_tables, tables
 from oakctl.orchestration.cluster.clock import Now
-from oakctl.orchestration.cluster.state import State
+from oakctl.orchestration.cluster.state import Key, State
 
 D = TypeVar("D", DesiredDocument, TablesDocument, PeerDocument)
 
@@ -43,12 +43,14 @@ def at_start(state: State, now: Now) -> Documents:
     return Documents(max(state.settings.mark, int(now.wall * 1000)))
 
 
-def settle(state: State, before: Documents) -> tuple[State, Documents]:
+def settle(
+    state: State, before: Documents, spares: Mapping[Key, int] = tables.NONE_KNOWN
+) -> tuple[State, Documents]:
     """The documents of `state`, and the state with a mark above their numbers."""
     numbers = _Counter(before.counter)
     own = {
         job_name: _numbered_table(table, before.own.get(job_name), numbers)
-        for job_name, table in tables.own_tables(state).items()
+        for job_name, table in tables.own_tables(state, spares).items()
     }
     wanted, needed = {}, {}
     for worker in state.workers:

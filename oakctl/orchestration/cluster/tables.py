@@ -15,13 +15,20 @@ from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Answer
 from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
-from oakctl.orchestration.cluster.state import InstanceRecord, State, put
+from oakctl.model.service import ServiceSpec
+from oakctl.orchestration.cluster import spare
+from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
+
+NONE_KNOWN: Mapping[Key, int] = {}
 
 FINISHED = (InstanceState.COMPLETED, InstanceState.UNDEPLOYED)
 
 
-def own_tables(state: State) -> dict[str, ServiceTable]:
-    """The table of every service that this cluster has a share of; generations are 0 here."""
+def own_tables(state: State, spares: Mapping[Key, int] = NONE_KNOWN) -> dict[str, ServiceTable]:
+    """The table of every service that this cluster has a share of; generations are 0 here.
+
+    `spares` is what instances have to spare (`spare`), where their service has an address for it.
+    """
     ready: dict[str, list[InstanceRecord]] = {}
     expected: Counter[str] = Counter()
     for record in state.instances.values():
@@ -39,8 +46,9 @@ def own_tables(state: State) -> dict[str, ServiceTable]:
             generation=0,
             addresses=service.spec.addresses,
             ports=service.spec.all_ports(),
-            targets=tuple(_target(state, record) for record in records),
+            targets=tuple(_target(state, service.spec, record, spares) for record in records),
             expected=expected[job_name],
+            affinity=service.spec.affinity,
         )
     return tables
 
@@ -117,7 +125,9 @@ def _takes_traffic(record: InstanceRecord) -> bool:
     return running and record.observed is not None and record.observed.ready
 
 
-def _target(state: State, record: InstanceRecord) -> TableTarget:
+def _target(
+    state: State, spec: ServiceSpec, record: InstanceRecord, spares: Mapping[Key, int]
+) -> TableTarget:
     facts = state.workers[record.worker].facts
     return TableTarget(
         number=record.number,
@@ -127,4 +137,6 @@ def _target(state: State, record: InstanceRecord) -> TableTarget:
         node_address=facts.address if facts else "",
         loopback_number=facts.loopback_number if facts else None,
         location=facts.location if facts else None,
+        weight=spec.weight(state.cluster, record.worker),
+        spare=spares.get(record.key, spare.MOST) if spec.addresses.least_ip else 1,
     )

@@ -156,6 +156,7 @@ class WorkerDesk:
         placed = {record.key for record in self._core.state.on(told.worker)}
         own = [s for s in told.instances if (s.job_name, s.number) in placed]
         self._uplink.add_statistics(own)
+        self._core.used(own)
 
 
 def _speaks_for_itself(message: Msg, worker: str) -> bool:

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from oakctl.errors import Conflict, NotFound, OakError, UsageError
 from oakctl.model.requests import ApplyRequest
-from oakctl.model.service import ServiceAddresses, ServiceSpec
+from oakctl.model.service import AUTOMATIC, ServiceAddresses, ServiceSpec
 from oakctl.model.views import ApplyResult, Finding
 from oakctl.orchestration.root import names, placing
 from oakctl.orchestration.root.artifacts import Artifacts, needed_by
@@ -167,7 +167,10 @@ def _with_addresses(
     for spec in specs:
         leases, rr = addressing.lease(leases, f"rr of {spec.job_name}", now)
         leases, closest = addressing.lease(leases, f"closest of {spec.job_name}", now)
-        filled.append(replace(spec, addresses=ServiceAddresses(rr, closest)))
+        least = ""
+        if spec.addresses.least_ip:
+            leases, least = addressing.lease(leases, f"least of {spec.job_name}", now)
+        filled.append(replace(spec, addresses=ServiceAddresses(rr, closest, least)))
     addresses.put_leases(db, leases)
     return filled
 
@@ -181,8 +184,9 @@ def _reaching(spec: ServiceSpec, known: Mapping[str, ServiceAddresses]) -> Servi
 
 
 def _pinned(spec: ServiceSpec) -> dict[str, str]:
-    given = {"rr": spec.addresses.rr_ip, "closest": spec.addresses.closest_ip}
-    return {policy: address for policy, address in given.items() if address}
+    given = spec.addresses
+    pinned = {"rr": given.rr_ip, "closest": given.closest_ip, "least": given.least_ip}
+    return {policy: address for policy, address in pinned.items() if address not in ("", AUTOMATIC)}
 
 
 def scale(db: Database, name: str, replicas: int, now: float) -> str:
@@ -252,7 +256,7 @@ def delete(db: Database, name: str, now: float) -> str:
     for service in wanted.services(db, full):
         job = service.spec.job_name
         wanted.set_wanted(db, job, 0)
-        for policy in ("rr", "closest"):
+        for policy in ("rr", "closest", "least"):
             leases = addressing.release(leases, f"{policy} of {job}", now)
         for instance in wanted.instances(db, job):
             placing.withdraw(db, instance, now)

@@ -160,6 +160,7 @@ def _service(
         spec=spec,
         rr_ip=spec.addresses.rr_ip,
         closest_ip=spec.addresses.closest_ip,
+        least_ip=spec.addresses.least_ip,
         ports=spec.all_ports(),
         requests=spec.requests,
     )

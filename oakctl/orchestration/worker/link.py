@@ -41,6 +41,7 @@ from oakctl.model.messages import (
     SecretsRequest,
 )
 from oakctl.model.node import NodeFacts
+from oakctl.model.overlay_report import OverlayReport
 from oakctl.model.secrets import SecretValue
 from oakctl.model.sessions import SessionAnswer, SessionOpen
 from oakctl.orchestration import bus, waits
@@ -167,6 +168,10 @@ class Link:
     async def statistics(self, report: StatisticsReport) -> None:
         """Tell what instances use; not at all while the bus is away."""
         await self._publish(subjects.observed(self._worker, subjects.OBS_STATISTICS), report)
+
+    async def overlay(self, report: OverlayReport) -> None:
+        """Tell of the overlay; not at all while the bus is away."""
+        await self._publish(subjects.observed(self._worker, subjects.OBS_OVERLAY), report)
 
     async def frame(self, session: str, frame: bytes) -> None:
         """Send a frame of a session; raises NatsError."""

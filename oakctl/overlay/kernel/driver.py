@@ -21,7 +21,8 @@ from oakctl.overlay.kernel import cables, conntrack, flows, forwarding, nft, pla
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
-from oakctl.overlay.kernel.planning import Place, Sight, Wanted
+from oakctl.overlay.kernel.ledger import Ledger
+from oakctl.overlay.kernel.planning import Place, Sight
 from oakctl.overlay.kernel.ruleset import GATEWAY
 from oakctl.overlay.kernel.tunnel import Tunnel
 
@@ -51,8 +52,8 @@ class KernelDriver:
         self._nft = rules or nft.of_host(self._host)
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
-        self._wanted = Wanted()
-        self._loaded: Elements | None = None  # None: not by us, or not as it should be
+        self._ledger = Ledger(place)
+        self._loaded = False  # not by us, or not as it should be
         self._digest = ""
         self._problems: dict[str, str] = {}
 
@@ -72,7 +73,7 @@ class KernelDriver:
     def apply(self, overlay: plan.NodeOverlay) -> bool:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
-        return self._load()
+        return self._load(compare=True)
 
     def public_key(self) -> str:
         """What other nodes know this one's tunnel by. Raises OSError."""
@@ -93,7 +94,7 @@ class KernelDriver:
 
     def neighbours(self) -> frozenset[str]:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
-        return planning.neighbours(self._place, self._tables or ())
+        return self._ledger.neighbours()
 
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
         """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
@@ -134,9 +135,9 @@ class KernelDriver:
         found = []
         with self._told("host"):
             self._settle()
-        if self._loaded is not None and self._nft.rules() != self._digest:
+        if self._loaded and self._nft.rules() != self._digest:
             found.append("the table oakctl was changed or removed by somebody; it was loaded anew")
-            self._loaded = None
+            self._loaded = False
             try:
                 self._load()
             except OSError as error:
@@ -148,6 +149,10 @@ class KernelDriver:
             found.append(self._tunnel.problem)
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
 
+    def in_force(self) -> tuple[Elements, Sight]:
+        """What the rule set's maps hold, and what it was made of besides the tables."""
+        return self._ledger.whole() if self._loaded else Elements(), self._sight
+
     def remove(self) -> None:
         """Take everything away, whoever made it and for whatever subnet: the host is as it was.
 
@@ -157,7 +162,7 @@ class KernelDriver:
             self._cut(address)
         with contextlib.suppress(FileNotFoundError):  # where there is no nft, there is no table
             self._nft.run(ruleset.removal())
-        self._loaded, self._tables, self._nodes = None, None, ()
+        self._loaded, self._tables, self._nodes = False, None, ()
         self._tunnel.remove()
         self._host.ip(cables.node_removal(self._place.networks, self._host.links()), force=True)
         for command in forwarding.present(self._iptables()):
@@ -212,28 +217,27 @@ class KernelDriver:
         self._sight = replace(self._sight, local=local)
         self._load()
 
-    def _load(self) -> bool:
+    def _load(self, compare: bool = False) -> bool:
         """Bring the kernel's maps to what shall be, then its flows; whether the maps changed.
 
+        Flows are compared where that may end one, and by `compare` in any case.
         Before the first tables an earlier agent's rules are better than ours would be.
         """
-        if self._tables is None and self._loaded is None and self._nft.rules():
+        if self._tables is None and not self._loaded and self._nft.rules():
             return False
-        self._wanted = planning.wanted(self._place, self._tables or (), self._sight)
-        self._sight = replace(self._sight, chosen=self._wanted.chosen)
-        new = self._wanted.elements
-        if self._loaded is None:
-            text = ruleset.swap(self._place.networks, new)
-        else:
-            text = difference(self._loaded, new)
+        old, new, moved = self._ledger.follow(self._tables or (), self._sight)
+        whole = not self._loaded
+        networks = self._place.networks
+        text = ruleset.swap(networks, self._ledger.whole()) if whole else difference(old, new)
         if text:
-            whole, self._loaded = self._loaded is None, None
+            self._loaded = False
             self._nft.run(text)
             if whole:
                 self._digest = self._nft.rules()
-        self._loaded = new
-        with self._told("flows"):
-            self._end_stale_flows()
+        self._loaded = True
+        if compare or whole or moved or "flows" in self._problems:
+            with self._told("flows"):
+                self._end_stale_flows()
         return bool(text)
 
     def _end_stale_flows(self) -> None:
@@ -241,7 +245,7 @@ class KernelDriver:
         networks = self._place.networks
         ended = conntrack.delete_flows(
             flows.prefixes(networks),
-            lambda flow: flows.is_stale(flow, networks, self._wanted.leads, self._sight.local),
+            lambda flow: flows.is_stale(flow, networks, self._ledger.leads, self._sight.local),
         )
         waiting: dict[str, list[Flow]] = {}
         for flow in ended:

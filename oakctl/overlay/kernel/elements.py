@@ -1,22 +1,22 @@
 """What is in the maps and sets of the rule set, and the difference between two such states. Pure.
 
 The rules never change (`ruleset`); everything that does is an element. Belongs here: keys and
-values as nft reads them. Does not belong here: which targets a service has (`planning`).
+values as nft reads them. Does not belong here: which targets a service has (`planning`), nor how
+they share an address (`places`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+
+from oakctl.overlay.kernel.places import PLACES, Places
 
 TABLE = "oakctl"
-# Places of one service address: the least common multiple of 1 to 6, so that up to six instances
-# get exactly the same share, and more of them the same within one place.
-SLOTS = 60
 # The place travels in the packet's mark for the length of one rule. "oak\0" and up is a range that
 # nobody else marks packets with, so that no `ip rule` of the host takes them elsewhere.
 FIRST_MARK = 0x6F616B00
+_MARKS = tuple(f"{FIRST_MARK + slot:#x}" for slot in range(PLACES))
 
 Content = Mapping[str, str]  # of one map, or of a set with empty values
 
@@ -27,7 +27,9 @@ class Elements:
 
     slots: Content = field(default_factory=dict)  # service address . mark → instance
     one: Content = field(default_factory=dict)  # service address with one instance → instance
+    sticky: Content = field(default_factory=dict)  # service addresses that choose by the client
     hold: Content = field(default_factory=dict)  # service addresses that wait for an instance
+    refused: Content = field(default_factory=dict)  # those that have none, and wait for none
     hairpin: Content = field(default_factory=dict)  # local instance . itself
     sources: Content = field(default_factory=dict)  # interface of an instance . its address
     ports: Content = field(default_factory=dict)  # protocol . port of the node → instance . port
@@ -38,22 +40,22 @@ class Elements:
         return sum(len(content) for _, content in _contents(self))
 
 
-@lru_cache(1 << 14)
-def service(address: str, targets: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """The elements of `slots` and of `one` that lead from `address` to `targets`, evenly.
+def leading(address: str, places: Places, *, by_client: bool = False) -> Elements:
+    """What leads from a service address to the instances that have its places."""
+    if len(set(places)) == 1:
+        return Elements(one={address: places[0]})
+    keys = (f"{address} . {mark}" for mark in _MARKS)
+    sticky = {address: ""} if by_client and places else {}
+    return Elements(slots=dict(zip(keys, places)), sticky=sticky)  # noqa: B905 (or none at all)
 
-    The same on every node: it depends on the set of targets, not on their order. It is kept, since
-    most services are as they were: what is returned must not be changed.
-    """
-    if len(targets) == 1:
-        return {}, {address: targets[0]}
-    in_order = sorted(targets)
-    slots = {
-        f"{address} . {FIRST_MARK + slot:#x}": in_order[slot % len(in_order)]
-        for slot in range(SLOTS)
-        if in_order
-    }
-    return slots, {}
+
+def together(parts: Iterable[Elements]) -> Elements:
+    """All of them as one."""
+    found: dict[str, dict[str, str]] = {name: {} for name in vars(Elements())}
+    for part in parts:
+        for name, content in _contents(part):
+            found[name].update(content)
+    return Elements(**found)
 
 
 def difference(old: Elements, new: Elements) -> str:

@@ -1,8 +1,9 @@
 """What the rule set of one node shall hold, given its tables and what it sees itself. Pure.
 
 Belongs here: which instances take new flows here, which ones may keep theirs, and that a node takes
-away by itself only what it cannot reach. Does not belong here: the form of elements (`elements`),
-how the nearest is chosen (`ranking`).
+away by itself only what it cannot reach. All of one service at a time: what follows from all of
+them together is in `ledger`. Does not belong here: the form of elements (`elements`), who has which
+share (`places`), how the nearest is chosen (`ranking`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from oakctl.model.documents import ServiceTable, TableTarget
+from oakctl.model.service import BY_CLIENT
 from oakctl.overlay.addressing import gateway_of
-from oakctl.overlay.kernel import elements, ranking
-from oakctl.overlay.kernel.cables import interface
-from oakctl.overlay.kernel.elements import Elements
+from oakctl.overlay.kernel import ranking
+from oakctl.overlay.kernel.places import Places, shared
 from oakctl.overlay.kernel.ruleset import Networks
 
 # Addresses are asked about again with every change of any table; no node has more of them.
@@ -39,7 +40,6 @@ class Sight:
     local: frozenset[str] = frozenset()  # addresses of instances that have their interface
     unreachable: frozenset[str] = frozenset()  # nodes that do not answer, by their own address
     round_trips_ms: Mapping[str, float] = field(default_factory=dict)  # likewise
-    chosen: Mapping[str, str] = field(default_factory=dict)  # closest address → instance in force
 
 
 @dataclass(frozen=True)
@@ -51,64 +51,54 @@ class Leads:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The rule set's elements, and what flows have to agree with."""
+class Way:
+    """Where one service address leads: the instances of its places, and what flows may stay."""
 
-    elements: Elements = Elements()
-    leads: Mapping[str, Leads] = field(default_factory=dict)  # by service address
-    chosen: Mapping[str, str] = field(default_factory=dict)  # for the next `Sight`
+    places: Places = ()
+    leads: Leads = Leads()
+    waits: bool = False  # for an instance: there is none, and one is to be
+    by_client: bool = False
 
 
-def wanted(place: Place, tables: Iterable[ServiceTable], sight: Sight) -> Wanted:
-    """All that follows from `tables`, one for each service.
+@dataclass(frozen=True)
+class Page:
+    """All that follows from one table. `nodes` are those whose state it depends on."""
 
-    Of two services that claim one address the first by name has it. Addresses that are outside
-    the overlay's networks lead nowhere: nothing of them gets into a command.
+    ways: Mapping[str, Way] = field(default_factory=dict)  # by service address
+    ports: Mapping[str, str] = field(default_factory=dict)  # as of `Elements`
+    nodes: frozenset[str] = frozenset()  # by their own address, this one may be among them
+
+
+def page(place: Place, table: ServiceTable, sight: Sight, before: Page) -> Page:
+    """What follows from a service's table; `before` is what did: as little changes as has to.
+
+    Addresses that are outside the overlay's networks lead nowhere: nothing of them gets into a
+    command.
     """
-    slots: dict[str, str] = {}
-    one: dict[str, str] = {}
-    hold: dict[str, str] = {}
-    ports: dict[str, str] = {}
-    leads: dict[str, Leads] = {}
-    chosen: dict[str, str] = {}
-    for table in sorted(tables, key=lambda each: each.job_name):
-        there = _reachable(place, table, sight)
-        takes_new = [target for target in there if target.ready and not target.draining]
-        stays = frozenset(target.address for target in there)
-        for address, nearest in _addresses(place, table, takes_new, sight):
-            if address in leads:
-                continue
-            targets = [target.address for target in takes_new]
-            udp = stays
-            if nearest is not None:
-                targets = [nearest] if nearest else []
-                udp = frozenset(targets) or stays
-                chosen[address] = nearest
-            leads[address] = Leads(stays, udp)
-            more, single = elements.service(address, tuple(targets))
-            slots |= more
-            one |= single
-            if not targets and table.expected > 0:
-                hold[address] = ""
-        for key, value in _published(place, table, takes_new):
-            ports.setdefault(key, value)
-    hairpin, sources = _own(sight.local)
-    return Wanted(Elements(slots, one, hold, hairpin, sources, ports), leads, chosen)
-
-
-def _addresses(
-    place: Place, table: ServiceTable, takes_new: Sequence[TableTarget], sight: Sight
-) -> Iterable[tuple[str, str | None]]:
-    """The service's addresses, each with the one instance it leads to; None: to all in turn."""
+    there = _reachable(place, table, sight)
+    takes_new = [target for target in there if target.ready and not target.draining]
+    stays = frozenset(target.address for target in there)
+    ways: dict[str, Way] = {}
     given = table.addresses
-    if is_within(given.rr_ip, place.networks.services):
-        yield given.rr_ip, None
-    if is_within(given.closest_ip, place.networks.services):
-        before = sight.chosen.get(given.closest_ip, "")
-        yield (
-            given.closest_ip,
-            ranking.closest(takes_new, place.worker, place.cluster, sight.round_trips_ms, before),
-        )
+    for address, weights in (
+        (given.rr_ip, {target.address: target.weight for target in takes_new}),
+        (given.least_ip, {target.address: target.spare for target in takes_new}),
+    ):
+        if address not in ways and is_within(address, place.networks.services):
+            places = shared(weights, before.ways.get(address, Way()).places)
+            waits = not places and table.expected > 0
+            by_client = table.affinity == BY_CLIENT
+            ways[address] = Way(places, Leads(stays, stays), waits, by_client)
+    closest = given.closest_ip
+    if closest not in ways and is_within(closest, place.networks.services):
+        chosen = next(iter(before.ways.get(closest, Way()).places), "")
+        trips = sight.round_trips_ms
+        nearest = ranking.closest(takes_new, place.worker, place.cluster, trips, chosen)
+        only = frozenset({nearest} if nearest else ())
+        waits = not nearest and table.expected > 0
+        ways[closest] = Way(shared(dict.fromkeys(only, 1)), Leads(stays, only or stays), waits)
+    ports = dict(reversed(list(_published(place, table, takes_new))))
+    return Page(ways, ports, _nodes(place, table))
 
 
 def _reachable(place: Place, table: ServiceTable, sight: Sight) -> list[TableTarget]:
@@ -128,15 +118,13 @@ def _reachable(place: Place, table: ServiceTable, sight: Sight) -> list[TableTar
     return answering if any(t.ready and not t.draining for t in answering) else there
 
 
-def neighbours(place: Place, tables: Iterable[ServiceTable]) -> frozenset[str]:
-    """The own addresses of the other nodes that flows from here may lead to."""
-    instances = (target.address for table in tables for target in table.targets)
-    there = {gateway_of(each) for each in instances if is_within(each, place.networks.nodes)}
-    return frozenset(there - {place.networks.gateway})
+def _nodes(place: Place, table: ServiceTable) -> frozenset[str]:
+    addresses = (target.address for target in table.targets)
+    return frozenset(gateway_of(a) for a in addresses if is_within(a, place.networks.nodes))
 
 
 def _published(
-    place: Place, table: ServiceTable, takes_new: Iterable[TableTarget]
+    place: Place, table: ServiceTable, takes_new: Sequence[TableTarget]
 ) -> Iterable[tuple[str, str]]:
     here = [target.address for target in takes_new if target.worker == place.worker]
     subnet = place.networks.subnet
@@ -144,13 +132,6 @@ def _published(
         for address in here:
             if port.host and port.protocol in ("tcp", "udp") and is_within(address, subnet):
                 yield f"{port.protocol} . {int(port.host)}", f"{address} . {int(port.container)}"
-
-
-def _own(local: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    in_order = sorted(local)
-    hairpin = {f"{address} . {address}": "" for address in in_order}
-    sources = {f'"{interface(address)}" . {address}': "" for address in in_order}
-    return hairpin, sources
 
 
 @lru_cache(CACHED)

@@ -16,13 +16,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oakctl.overlay import addressing
-from oakctl.overlay.kernel.elements import FIRST_MARK, SLOTS, TABLE, Elements, difference
+from oakctl.overlay.kernel.elements import FIRST_MARK, TABLE, Elements, difference
+from oakctl.overlay.kernel.places import PLACES
 from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
 
 # Interfaces of ours begin with "oak"; what is behind these is an instance.
 CABLES = "oakv"
 GATEWAY = "oak0"  # has the node's own address
 TUNNEL = "oakwg0"
+# An address that no table is known of is asked for (`asked`), and its packets wait that long.
+ASKING_S = 3
+AGAIN_S = 30  # after so long once more, when packets still come; until then they are refused
+MOST_ASKED = 256  # at once: those of somebody who tries all addresses are refused
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,11 @@ def removal() -> str:
 
 
 def _static(networks: Networks) -> str:
-    marks = f"{FIRST_MARK:#x}-{FIRST_MARK + SLOTS - 1:#x}"
-    choose = f"meta mark set numgen random mod {SLOTS} offset {FIRST_MARK:#x}"
+    marks = f"{FIRST_MARK:#x}-{FIRST_MARK + PLACES - 1:#x}"
+    to_place = "dnat to ip daddr . meta mark map @slots"
+    at_random = f"meta mark set numgen random mod {PLACES} offset {FIRST_MARK:#x} {to_place}"
+    by_client = f"meta mark set jhash ip saddr mod {PLACES} offset {FIRST_MARK:#x} {to_place}"
+    asking = "add @tried { ip daddr } add @asked { ip daddr } drop"
     to_service = f"ip daddr {networks.services} goto service"
     to_port = (
         "ip daddr != 127.0.0.0/8 fib daddr type local "
@@ -65,13 +73,18 @@ def _static(networks: Networks) -> str:
     return f"""table ip {TABLE} {{
  map slots {{ type ipv4_addr . mark : ipv4_addr; }}
  map one {{ type ipv4_addr : ipv4_addr; }}
+ set sticky {{ type ipv4_addr; }}
  set hold {{ type ipv4_addr; }}
+ set refused {{ type ipv4_addr; }}
+ set asked {{ type ipv4_addr; flags dynamic, timeout; timeout {ASKING_S}s; size {MOST_ASKED}; }}
+ set tried {{ type ipv4_addr; flags dynamic, timeout; timeout {AGAIN_S}s; size {MOST_ASKED}; }}
  set hairpin {{ type ipv4_addr . ipv4_addr; }}
  set sources {{ type ifname . ipv4_addr; }}
  map ports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
  chain service {{
   dnat to ip daddr map @one
-  {choose} dnat to ip daddr . meta mark map @slots
+  ip daddr @sticky {by_client}
+  {at_random}
  }}
  chain spoof {{
   type filter hook prerouting priority -300; policy accept;
@@ -103,6 +116,8 @@ def _static(networks: Networks) -> str:
  }}
  chain nowhere {{
   ip daddr @hold drop
+  ip daddr @asked drop
+  ip daddr != @refused ip daddr != @tried {asking}
   meta l4proto tcp reject with tcp reset
   reject with icmp type host-unreachable
  }}

@@ -75,12 +75,14 @@ def relay_table(overlay: plan.NodeOverlay, number: int) -> dict[str, Any]:
                 "port": listener.port,
                 "protocol": listener.protocol,
                 "policy": "closest" if listener.policy == plan.CLOSEST else "rr",
+                "by_client": listener.by_client,
                 "targets": [
                     {
                         "instance": target.instance,
                         "address": plan.local_address(target.number, target.address),
                         "port": target.port,
                         "takes_new": target.takes_new,
+                        "weight": target.weight,
                     }
                     for target in listener.targets
                     if target.number is not None

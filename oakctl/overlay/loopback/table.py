@@ -7,6 +7,8 @@ a megabyte). Does not belong here: sockets (`tcp`, `udp`).
 from __future__ import annotations
 
 import json
+import math
+import zlib
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +37,7 @@ class Target(NamedTuple):
     instance: str
     endpoint: Endpoint
     takes_new: bool = True
+    weight: int = 1  # share of new flows; 0: only where nobody else takes one
 
 
 class Listener(NamedTuple):
@@ -44,6 +47,7 @@ class Listener(NamedTuple):
     key: Key
     policy: str
     targets: tuple[Target, ...] = ()
+    by_client: bool = False  # one client's flows go to one instance
 
     @property
     def open(self) -> bool:
@@ -69,31 +73,49 @@ class Listener(NamedTuple):
 
 
 class Turns:
-    """Strict turns over the targets that take new flows: the one longest without a flow is next.
+    """Strict turns over the targets that take new flows: who has had least for its weight is next.
 
-    A target that comes is next once, one that goes leaves no gap; with n targets, any n flows in
-    a row go to n different ones.
+    A target that comes is next once, one that goes leaves no gap; with n targets of one weight,
+    any n flows in a row go to n different ones.
     """
 
     def __init__(self) -> None:
-        self._count = 0
-        self._last: dict[Endpoint, int] = {}
+        self._had: dict[Endpoint, float] = {}  # flows, each counted by 1 / weight
+        self._pace = 0.0  # what the last one that was chosen had had
 
-    def next(self, listener: Listener, tried: Container[Endpoint] = ()) -> Endpoint | None:
-        """Where the next flow goes, leaving out `tried`; None when there is nowhere."""
-        able = [t.endpoint for t in listener.targets if t.takes_new and t.endpoint not in tried]
+    def next(
+        self, listener: Listener, tried: Container[Endpoint] = (), client: str = ""
+    ) -> Endpoint | None:
+        """Where the next flow goes, leaving out `tried`; None when there is nowhere.
+
+        `client` is where it comes from, for listeners that go by that.
+        """
+        able = {t.endpoint: t.weight for t in listener.targets if t.takes_new}
+        able = {endpoint: weight for endpoint, weight in able.items() if endpoint not in tried}
         if not able:
             return None
         if listener.policy == CLOSEST:
-            return able[0]
-        chosen = min(able, key=lambda endpoint: self._last.get(endpoint, 0))
-        self._count += 1
-        self._last[chosen] = self._count
+            return next(iter(able))
+        if any(able.values()):
+            able = {endpoint: weight for endpoint, weight in able.items() if weight > 0}
+        if listener.by_client:
+            return max(able, key=lambda endpoint: _score(client, endpoint, able[endpoint]))
+        chosen = min(able, key=lambda endpoint: self._had.get(endpoint, -1.0))
+        # Who was not there for a while has no claim to what others had meanwhile.
+        self._pace = max(self._pace, self._had.get(chosen, 0.0))
+        self._had[chosen] = self._pace + 1 / max(1, able[chosen])
         return chosen
 
     def forget(self, listener: Listener) -> None:
         """Drop what is known of targets that `listener` no longer has."""
-        self._last = {e: n for e, n in self._last.items() if listener.has(e)}
+        self._had = {e: n for e, n in self._had.items() if listener.has(e)}
+
+
+def _score(client: str, endpoint: Endpoint, weight: int) -> float:
+    """The highest has the client: when one leaves, only its own clients go elsewhere."""
+    mixed = zlib.crc32(f"{client} {endpoint[0]} {endpoint[1]}".encode()) * 0x9E3779B97F4A7C15
+    mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93 & 0xFFFFFFFFFFFFFFFF
+    return max(1, weight) / -math.log(((mixed >> 12) + 0.5) / 2**52)
 
 
 class Difference(NamedTuple):
@@ -142,8 +164,15 @@ def _listener(item: dict[str, Any]) -> Listener:
         key=Key(*_endpoint(item), protocol),
         policy=policy,
         targets=tuple(
-            Target(str(t["instance"]), _endpoint(t), bool(t["takes_new"])) for t in item["targets"]
+            Target(
+                str(t["instance"]),
+                _endpoint(t),
+                bool(t["takes_new"]),
+                max(0, int(t.get("weight", 1))),
+            )
+            for t in item["targets"]
         ),
+        by_client=bool(item.get("by_client", False)),
     )
 
 

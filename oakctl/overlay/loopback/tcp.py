@@ -105,7 +105,7 @@ class TcpListener:
             if self._socket is None:
                 return
             try:
-                client, _ = self._socket.accept()
+                client, (address, _) = self._socket.accept()
             except BlockingIOError:
                 return
             except ConnectionAbortedError:
@@ -114,7 +114,7 @@ class TcpListener:
                 self._pause(error)
                 return
             client.setblocking(False)
-            attempt = _Connecting(self, client)
+            attempt = _Connecting(self, client, address)
             self._connecting.add(attempt)
             attempt.go_on()
 
@@ -125,9 +125,9 @@ class TcpListener:
             self.loop.remove_reader(self._socket)
             self._paused = True
 
-    def next_target(self, tried: set[Endpoint]) -> Endpoint | None:
+    def next_target(self, tried: set[Endpoint], client: str) -> Endpoint | None:
         """Where the next connection goes, leaving out `tried`."""
-        return self._turns.next(self.listener, tried)
+        return self._turns.next(self.listener, tried, client)
 
     def begin(self, endpoint: Endpoint) -> socket.socket | None:
         """A socket on its way to `endpoint`, or None when it is refused at once."""
@@ -161,8 +161,9 @@ class TcpListener:
 class _Connecting:
     """A client that waits for a target; each that refuses is passed over."""
 
-    def __init__(self, listener: TcpListener, client: socket.socket) -> None:
+    def __init__(self, listener: TcpListener, client: socket.socket, address: str) -> None:
         self._listener = listener
+        self._address = address
         self._client = client
         self._target: socket.socket | None = None
         self._tried: set[Endpoint] = set()
@@ -172,7 +173,7 @@ class _Connecting:
     def go_on(self) -> None:
         """Try the next target; with none left the client is reset."""
         while True:
-            endpoint = self._listener.next_target(self._tried)
+            endpoint = self._listener.next_target(self._tried, self._address)
             if endpoint is None:
                 self.abort()
                 return

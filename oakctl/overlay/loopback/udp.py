@@ -124,7 +124,7 @@ class UdpListener:
         flow = self._flows.get(client)
         if flow is not None and not flow.moves:
             return flow
-        endpoint = self._turns.next(self.listener)
+        endpoint = self._turns.next(self.listener, client=client[0])
         if endpoint is None:
             return None
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from oakctl.model.service import ServiceAddresses
 
 from .nodes import CLOSEST, PORT, RR, Failed, Node, end, say, table, target
 from .requirements import REPOSITORY
@@ -15,6 +18,7 @@ from .requirements import REPOSITORY
 MakeNode = Callable[..., Node]
 A1, A2, A3, B1, B2 = "10.18.0.66", "10.18.0.67", "10.18.0.68", "10.18.0.130", "10.18.0.131"
 GATEWAY_A = "10.18.0.65"
+LEAST = "10.30.9.3"
 pytestmark = pytest.mark.slow
 
 
@@ -96,6 +100,36 @@ def test_flows_of_a_dead_instance_end_or_move(make_node: MakeNode) -> None:
     for reader in readers:
         assert reader.stdout is not None
         assert reader.stdout.readline() == b"ConnectionAbortedError\n"
+
+
+def test_a_client_stays_with_its_instance_while_that_lives(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.call("attach", A2)
+    for address, name in ((B1, "b1"), (B2, "b2")):
+        b.serve(address, name)
+    two = replace(table(target("b", B1), target("b", B2)), affinity="client")
+    a.apply(two)
+    by_client = {client: set(names(a.ask(client, RR, 20))) for client in (A2, "")}
+    assert [len(found) for found in by_client.values()] == [1, 1]
+    (its,) = by_client[A2]
+    stays, goes = (B1, B2) if its == "b1" else (B2, B1)
+    a.apply(replace(two, targets=(target("b", stays),)))
+    a.apply(two)
+    assert names(a.ask(A2, RR, 20)) == {its: 20}
+    a.apply(replace(two, targets=(target("b", goes),)))
+    assert names(a.ask(A2, RR, 5)) == {"b2" if its == "b1" else "b1": 5}
+
+
+def test_new_flows_are_shared_by_weight_and_by_what_is_to_spare(make_node: MakeNode) -> None:
+    a, b = make_node("a"), make_node("b")
+    for address, name in ((B1, "b1"), (B2, "b2")):
+        b.serve(address, name)
+    shares = table(target("b", B1, weight=9, spare=0), target("b", B2, weight=1, spare=4))
+    a.apply(replace(shares, addresses=ServiceAddresses(RR, CLOSEST, LEAST)))
+    found = names(a.ask("", RR, 100))
+    assert found["b1"] > found["b2"]  # 90 and 10 of a hundred
+    assert names(a.ask("", LEAST, 20)) == {"b2": 20}
+    assert "1 received" in a.run("ping", "-c1", LEAST)
 
 
 def test_udp_follows_the_closest_and_tcp_stays(make_node: MakeNode) -> None:

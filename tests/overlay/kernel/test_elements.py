@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from oakctl.overlay.kernel import elements
 from oakctl.overlay.kernel.elements import Elements, difference
 
 ADDRESS = st.ip_addresses(v=4, network="10.18.0.0/16").map(str)
-SOME = st.lists(ADDRESS, min_size=2, max_size=70, unique=True)
 CONTENTS = st.fixed_dictionaries(
     {
         "slots": st.dictionaries(st.sampled_from(["s1", "s2", "s3"]), ADDRESS),
@@ -50,18 +48,14 @@ def test_the_difference_makes_one_of_the_other(
     assert bool(text) == (old != new)
 
 
-@given(SOME, st.randoms(use_true_random=False))
-def test_instances_share_an_address_evenly_whatever_their_order(targets: list[str], chance) -> None:  # type: ignore[no-untyped-def]
-    slots, one = elements.service("10.30.1.1", tuple(targets))
-    assert not one
-    assert len(slots) == elements.SLOTS
-    shares = Counter(slots.values())
-    assert max(shares.values()) - min(shares.values()) <= 1
-    assert len(shares) == min(len(targets), elements.SLOTS)
-    chance.shuffle(targets)
-    assert elements.service("10.30.1.1", tuple(targets)) == (slots, one)
-
-
 def test_one_instance_needs_no_choice_and_none_gets_nothing() -> None:
-    assert elements.service("10.30.1.1", ("10.18.0.66",)) == ({}, {"10.30.1.1": "10.18.0.66"})
-    assert elements.service("10.30.1.1", ()) == ({}, {})
+    one = Elements(one={"10.30.1.1": "10.18.0.66"})
+    assert elements.leading("10.30.1.1", ("10.18.0.66",) * 60, by_client=True) == one
+    assert elements.leading("10.30.1.1", (), by_client=True) == Elements()
+
+
+def test_several_have_a_place_each_under_its_mark() -> None:
+    found = elements.leading("10.30.1.1", tuple(f"10.18.0.{n}" for n in range(60)), by_client=True)
+    assert found.slots["10.30.1.1 . 0x6f616b00"] == "10.18.0.0"
+    assert found.slots["10.30.1.1 . 0x6f616b3b"] == "10.18.0.59"
+    assert (len(found.slots), found.sticky, found.one) == (60, {"10.30.1.1": ""}, {})

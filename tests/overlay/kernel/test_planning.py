@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +14,17 @@ from hypothesis import strategies as st
 from oakctl.model.documents import ServiceTable, TableTarget
 from oakctl.model.service import Port, ServiceAddresses
 from oakctl.overlay.kernel import planning, ranking
-from oakctl.overlay.kernel.planning import Place, Sight, Wanted, wanted
+from oakctl.overlay.kernel.elements import Elements, difference
+from oakctl.overlay.kernel.ledger import Ledger
+from oakctl.overlay.kernel.planning import Leads, Place, Sight
 from oakctl.overlay.kernel.ruleset import Networks
+
+from .test_elements import executed
 
 PLACE = Place("w1", "edge", Networks("10.18.0.64/26"))
 HERE, HERE_TOO, THERE, FAR = "10.18.0.66", "10.18.0.67", "10.18.0.130", "10.18.16.66"
 W2, W3 = "10.18.0.129", "10.18.16.65"
-RR, CLOSEST = "10.30.9.1", "10.30.9.2"
+RR, CLOSEST, LEAST = "10.30.9.1", "10.30.9.2", "10.30.9.5"
 KEY = re.compile(r'[0-9a-z" .]+')
 
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
@@ -32,6 +38,8 @@ TARGETS = st.builds(
     node_address=st.just(""),
     ready=st.booleans(),
     draining=st.booleans(),
+    weight=st.integers(0, 3),
+    spare=st.integers(0, 9),
 )
 TABLES = st.builds(
     ServiceTable,
@@ -42,17 +50,18 @@ TABLES = st.builds(
         ServiceAddresses,
         rr_ip=st.sampled_from(["", RR, "10.30.9.3"]),
         closest_ip=st.sampled_from(["", CLOSEST, "10.30.9.4"]),
+        least_ip=st.sampled_from(["", LEAST, "10.30.9.6"]),
     ),
     ports=st.just((Port(80, 8080),)),
     targets=st.lists(TARGETS, max_size=5).map(tuple),
     expected=st.integers(0, 2),
+    affinity=st.sampled_from(["", "client"]),
 )
 SIGHTS = st.builds(
     Sight,
     local=st.frozensets(st.ip_addresses(v=4, network="10.18.0.64/26").map(str), max_size=3),
     unreachable=st.frozensets(GATEWAYS, max_size=2),
     round_trips_ms=st.dictionaries(GATEWAYS, st.floats(0, 500)),
-    chosen=st.just({}),
 )
 
 
@@ -63,6 +72,20 @@ def target(address: str, worker: str, number: int = 0, **changes: object) -> Tab
 def table(*targets: TableTarget, **changes: object) -> ServiceTable:
     made = ServiceTable("a.n.a.n", "edge", 1, ServiceAddresses(RR, CLOSEST), (), targets)
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All that a node goes by."""
+
+    elements: Elements
+    leads: Mapping[str, Leads]
+
+
+def wanted(place: Place, tables: Sequence[ServiceTable], sight: Sight) -> Wanted:
+    ledger = Ledger(place)
+    ledger.follow(tables, sight)
+    return Wanted(ledger.whole(), ledger.leads)
 
 
 def reached(found: Wanted, address: str) -> set[str]:
@@ -77,7 +100,8 @@ def test_a_new_flow_is_never_one_that_has_to_end(tables: list[ServiceTable], sig
     found = wanted(PLACE, tables, sight)
     for address, leads in found.leads.items():
         assert reached(found, address) <= leads.tcp & leads.udp
-        assert not (reached(found, address) and address in found.elements.hold)
+        nowhere = address in found.elements.hold, address in found.elements.refused
+        assert sum(nowhere) == (not reached(found, address))
     known = {target.address for table in tables for target in table.targets}
     assert all(leads.tcp | leads.udp <= known for leads in found.leads.values())
 
@@ -171,4 +195,76 @@ def test_closest_is_here_then_by_round_trip_then_own_cluster() -> None:
 
 def test_neighbours_are_the_other_nodes_with_instances() -> None:
     tables = [table(target(HERE, "w1"), target(THERE, "w2"), target(FAR, "w3"), target("x", "w4"))]
-    assert planning.neighbours(PLACE, tables) == {W2, W3}
+    ledger = Ledger(PLACE)
+    ledger.follow(tables, Sight())
+    assert ledger.neighbours() == {W2, W3}
+    ledger.follow([], Sight())
+    assert ledger.neighbours() == frozenset()
+
+
+STEPS = st.lists(st.tuples(st.lists(TABLES, max_size=4, unique_by=lambda t: t.job_name), SIGHTS))
+
+
+@given(STEPS)
+def test_what_is_told_step_by_step_is_what_would_be_told_at_once(
+    steps: list[tuple[list[ServiceTable], Sight]],
+) -> None:
+    ledger = Ledger(PLACE)
+    content: dict[str, dict[str, str]] = {name: {} for name in vars(Elements())}
+    for tables, sight in steps:
+        leads = dict(ledger.leads)
+        old, new, moved = ledger.follow(tables, sight)
+        content = executed(difference(old, new), content)
+        assert Elements(**content) == ledger.whole()
+        assert moved or leads == ledger.leads
+        at_once = wanted(PLACE, tables, sight)
+        for name in ("hold", "refused", "hairpin", "sources", "ports"):
+            assert content[name] == vars(at_once.elements)[name]
+        # Which instance has which place, and which of two near ones is in force, is by history.
+        found = Wanted(ledger.whole(), ledger.leads)
+        assert found.leads.keys() == at_once.leads.keys()
+        for address, lead in at_once.leads.items():
+            assert found.leads[address].tcp == lead.tcp
+            assert bool(reached(found, address)) == bool(reached(at_once, address))
+            if address == RR:
+                assert reached(found, RR) == reached(at_once, RR)
+
+
+def test_policies_of_one_service_stand_side_by_side() -> None:
+    addresses = ServiceAddresses(RR, CLOSEST, LEAST)
+    busy = target(THERE, "w2", weight=2, spare=1)
+    idle = target(FAR, "w3", 1, weight=1, spare=9)
+    found = wanted(PLACE, [table(busy, idle, addresses=addresses)], Sight())
+
+    def shares(address: str) -> Counter[str]:
+        slots = found.elements.slots
+        return Counter(value for key, value in slots.items() if key.startswith(f"{address} ."))
+
+    assert shares(RR) == {THERE: 40, FAR: 20}
+    assert shares(LEAST) == {THERE: 6, FAR: 54}
+    assert found.elements.one == {CLOSEST: THERE}
+    assert found.elements.sticky == {}
+
+
+def test_affinity_is_of_addresses_that_lead_to_several() -> None:
+    two = table(target(THERE, "w2"), target(FAR, "w3"), affinity="client")
+    assert wanted(PLACE, [two], Sight()).elements.sticky == {RR: ""}
+    one = replace(two, targets=two.targets[:1])
+    assert wanted(PLACE, [one], Sight()).elements.sticky == {}
+
+
+def test_only_what_depends_on_a_node_is_looked_at_again() -> None:
+    many = [
+        table(
+            target(f"10.18.{number}.2", "w9"),
+            job_name=f"s{number}.n.s.n",
+            addresses=ServiceAddresses(f"10.30.{number}.1"),
+        )
+        for number in range(1, 100)
+    ]
+    ledger = Ledger(PLACE)
+    ledger.follow(many, Sight())
+    seen = Sight(unreachable=frozenset({"10.18.5.1"}), round_trips_ms={"10.18.7.1": 3.0})
+    old, new, moved = ledger.follow(many, seen)
+    assert set(old.one) == set(new.one) == {"10.30.5.1", "10.30.7.1"}
+    assert not moved
