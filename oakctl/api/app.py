@@ -14,6 +14,7 @@ from oakctl.api.routes import (
     grants,
     hosts,
     images,
+    overlay,
     process,
     secrets,
     sessions,
@@ -31,7 +32,8 @@ def create(root: Root, activity: Activity, stop: Callable[[], None]) -> FastAPI:
     app.state.stop = stop
     errors.install(app)
     for module in (
-        process, fleet, hosts, workloads, images, secrets, sessions, watching, grants, tokens
+        process, fleet, hosts, workloads, images, secrets, sessions, watching, grants, tokens,
+        overlay,
     ):  # fmt: skip
         app.include_router(module.router)
     app.add_middleware(errors.Boundary, activity=activity)

@@ -17,6 +17,7 @@ from oakctl.cli import (
     image,
     instance,
     lab,
+    overlay,
     playbook,
     secret,
     service,
@@ -52,6 +53,7 @@ for noun in (
     instance,
     image,
     secret,
+    overlay,
     event,
     playbook,
 ):

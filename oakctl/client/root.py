@@ -20,6 +20,7 @@ from oakctl.client.access import HostAccess
 from oakctl.client.connection import Connection, part
 from oakctl.client.grants import GrantsClient
 from oakctl.client.images import ImagesClient
+from oakctl.client.overlay import OverlayClient
 from oakctl.client.secrets import SecretsClient
 from oakctl.client.sessions import SessionsClient
 from oakctl.client.tokens import TokensClient
@@ -74,6 +75,7 @@ class RootClient:
         self.secrets = SecretsClient(self._connection)
         self.grants = GrantsClient(self._connection)
         self.tokens = TokensClient(self._connection)
+        self.overlay = OverlayClient(self._connection)
         self.sessions = SessionsClient(self._connection.socket)
 
     async def __aenter__(self) -> RootClient:

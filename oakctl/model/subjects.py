@@ -35,6 +35,7 @@ CTL_EXPLAIN = "ctl.explain"  # Offer → OfferAnswer, decides and reserves nothi
 CTL_UPLOAD = "ctl.upload"  # bytes with the header `Oakctl-Upload` → UploadAnswer
 CTL_SECRETS = "ctl.secrets"  # SecretsChange → Answer
 CTL_SESSION = "ctl.session"  # SessionOpen → SessionAnswer
+CTL_OVERLAY = "ctl.overlay"  # OverlayQuestion → OverlayAnswer
 CTL_ALL = "ctl.>"
 
 HEADER_UPLOAD = "Oakctl-Upload"
@@ -64,6 +65,7 @@ CMD_DESIRED = "desired"  # DesiredDocument, published
 CMD_TABLES = "tables"  # TablesDocument, published
 CMD_LOGS = "logs"  # LogsRequest → LogsAnswer
 CMD_SESSION = "session"  # SessionOpen → SessionAnswer
+CMD_OVERLAY = "overlay"  # OverlayLook → NodeSight
 CMD_FRAMES = "frame.*"  # of which session, and a frame of it (`model.sessions`), published
 
 # Worker → cluster orchestrator.
@@ -72,6 +74,7 @@ ASK_DESIRED = "desired"  # DocumentRequest → DesiredDocument, or an empty body
 ASK_TABLES = "tables"  # DocumentRequest → TablesDocument, or an empty body when current
 ASK_CHUNK = "chunk"  # ChunkRequest → bytes
 ASK_SECRETS = "secrets"  # SecretsRequest → SecretsAnswer
+ASK_ADDRESSES = "addresses"  # AddressesRequest → AddressesAnswer
 ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published

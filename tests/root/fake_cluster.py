@@ -45,6 +45,7 @@ from oakctl.model.messages import (
     WorkerSummary,
 )
 from oakctl.model.node import NodeFacts, Usage
+from oakctl.model.overlay_asking import OverlayAnswer, OverlayQuestion
 from oakctl.model.requests import PlaybookRun
 from oakctl.model.resources import Resources
 from oakctl.model.secrets import SecretValue
@@ -82,6 +83,8 @@ class FakeCluster:
     secrets: dict[str, SecretValue] = field(default_factory=dict)
     refuses: str = ""  # why it takes no share
     log_text: str = ""
+    overlay: OverlayAnswer | None = None
+    overlay_asked: list[OverlayQuestion] = field(default_factory=list)
     seq: int = 0
     release: str = ""
     session: str = ""
@@ -101,6 +104,7 @@ class FakeCluster:
             (subjects.CTL_TABLE, ServiceTable, self._table),
             (subjects.CTL_SECRETS, SecretsChange, self._secrets),
             (subjects.CTL_LOGS, LogsRequest, self._logs),
+            (subjects.CTL_OVERLAY, OverlayQuestion, self._overlay),
         ):
             await self.client.subscribe(subject, cb=self._answering(subject, kind, handler))
         await self.client.subscribe(subjects.CTL_STATE, cb=self._answer_state)
@@ -249,6 +253,10 @@ class FakeCluster:
         for name in change.forget:
             self.secrets.pop(name, None)
         return Answer(True)
+
+    def _overlay(self, question: OverlayQuestion) -> OverlayAnswer:
+        self.overlay_asked.append(question)
+        return self.overlay or OverlayAnswer(self.name)
 
     def _logs(self, request: LogsRequest) -> LogsAnswer:
         start = (

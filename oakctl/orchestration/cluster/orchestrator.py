@@ -27,6 +27,7 @@ from oakctl.model.config import ClusterConfig, HostLayout
 from oakctl.model.messages import ClusterState
 from oakctl.orchestration import bus
 from oakctl.orchestration.cluster import bus_server, clock, membership, spare, store
+from oakctl.orchestration.cluster.address_desk import AddressDesk
 from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.audience import Audience
@@ -34,6 +35,7 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_desk import OverlayDesk
 from oakctl.orchestration.cluster.overlay_reports import OverlayReports
 from oakctl.orchestration.cluster.peer_file import PeerFolder
 from oakctl.orchestration.cluster.peers import Peers
@@ -109,10 +111,13 @@ class Orchestrator:
         peers = Peers(self._config.cluster, client, core, credentials, folder, touch)
         self._peers = peers
         secrets = SecretDesk(client, core, self._secrets)
+        addresses = AddressDesk(client, core)
         overlays = OverlayReports(lambda: core.state.workers)
         await workers.open()
         await overlays.open(client)
+        await OverlayDesk(client, core, self._tasks, overlays.of).open()
         await secrets.open()
+        await addresses.open()
         await root.open()
         await tokens.open()
         await peers.open()
@@ -127,6 +132,7 @@ class Orchestrator:
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
             secrets.tidy(),
+            addresses.tidy(),
             tokens.tidy(),
             peers.run(),
             self._audience.run_events(client),

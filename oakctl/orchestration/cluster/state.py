@@ -65,6 +65,8 @@ class WorkerRecord:
     facts: NodeFacts | None = None
     agent_id: str = ""  # of the agent that greeted last; reports of others are late
     report_seq: int = 0  # of the last report of that agent that changed anything
+    asked: dict[str, float] = field(default_factory=dict)
+    """Service address → when the worker asked for it last (`asked`)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,18 @@ class State:
     def of(self, job_name: str) -> Iterator[InstanceRecord]:
         """The instances of a service."""
         return (record for record in self.instances.values() if record.job_name == job_name)
+
+    @cached_property
+    def by_address(self) -> Mapping[str, str]:
+        """Service address → the service that has it, as far as is known here."""
+        found: dict[str, str] = {}
+        for job_name, service in self.services.items():
+            if service.spec is not None:
+                found.update((address, job_name) for address in service.spec.addresses.given)
+        for (job_name, _), table in self.foreign.items():
+            for address in table.addresses.given:
+                found.setdefault(address, job_name)
+        return found
 
     @cached_property
     def _by_worker(self) -> Mapping[str, tuple[InstanceRecord, ...]]:

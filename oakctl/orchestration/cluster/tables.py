@@ -54,7 +54,15 @@ def own_tables(state: State, spares: Mapping[Key, int] = NONE_KNOWN) -> dict[str
 
 
 def interest(state: State, worker: str) -> frozenset[str]:
-    """The services whose tables the worker needs."""
+    """The services whose tables the worker needs: by what is on it, and by what it asked for."""
+    record = state.workers.get(worker)
+    asked = record.asked if record is not None else {}
+    known = frozenset(state.by_address[each] for each in asked if each in state.by_address)
+    return by_placement(state, worker) | known
+
+
+def by_placement(state: State, worker: str) -> frozenset[str]:
+    """The services that instances on the worker are of or talk to."""
     found: set[str] = set()
     for record in state.on(worker):
         spec = state.spec(record.job_name)

@@ -55,6 +55,7 @@ from oakctl.orchestration.root.images import Images
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Operations
+from oakctl.orchestration.root.overlay import Overlay
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
@@ -95,6 +96,7 @@ class Root:
         self.host_runs = HostRuns(self.hosts.named, real.target)
         self.sessions = Sessions(self.instance, lambda name: self.clusters.link(name))
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
+        self.overlay = Overlay(self.clusters.links, self.service, self.worker_views)
         self.driver = Driver(
             self.store, self.clusters.links, self.artifacts, self.secrets, self.bell
         )

@@ -26,6 +26,7 @@ from oakctl.model.node import ContainerFacts
 from oakctl.model.service import Probe
 from oakctl.orchestration import waits
 from oakctl.orchestration.worker import (
+    asking,
     cgroup,
     facts,
     identity,
@@ -47,6 +48,7 @@ from oakctl.orchestration.worker.link import Link, Listeners
 from oakctl.orchestration.worker.log_service import LogService
 from oakctl.orchestration.worker.needs import Need
 from oakctl.orchestration.worker.overlay import driver_for
+from oakctl.orchestration.worker.overlay_desk import OverlayDesk
 from oakctl.orchestration.worker.probes import Probes, Surroundings, run_here
 from oakctl.orchestration.worker.processes import ProcessRuntime
 from oakctl.orchestration.worker.record import Record
@@ -56,7 +58,7 @@ from oakctl.orchestration.worker.sessions.desk import SessionDesk
 from oakctl.orchestration.worker.statistics import StatisticsMeter
 from oakctl.orchestration.worker.supplies import Supplies
 from oakctl.orchestration.worker.usage import UsageMeter
-from oakctl.overlay.plan import desired_overlay
+from oakctl.overlay.plan import NodeOverlay, desired_overlay
 
 log = logging.getLogger("oakctl.worker")
 
@@ -129,6 +131,9 @@ class Agent:
             self._instances.running, self._address, self._processes, self._containers,
             scripts["launcher"], self._link.frame,
         )  # fmt: skip
+        self._overlay_desk = OverlayDesk(
+            config, self._overlay, lambda: self._documents.tables, self._plan
+        )
         self._exits = Exits(self._wake.set)
         self._usage = UsageMeter(config.prefix)
         self._meter = StatisticsMeter(self._runtimes)
@@ -151,6 +156,7 @@ class Agent:
                 self._tidying(),
                 self._containers.run_until_cancelled(),
                 kernel_overlay.measure(self._overlay),
+                asking.run(self._overlay, self._link.addresses),
             )
         ]
         try:
@@ -175,6 +181,7 @@ class Agent:
             tables=self._on_tables,
             logs=lambda request: self._log_service.answer(request),
             session=lambda asked: self._sessions.open(asked),
+            overlay=lambda asked: self._overlay_desk.answer(asked),
             frame=lambda session, frame: self._sessions.frame(session, frame),
             caught_up=self._on_caught_up,
             revisions=lambda: (self._documents.desired_revision, self._documents.tables_revision),
@@ -198,18 +205,20 @@ class Agent:
     def _apply_tables(self) -> None:
         if self._documents.tables is None:
             return
-        overlay = desired_overlay(
-            self._config.worker,
-            self._config.loopback_number,
-            self._documents.tables.tables,
-            cluster=self._config.cluster,
-            location=self._config.location,
-            nodes=self._documents.tables.nodes,
-        )
         try:
-            self._overlay.apply(overlay)
+            self._overlay.apply(self._plan(self._documents.tables))
         except OSError as error:
             log.warning("overlay: %s", storage.in_words(error))
+
+    def _plan(self, document: TablesDocument) -> NodeOverlay:
+        return desired_overlay(
+            self._config.worker,
+            self._config.loopback_number,
+            document.tables,
+            cluster=self._config.cluster,
+            location=self._config.location,
+            nodes=document.nodes,
+        )
 
     async def _probe_command(self, known: Record, probe: Probe) -> bool:
         if known.desired.service.virtualization == CONTAINER:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
+    from oakctl.overlay.kernel.elements import Elements
+    from oakctl.overlay.kernel.planning import Sight
     from oakctl.overlay.kernel.probes import Probes
 
 log = logging.getLogger("oakctl.worker")
@@ -94,9 +96,29 @@ class KernelOverlay:
         """There is none."""
         return None
 
+    def asked(self) -> frozenset[str]:
+        """See `KernelDriver`."""
+        return self._made.asked() if self._made is not None else frozenset()
+
+    def refuse(self, addresses: Iterable[str]) -> None:
+        """See `KernelDriver`."""
+        if self._made is not None:
+            self._made.refuse(addresses)
+
+    def used(self) -> frozenset[str]:
+        """See `KernelDriver`."""
+        return self._made.used() if self._made is not None else frozenset()
+
     def problems(self) -> tuple[str, ...]:
         """See `OverlayDriver`."""
         return self._made.problems() if self._made is not None else ()
+
+    def in_force(self) -> tuple[Elements, Sight]:
+        """See `KernelDriver.in_force`; nothing before there is a subnet."""
+        from oakctl.overlay.kernel.elements import Elements
+        from oakctl.overlay.kernel.planning import Sight
+
+        return self._made.in_force() if self._made is not None else (Elements(), Sight())
 
 
 def attach(overlay: object, address: str, pid: int = 0) -> str:

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from oakctl.model import subjects, wire
+from oakctl.model.asking import AddressesAnswer, AddressesRequest
 from oakctl.model.config import WorkerConfig
 from oakctl.model.documents import (
     DesiredDocument,
@@ -41,6 +42,7 @@ from oakctl.model.messages import (
     SecretsRequest,
 )
 from oakctl.model.node import NodeFacts
+from oakctl.model.overlay_asking import NodeSight, OverlayLook
 from oakctl.model.overlay_report import OverlayReport
 from oakctl.model.secrets import SecretValue
 from oakctl.model.sessions import SessionAnswer, SessionOpen
@@ -73,6 +75,7 @@ class Listeners:
     tables: Callable[[TablesDocument], None]
     logs: Callable[[LogsRequest], Awaitable[LogsAnswer]]
     session: Callable[[SessionOpen], Awaitable[SessionAnswer]]
+    overlay: Callable[[OverlayLook], Awaitable[NodeSight]]
     frame: Callable[[str, bytes], None]  # of which session, and what came
     caught_up: Callable[[GreetingAnswer], None]
     revisions: Callable[[], tuple[int, int]]  # of the desired and the tables document
@@ -92,6 +95,7 @@ class Link:
         self._behind = asyncio.Event()  # we (re)connected and have not caught up
         self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._log_readers: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -151,6 +155,15 @@ class Link:
             raise NotDelivered(f"the cluster gives no login: {answer.error}")
         return answer.login
 
+    async def addresses(self, asked: tuple[str, ...]) -> frozenset[str]:
+        """Those of these service addresses that a service has; raises NotDelivered."""
+        subject = subjects.ask(self._worker, subjects.ASK_ADDRESSES)
+        try:
+            answer = await self._ask(subject, AddressesRequest(asked), AddressesAnswer)
+        except _FAILURES as error:
+            raise NotDelivered(f"the cluster does not answer ({_words(error)})") from error
+        return frozenset(answer.known)
+
     async def report(self, report: Report) -> bool:
         """Whether the report is durable in the cluster."""
         subject = subjects.observed(self._worker, subjects.OBS_REPORT)
@@ -206,6 +219,7 @@ class Link:
             (subjects.CMD_TABLES, self._on_tables),
             (subjects.CMD_LOGS, self._on_logs),
             (subjects.CMD_SESSION, self._on_session),
+            (subjects.CMD_OVERLAY, self._on_overlay),
             (subjects.CMD_FRAMES, self._on_frame),
         ):
             await client.subscribe(subjects.command(self._worker, what), cb=callback)
@@ -284,6 +298,19 @@ class Link:
             with contextlib.suppress(NatsError):  # nobody would know of it then, and it ends
                 await message.respond(wire.encode(answer))
 
+    async def _on_overlay(self, message: Msg) -> None:
+        with _reported(message):
+            asked = wire.decode(message.data, OverlayLook)
+            # As with logs: what is tried for it takes seconds.
+            task = asyncio.get_running_loop().create_task(self._answer_overlay(message, asked))
+            self._beside.add(task)
+            task.add_done_callback(self._beside.discard)
+
+    async def _answer_overlay(self, message: Msg, asked: OverlayLook) -> None:
+        answer = await self._listeners.overlay(asked)
+        with contextlib.suppress(NatsError):  # whoever asked asks again
+            await message.respond(wire.encode(answer))
+
     async def _on_frame(self, message: Msg) -> None:
         self._listeners.frame(subjects.session_of(message.subject), message.data)
 
@@ -306,10 +333,10 @@ class Link:
             self._refused.set_result(reason)
 
     async def _close(self) -> None:
-        readers = list(self._log_readers)
-        for task in readers:
+        answering = [*self._log_readers, *self._beside]
+        for task in answering:
             task.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
+        await asyncio.gather(*answering, return_exceptions=True)
         if self._client is not None:
             with contextlib.suppress(NatsError, OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._client.close(), CLOSE_TIMEOUT_S)

@@ -17,7 +17,16 @@ from pathlib import Path
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import OverlayNode
 from oakctl.overlay import plan
-from oakctl.overlay.kernel import cables, conntrack, flows, forwarding, nft, planning, ruleset
+from oakctl.overlay.kernel import (
+    asked,
+    cables,
+    conntrack,
+    flows,
+    forwarding,
+    nft,
+    planning,
+    ruleset,
+)
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
@@ -148,6 +157,21 @@ class KernelDriver:
         if self._tunnel.problem:
             found.append(self._tunnel.problem)
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
+
+    def asked(self) -> frozenset[str]:
+        """Service addresses that packets wait for and no table is known of. Raises OSError."""
+        return asked.addresses().difference(self._ledger.leads) if self._loaded else frozenset()
+
+    def refuse(self, addresses: Iterable[str]) -> None:
+        """Let nobody wait for these, that no service has, for a while. Raises OSError."""
+        text = asked.answered(addresses)
+        if text and self._loaded:
+            self._nft.run(text)
+
+    def used(self) -> frozenset[str]:
+        """The service addresses that flows here are open to. Raises OSError."""
+        (services, _) = flows.prefixes(self._place.networks)
+        return conntrack.destinations((services,)).intersection(self._ledger.leads)
 
     def in_force(self) -> tuple[Elements, Sight]:
         """What the rule set's maps hold, and what it was made of besides the tables."""

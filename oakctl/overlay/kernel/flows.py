@@ -9,10 +9,11 @@ connection tracking (ctnetlink) as bytes. Does not belong here: sockets (`conntr
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from oakctl.overlay.kernel import attributes
 from oakctl.overlay.kernel.planning import Leads
 from oakctl.overlay.kernel.ruleset import Networks
 
@@ -20,10 +21,6 @@ TCP, UDP = 6, 17
 # Flows in one filter of `closing`: one word of a command line has 128 KiB at most.
 MOST_CLOSED = 1000
 
-HEADER = struct.Struct("=IHHII")  # of a message: length, type, flags, sequence, port
-FAMILY = struct.pack("=BBH", 2, 0, 0)  # nfgenmsg: IPv4
-_ATTRIBUTE = struct.Struct("=HH")  # length, type
-_TYPE = 0x3FFF  # without the bits "nested" and "network byte order"
 # enum ctattr_type, ctattr_tuple, ctattr_ip, ctattr_l4proto of linux/netfilter/nfnetlink_conntrack.h
 _ORIGINAL, _REPLY, _ID, _ZONE = 1, 2, 12, 18
 _IP, _PROTOCOL = 1, 2
@@ -83,11 +80,11 @@ def closing(flows: Collection[Flow]) -> str:
 
 
 def _parse(message: bytes) -> Flow:
-    top = dict(_attributes(message, HEADER.size + len(FAMILY), len(message)))
+    top = dict(attributes.within(message, attributes.BODY, len(message)))
     first, answer = _nested(message, top[_ORIGINAL]), _nested(message, top[_REPLY])
     addresses, protocol = _nested(message, first[_IP]), _nested(message, first[_PROTOCOL])
     key = b"".join(
-        _padded(message[start - _ATTRIBUTE.size : end])
+        attributes.padded(message[start - attributes.LEADING.size : end])
         for start, end in (top[kind] for kind in (_ORIGINAL, _ID, _ZONE) if kind in top)
     )
     return Flow(
@@ -101,18 +98,8 @@ def _parse(message: bytes) -> Flow:
     )
 
 
-def _attributes(message: bytes, start: int, end: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """(type, (where its value starts, where it ends)) of each attribute."""
-    while start + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(message, start)
-        if not _ATTRIBUTE.size <= length <= end - start:
-            raise ValueError("an attribute that does not fit its message")
-        yield kind & _TYPE, (start + _ATTRIBUTE.size, start + length)
-        start += (length + 3) & ~3
-
-
 def _nested(message: bytes, within: tuple[int, int]) -> dict[int, tuple[int, int]]:
-    return dict(_attributes(message, *within))
+    return dict(attributes.within(message, *within))
 
 
 def _address(message: bytes, where: tuple[int, int]) -> str:
@@ -121,7 +108,3 @@ def _address(message: bytes, where: tuple[int, int]) -> str:
 
 def _port(message: bytes, where: tuple[int, int] | None) -> int:
     return int.from_bytes(message[slice(*where)], "big") if where else 0
-
-
-def _padded(value: bytes) -> bytes:
-    return value + bytes(-len(value) % 4)

@@ -116,7 +116,7 @@ def _static(networks: Networks) -> str:
  }}
  chain nowhere {{
   ip daddr @hold drop
-  ip daddr @asked drop
+  ip daddr != @refused ip daddr @asked drop
   ip daddr != @refused ip daddr != @tried {asking}
   meta l4proto tcp reject with tcp reset
   reject with icmp type host-unreachable

@@ -35,7 +35,8 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
     if call == "attach_process":
         return driver.attach(*argument)
     method = getattr(driver, call)
-    return method(argument) if argument is not None else method()
+    found = method(argument) if argument is not None else method()
+    return sorted(found) if isinstance(found, frozenset) else found
 
 
 async def measure(driver: KernelDriver, lock: threading.Lock) -> None:

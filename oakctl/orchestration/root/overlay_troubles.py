@@ -1,0 +1,54 @@
+"""What a node's complaint means for whoever reads it, and what to do. Pure.
+
+Belongs here: a line for each kind of fault that nodes name in words. Does not belong here: faults
+that only the whole fleet shows (`overlay_status`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from oakctl.model.overlay_views import Trouble
+
+FAULT, NOTE = "fault", "note"
+
+# What is in the words → how bad it is, and what to do: {node} and {host} are filled in.
+_KNOWN: tuple[tuple[str, str, str], ...] = (
+    (
+        "loaded anew",
+        NOTE,
+        "nothing has to be done now; find out what changes it: oakctl host run {host} --sudo -- "
+        "nft monitor",
+    ),
+    ("made anew", NOTE, "nothing has to be done now; something else on the host ends it"),
+    ("was changed by somebody", FAULT, "oakctl host run {host} --sudo -- nft list table ip oakctl"),
+    (
+        "is taken",
+        FAULT,
+        "see who has it: oakctl host run {host} --sudo -- ss -lunp; then stop that",
+    ),
+    (
+        "relay does not run",
+        FAULT,
+        "type `oakctl worker add` again for it, which harms nothing",
+    ),
+    ("forwarding", FAULT, "oakctl host run {host} --sudo -- iptables -S DOCKER-USER"),
+    ("conntrack", FAULT, "oakctl host run {host} --sudo -- sysctl net.netfilter.nf_conntrack_max"),
+    ("flows", FAULT, "oakctl host run {host} --sudo -- conntrack -C"),
+    ("wireguard", FAULT, "oakctl playbook run wireguard {host}"),
+    ("tunnel", FAULT, "oakctl host run {host} --sudo -- wg show oakwg0"),
+    ("no overlay", NOTE, "oakctl worker show {node}"),
+)
+
+
+def of_problems(node: str, host: str, problems: Iterable[str]) -> Iterable[Trouble]:
+    """A node's own complaints; `host` is the machine that it is, empty where that is not known."""
+    for words in problems:
+        severity, hint = FAULT, "oakctl worker show {node}"
+        for mark, how_bad, what in _KNOWN:
+            if mark in words.lower():
+                severity, hint = how_bad, what
+                break
+        if "{host}" in hint and not host:
+            hint = "oakctl worker show {node}"
+        yield Trouble(node, words, hint.replace("{host}", host).replace("{node}", node), severity)
