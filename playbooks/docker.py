@@ -11,7 +11,7 @@ from __future__ import annotations
 from shlex import join
 
 from oakctl.errors import OakError
-from oakctl.remote import changes, docker_install, packages
+from oakctl.remote import changes, docker_install, overlay_host, packages
 from oakctl.remote.residence import Residence
 from oakctl.remote.step import Remote, Step
 
@@ -130,6 +130,9 @@ def as_it_is(remote: Remote) -> changes.Entry:
     """What an engine changes beside its packages: its folders, the network, a group."""
     tests = "; ".join(f"[ -e {each} ] || echo {each}" for each in docker_install.FOLDERS)
     network = docker_install.network(remote.root(docker_install.NETWORK).stdout)
+    # An overlay of ours that is there already has changed it, and forgets it beside an engine.
+    if before := overlay_host.forwarded(remote):
+        network["ip_forward"] = before
     return {"folders": remote.root(tests).stdout.split(), "network": network}
 
 

@@ -6,8 +6,6 @@ there (Debian 12 has a good one in its backports alone), that is said, with what
 
 from __future__ import annotations
 
-from shlex import quote
-
 from oakctl.errors import OakError
 from oakctl.remote import changes, packages, wireguard
 from oakctl.remote.step import Remote, Step
@@ -102,12 +100,7 @@ def installed(remote: Remote) -> str:
 
 
 def offered(remote: Remote) -> list[wireguard.Offer]:
-    asked = remote.run(
-        f"LC_ALL=C apt-cache madison {quote(wireguard.PROGRAM)}",
-        timeout_s=packages.ASK_S,
-        check=False,
-    )
-    return wireguard.offers(asked.stdout)
+    return wireguard.offers(packages.versions(remote, wireguard.PROGRAM))
 
 
 def release(remote: Remote) -> str:

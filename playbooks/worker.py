@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from oakctl.model import wire
 from oakctl.model.config import BusAccess, Unit, WorkerConfig, endpoint
 from oakctl.model.resources import Resources
+from oakctl.remote import overlay_host
 from oakctl.remote.declared import declared_location, declared_resources
 from oakctl.remote.inputs import WorkerInputs, bus_address
 from oakctl.remote.step import Remote, Step
@@ -59,6 +60,7 @@ def configuration(inputs: WorkerInputs) -> Step:
 def config(remote: Remote, inputs: WorkerInputs) -> WorkerConfig:
     declared = declared_resources(remote.facts)
     contribution, names = contributed(inputs.contribution, declared)
+    overlay = overlay_host.chosen(remote, inputs.overlay)
     return WorkerConfig(
         worker=inputs.worker,
         cluster=inputs.cluster,
@@ -76,7 +78,11 @@ def config(remote: Remote, inputs: WorkerInputs) -> WorkerConfig:
         labels=inputs.labels,
         # The address our connection came to is one of the host's own, whatever lies between.
         address=bus_address(remote) or remote.facts.reached_address,
-        overlay_driver="host" if number(remote) is None else "loopback",
+        overlay_driver=overlay.driver,
+        overlay_reason=overlay.reason,
+        tunnel_port=inputs.tunnel_port,
+        tunnel_endpoint=inputs.tunnel_endpoint,
+        relay=inputs.relay,
         loopback_number=number(remote),
     )
 

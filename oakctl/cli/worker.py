@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,10 +83,18 @@ COLUMNS = (
 )
 
 
+class OverlayKind(str, Enum):
+    """What `--overlay` takes."""
+
+    KERNEL = "kernel"
+    HOST = "host"
+
+
 @app.command(
     epilog=examples(
         "oakctl worker add w1 --cluster edge --on pi-2",
         "oakctl worker add w2 --cluster edge --on jetson-1 --vcpus 4 --memory 4096 --vgpus 1",
+        "oakctl worker add w3 --cluster edge --on vm-1 --relay --endpoint 203.0.113.5:51820",
     )
 )
 def add(
@@ -109,6 +118,23 @@ def add(
         bool,
         typer.Option("--docker", help="Install the distribution's Docker where there is none."),
     ] = False,
+    overlay: Annotated[
+        OverlayKind | None,
+        typer.Option(
+            help="kernel: refuse a host that cannot have it; host: none. Without: what it can."
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            metavar="[ADDRESS]:PORT",
+            help="Where other nodes reach its tunnel (UDP), also through a router of its own.",
+        ),
+    ] = "",
+    relay: Annotated[
+        bool,
+        typer.Option("--relay", help="Others may send by way of it, wherever the orchestrator is."),
+    ] = False,
     allow_reboot: AllowReboot = False,
     accept_new: AcceptNew = False,
     sudo_password_file: SudoPasswordFile = None,
@@ -130,6 +156,9 @@ def add(
         location=location,
         labels=labels_of(label or []),
         docker=docker,
+        overlay=overlay.value if overlay else "",
+        endpoint=endpoint,
+        relay=relay,
         allow_reboot=allow_reboot,
         accept_new=accept_new,
     )

@@ -67,6 +67,9 @@ def wanted(file: FleetFile, folder: Path) -> Wanted:
             location=worker.location.value() if worker.location else None,
             labels=dict(worker.labels),
             docker=worker.docker,
+            overlay=worker.overlay,
+            endpoint=worker.endpoint,
+            relay=worker.relay,
         )
         for cluster in file.clusters
         for worker in cluster.workers

@@ -6,11 +6,12 @@ Belongs here: shapes and the rules of single values. Does not belong here: rules
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from oakctl.errors import OakError
+from oakctl.model import tunnel_endpoint
 from oakctl.model.resources import Location, Resources
 from oakctl.orchestration.cluster import bus_server
 from oakctl.orchestration.root import names
@@ -61,6 +62,14 @@ Name = Annotated[str, AfterValidator(_name)]
 Filled = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Filled], BeforeValidator(_several)]
 Label = Annotated[str, BeforeValidator(_text)]
+
+
+def _endpoint(text: str) -> str:
+    tunnel_endpoint.read(text)
+    return text
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class Section(BaseModel):
@@ -119,6 +128,9 @@ class WorkerSection(Section):
     declared: list[str] = Field(default_factory=list)
     labels: dict[Filled, Label] = Field(default_factory=dict)
     docker: bool = False
+    overlay: Literal["", "kernel", "host"] = ""  # empty: what the host can
+    endpoint: Endpoint = ""
+    relay: bool = False
     location: Place = None
 
 

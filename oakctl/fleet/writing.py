@@ -32,6 +32,7 @@ EXAMPLE = """\
 #     contribution: {vcpus: 2, memory_mb: 1024}   # absent: what the host has
 #     labels: {room: hall}
 #     docker: true                    # Docker from the distribution, where there is none
+#     overlay: host                   # no overlay there; absent: what the host can
 # python_archive: cpython-install_only.tar.gz   # pushed where the host's own Python is too old
 """
 
@@ -148,6 +149,9 @@ def _worker(worker: WorkerAdd) -> dict[str, Any]:
         "declared": list(worker.declared),
         "labels": dict(worker.labels),
         "docker": worker.docker,
+        "overlay": worker.overlay,
+        "endpoint": worker.endpoint,
+        "relay": worker.relay,
         "location": _place(worker.location),
     }
     return _filled(plain)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from oakctl.model.overlay import TUNNEL_PORT
 from oakctl.model.resources import Location, Resources
 
 BUS_PORT = 4222
@@ -46,6 +47,10 @@ class WorkerConfig:
     labels: dict[str, str] = field(default_factory=dict)
     address: str = ""  # underlay address of this host
     overlay_driver: str = "loopback"  # or "kernel"; or "host": none
+    overlay_reason: str = ""  # why this one, in words
+    tunnel_port: int = TUNNEL_PORT  # UDP
+    tunnel_endpoint: str = ""  # declared: "203.0.113.5:51820"; empty: as far as its address does
+    relay: bool = False  # other nodes of its cluster may send by way of it
     loopback_number: int | None = None
     cgroup_root: str = ""  # where limits may be set; empty: probe
     heartbeat_s: float = 1.0

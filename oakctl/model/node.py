@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oakctl.model.overlay import TUNNEL_PORT
 from oakctl.model.resources import Location, Resources
 
 
@@ -60,6 +61,10 @@ class NodeFacts:
     overlay_reason: str = ""  # what the overlay cannot do here, in words
     containers: ContainerFacts = ContainerFacts()
     tunnel_key: str = ""  # WireGuard's public key; empty: no kernel overlay here
+    tunnel_port: int = TUNNEL_PORT  # UDP
+    tunnel_endpoint: str = ""  # where others may send to by its operator's word
+    relay: bool = False  # others may send by way of it
+    seen_address: str = ""  # where the bus sees its connection come from; empty: it did not say
     release: str = ""  # the version of the node archive that the agent runs from
     secrets: bool = False  # whether instances here can be given secrets
     secrets_reason: str = ""  # why not, in words

@@ -62,6 +62,9 @@ class WorkerAdd:
     labels: dict[str, str] = field(default_factory=dict)
     accept_new: bool = False
     docker: bool = False  # the host shall have Docker: the distribution's, where it has none
+    overlay: str = ""  # "kernel", or "host" for none; empty: what the host can
+    endpoint: str = ""  # where its tunnel is reached: "203.0.113.5:51820", ":51821"
+    relay: bool = False  # also where it is not the orchestrator's host
     allow_reboot: bool = False  # where a change of the host takes effect by that alone
 
 

@@ -161,7 +161,20 @@ def network(answers: Answers) -> Network:
         firewalls=tuple(each for each in answers.all("firewall") if each in FIREWALLS),
         iptable_raw="yes" if answers.number("raw_table") else answers.one("iptable_raw"),
         drops_input=rules.drops_input,
+        tun=answers.is_yes("tun"),
+        routes=tuple(filter(None, map(_route, answers.all("route")))),
+        tunnel_port_taken=answers.one("tunnel_port") == "taken",
     )
+
+
+def _route(line: str) -> str:
+    """As "10.30.5.0/24 eth1", or empty for what is no route."""
+    where, _, device = line.partition(" ")
+    try:
+        network = ipaddress.IPv4Network(where, strict=False)
+    except ValueError:
+        return ""
+    return f"{network} {word(device)}".strip()
 
 
 def firewall(answers: Answers) -> Network:

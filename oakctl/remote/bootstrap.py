@@ -72,6 +72,7 @@ def worker_plan(inputs: WorkerInputs, remote: Remote) -> list[Step]:
     found = devices.playbooks_for(remote.facts, remote.residence, docker=inputs.docker)
     plan = [
         *(step for name in found for step in playbook.steps(name, {})),
+        *playbook.steps("overlay", {"overlay": inputs.overlay}),
         *_steps("base", "worker"),
         *_steps("worker", inputs),
         tidy_python(),

@@ -67,6 +67,9 @@ class Network:
     firewalls: tuple[str, ...] = ()  # that are active: "ufw", "firewalld"
     iptable_raw: str = ""  # "yes", "no"
     drops_input: bool = False  # what is not let in by a rule of its own
+    tun: bool = False  # /dev/net/tun is there
+    routes: tuple[str, ...] = ()  # "10.30.5.0/24 eth1", of those that an overlay may collide with
+    tunnel_port_taken: bool = False  # UDP 51820, by somebody else
 
 
 @dataclass(frozen=True)

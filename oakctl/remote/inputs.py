@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oakctl.model.overlay import TUNNEL_PORT
 from oakctl.model.resources import Location, Resources
 from oakctl.remote.step import Remote
 
@@ -38,6 +39,10 @@ class WorkerInputs:
     location: Location | None = None
     labels: dict[str, str] = field(default_factory=dict)
     docker: bool = False  # the host shall have it
+    overlay: str = ""  # "kernel" or "host"; empty: what it can
+    tunnel_port: int = TUNNEL_PORT
+    tunnel_endpoint: str = ""  # where others may send to, by the operator's word
+    relay: bool = False
     allow_reboot: bool = False
 
 

@@ -24,12 +24,13 @@ PARTS = (
         for name in (
             "__init__", "answers", "bundle", "changes", "declared", "detached", "equipment",
             "facts", "inputs", "interpreter", "joining", "local", "manifest", "outline",
-            "playbook", "python_archive", "python_cache", "questions", "release", "residence",
-            "resources", "runner", "step", "supervisor", "systemd", "threads",
+            "overlay_choice", "overlay_host", "packages", "playbook", "python_archive",
+            "python_cache", "questions", "release", "residence", "resources", "runner", "step",
+            "supervisor", "systemd", "threads", "wireguard",
         )
     ),
 )  # fmt: skip
-PLAYBOOKS = ("base", "python", "worker", "uninstall")
+PLAYBOOKS = ("base", "overlay", "python", "worker", "uninstall")
 TOLD = "join.json"
 
 # Old Pythons have to understand this much, to say that they are old.

@@ -174,7 +174,11 @@ class Joining:
             location=told.location,
             labels=told.labels,
         )
-        return [*playbook.steps_for("base", ROLE), *playbook.steps_for("worker", inputs)]
+        return [
+            *playbook.steps("overlay", {}),
+            *playbook.steps_for("base", ROLE),
+            *playbook.steps_for("worker", inputs),
+        ]
 
     def _until_ready(self, joined: Joined) -> None:
         answer = self._converse(joined.claim, True)

@@ -52,6 +52,7 @@ ROLES: dict[str, Role] = {
             "instances",
             "artifacts",
             "state/agent",
+            "state/overlay",
             "state/overlay.json",
             "run/relay.pid",
             "run/relay-status.json",

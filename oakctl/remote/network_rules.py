@@ -91,13 +91,10 @@ def kernel(host: str, facts: HostFacts) -> Iterator[HostFinding]:
     """What the kernel lacks, a vendor's above all, and what follows from that."""
     network = facts.network
     if network.wireguard == "missing":
-        way = "in userspace" if network.wireguard_userspace else "through a relay"
+        way = "in userspace" if network.wireguard_userspace or network.tun else "nowhere"
+        why = " (there is no /dev/net/tun either)" if way == "nowhere" else ""
         yield HostFinding(
-            host,
-            NOTE,
-            "network",
-            f"the kernel has no WireGuard: an overlay goes {way}",
-            "" if network.wireguard_userspace else "sudo apt-get install wireguard-go",
+            host, NOTE, "network", f"the kernel has no WireGuard: an overlay goes {way}{why}"
         )
     if network.nftables in ("missing", "does not work"):
         word = "is missing" if network.nftables == "missing" else "does not work with this kernel"

@@ -78,6 +78,12 @@ def known(remote: Remote, names: Sequence[str]) -> list[str]:
     return re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))\S", said, re.MULTILINE)
 
 
+def versions(remote: Remote, name: str) -> str:
+    """The versions of a package that the host's package sources have, as apt lists them."""
+    command = f"LC_ALL=C apt-cache madison {quote(name)}"
+    return remote.run(command, timeout_s=ASK_S, check=False).stdout
+
+
 def update(remote: Remote) -> None:
     """Read the package sources anew. One that cannot be read is no error: others may do."""
     detached.run(remote, JOB, f"{APT}apt_get update", timeout_s=UPDATE_S, check=False)

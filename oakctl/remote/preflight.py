@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from oakctl.model.overlay import TUNNEL_PORT
 from oakctl.model.views import HostFinding
 from oakctl.remote import (
     install_rules,
     interpreter,
     machine_rules,
     network_rules,
+    overlay_choice,
     residence,
 )
 from oakctl.remote.facts import HostFacts
@@ -65,6 +67,7 @@ def _residence(host: str, facts: HostFacts, password_given: bool) -> Iterator[Ho
         yield HostFinding(
             host, NOTE, "host", f"{chosen.supervisor}, below {chosen.prefix}: {chosen.reason}", ""
         )
+        yield from _overlay(host, facts, chosen)
         yield from _rights(host, facts, chosen, password_given)
         yield from _no_exec(host, facts, chosen)
 
@@ -84,6 +87,28 @@ def _python(
         yield HostFinding(host, BLOCK, "python", hindrance.reason, hindrance.remedy)
     elif isinstance(chosen, Interpreter) and not chosen.own:
         yield HostFinding(host, NOTE, "python", chosen.reason, "")
+
+
+def _overlay(host: str, facts: HostFacts, home: Residence) -> Iterator[HostFinding]:
+    """What a worker there gets, as far as that shows now."""
+    found = overlay_choice.by_facts(facts, home)
+    if found.driver == overlay_choice.LOOPBACK:
+        return
+    word = f"overlay {found}"
+    if found.driver == overlay_choice.HOST:
+        word = f"no overlay for a worker there (driver host): {found.reason}"
+    overlaps = any(overlay_choice.overlapping(facts.network.routes))
+    remedy = "give that network other addresses; the overlay's are fixed" if overlaps else ""
+    yield HostFinding(host, FIXABLE if overlaps else NOTE, "overlay", word, remedy)
+    if facts.network.tunnel_port_taken and found.driver == overlay_choice.KERNEL:
+        yield HostFinding(
+            host,
+            FIXABLE,
+            "overlay",
+            f"UDP port {TUNNEL_PORT} is in use, by another WireGuard perhaps: "
+            "others cannot begin a tunnel to here",
+            "give it another port: oakctl worker add ... --endpoint :51821",
+        )
 
 
 def _rights(

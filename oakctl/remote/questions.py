@@ -157,6 +157,16 @@ have nft || say nftables missing
 { have wireguard-go || have boringtun-cli || have boringtun; } && say wireguard_userspace yes
 [ -e /dev/net/tun ] && say tun yes
 have iptables && say iptables "$(iptables -V 2>/dev/null)"
+# Where an overlay's networks (10.x) may lead already, ours aside.
+have ip && ip -4 route show table all type unicast 2>/dev/null | awk '
+    $1 ~ /^10\./ || $1 ~ /\/[1-8]$/ {
+        at = ""; for (i = 1; i < NF; i++) if ($i == "dev") at = $(i + 1)
+        if (at !~ /^oak/ && !seen[$1 at]++) print $1 " " at }' | head -n 100 |
+while read -r route; do say route "$route"; done
+# Of its tunnel: 51820. One that is ours is known by its interface.
+have ip && [ -z "$(ip link show oakwg0 2>/dev/null)" ] &&
+    say tunnel_port "$(awk '$2 ~ /:CA6C$/ { print "taken"; exit }' \
+        /proc/net/udp /proc/net/udp6 2>/dev/null)"
 """
 
 _REST = r"""

@@ -128,7 +128,7 @@ def test_nodes_of_the_kernel_overlay_know_each_other_and_others_know_none() -> N
     plain = worker("w3", "10.18.0.128/26")
     state = replace(EMPTY, workers={each.name: each for each in (two, plain, one)})
     assert for_worker(state, "w1", {}, 1).nodes == (
-        OverlayNode("w1", "edge", "10.18.0.0/26", "k1", "192.0.2.1:51820"),
+        OverlayNode("w1", "edge", "10.18.0.0/26", "k1", "192.0.2.1:51820", relay=True),
         OverlayNode("w2", "edge", "10.18.0.64/26", "k2"),
     )
     assert for_worker(state, "w3", {}, 1).nodes == ()

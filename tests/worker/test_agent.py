@@ -29,6 +29,7 @@ async def test_starts_what_is_wanted_and_stops_what_is_not(
     pid = await running(agent, orchestrator)
     assert agent.processes(NAME) == [pid]
     assert orchestrator.greetings[0].facts.runtimes == ("process",)
+    assert orchestrator.greetings[0].facts.seen_address == "127.0.0.1"
     await until(lambda: orchestrator.heartbeats, "a heartbeat")
     assert orchestrator.heartbeats[-1].usage.agent_rss_mb > 5
     seen = orchestrator.seen(NAME)

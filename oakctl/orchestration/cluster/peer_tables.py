@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import OverlayNode
 from oakctl.model.peers import PeerDocument, PeerNews
-from oakctl.orchestration.cluster import accounts, admission, tables
+from oakctl.orchestration.cluster import accounts, admission, overlay_nodes, tables
 from oakctl.orchestration.cluster.state import PeerRecord, State, drop, put
 
 OWNER = ""
@@ -33,7 +33,7 @@ def documents(state: State, own: Mapping[str, ServiceTable]) -> Mapping[str, Pee
     """Other cluster → what it is to be told; `own` are this cluster's tables, numbered."""
     if not state.peers:
         return {}
-    wants, nodes = tuple(sorted(wanted(state))), tuple(tables.own_nodes(state))
+    wants, nodes = tuple(sorted(wanted(state))), tuple(overlay_nodes.nodes(state))
     found = {}
     for name, peer in state.peers.items():
         asked = [job for job in peer.wants if job in own and accounts.owner_of(job) == OWNER]

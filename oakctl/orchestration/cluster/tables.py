@@ -14,9 +14,9 @@ from dataclasses import replace
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Answer
-from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
+from oakctl.model.overlay import OverlayNode
 from oakctl.model.service import ServiceSpec
-from oakctl.orchestration.cluster import spare
+from oakctl.orchestration.cluster import overlay_nodes, spare
 from oakctl.orchestration.cluster.state import InstanceRecord, Key, State, put
 
 NONE_KNOWN: Mapping[Key, int] = {}
@@ -100,16 +100,7 @@ def _nodes(state: State, worker: str) -> tuple[OverlayNode, ...]:
     if its is None or not its.tunnel_key:
         return ()
     elsewhere = (node for _, peer in sorted(state.peers.items()) for node in peer.nodes)
-    return (*own_nodes(state), *elsewhere)
-
-
-def own_nodes(state: State) -> Iterable[OverlayNode]:
-    """This cluster's nodes of the kernel overlay."""
-    for name, record in sorted(state.workers.items()):
-        facts = record.facts
-        if facts is not None and facts.tunnel_key:
-            endpoint = f"{facts.address}:{TUNNEL_PORT}" if facts.address else ""
-            yield OverlayNode(name, state.cluster, record.subnet, facts.tunnel_key, endpoint)
+    return (*overlay_nodes.nodes(state), *elsewhere)
 
 
 def _wanted(

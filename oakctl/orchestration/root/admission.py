@@ -12,11 +12,13 @@ from dataclasses import fields, replace
 from sqlite_utils import Database
 
 from oakctl.errors import Conflict, NotFound, UsageError
+from oakctl.model import tunnel_endpoint
 from oakctl.model.requests import ClusterCreate, WorkerAdd
 from oakctl.model.resources import Resources
 from oakctl.orchestration.root import credentials, differences
 from oakctl.orchestration.root.store import fleet
 from oakctl.overlay import addressing
+from oakctl.remote import overlay_choice
 
 
 def cluster(
@@ -115,3 +117,18 @@ def check_declared(declared: Sequence[str]) -> None:
                 f"{name!r} is no resource that can be declared",
                 hint=f"one of {', '.join(known)}",
             )
+
+
+def check_overlay(request: WorkerAdd) -> None:
+    """Raises UsageError for an overlay or an endpoint that is none."""
+    if request.overlay not in overlay_choice.ASKED:
+        kinds = " or ".join(each for each in overlay_choice.ASKED if each)
+        raise UsageError(
+            f"{request.overlay!r} is no overlay", hint=f"{kinds}; without it: what the host can"
+        )
+    try:
+        tunnel_endpoint.read(request.endpoint)
+    except ValueError as error:
+        raise UsageError(
+            f"endpoint {request.endpoint!r} {error}", hint="as 203.0.113.5:51820, or :51821"
+        ) from error

@@ -15,7 +15,7 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from oakctl.errors import NotFound, OakError, Unreachable
-from oakctl.model import subjects
+from oakctl.model import subjects, tunnel_endpoint
 from oakctl.model.messages import Enrolment, WorkerChange
 from oakctl.model.requests import ClusterCreate, PlaybookRun, WorkerAdd
 from oakctl.model.views import HostView, OperationView
@@ -153,6 +153,7 @@ class Bootstrap:
     async def _worker(self, request: WorkerAdd, *, change: bool) -> OperationView:
         bus_server.check_worker_name(names.check(request.name, "worker"))
         admission.check_declared(request.declared)
+        admission.check_overlay(request)
         cluster, name = request.cluster, request.name
         is_fresh = False
 
@@ -168,7 +169,8 @@ class Bootstrap:
                 lambda db: fleet.worker_and_host(db, cluster, name)
             )
             if not change and row.state == "ready" and self._is_ready(request):
-                inputs = _known_inputs(request)
+                hub = await self._means.store.run(lambda db: hub_of(db, cluster))
+                inputs = _known_inputs(request, hub)
                 if await self._holds(host, request.accept_new, inputs, progress):
                     return
             try:
@@ -221,7 +223,8 @@ class Bootstrap:
         hashed = await progress.in_thread(lambda: credentials.hashed(secret))
         enrolment = _enrolled(link, Enrolment(request.name, hashed))
         await progress.step(host.name, "bus: credential", enrolment)
-        inputs = worker_inputs(request, secret, access)
+        hub = await self._means.store.run(lambda db: hub_of(db, request.cluster))
+        inputs = worker_inputs(request, secret, access, hub)
         await progress.in_thread(
             lambda: self._means.installer.worker(
                 host, request.accept_new, inputs, progress.report, progress.cancelled
@@ -297,8 +300,15 @@ def cluster_inputs(request: ClusterCreate, block: int, secret: str) -> ClusterIn
     )
 
 
-def worker_inputs(request: WorkerAdd, secret: str, access: ClusterAccess) -> WorkerInputs:
-    """What a host is given to be this worker."""
+def worker_inputs(request: WorkerAdd, secret: str, access: ClusterAccess, hub: str) -> WorkerInputs:
+    """What a host is given to be this worker; `hub` is the orchestrator's host, if that is known.
+
+    A worker on that one is its cluster's relay: where the bus is reached, all others do reach it.
+    """
+    at_hub = bool(hub) and request.host == hub
+    address, port = tunnel_endpoint.read(request.endpoint)
+    if not address and at_hub and tunnel_endpoint.is_address(access.bus_address):
+        address = access.bus_address
     return WorkerInputs(
         worker=request.name,
         cluster=request.cluster,
@@ -311,13 +321,23 @@ def worker_inputs(request: WorkerAdd, secret: str, access: ClusterAccess) -> Wor
         location=request.location,
         labels=request.labels,
         docker=request.docker,
+        overlay=request.overlay,
+        tunnel_port=port,
+        tunnel_endpoint=f"{address}:{port}" if address else "",
+        relay=request.relay or at_hub,
         allow_reboot=request.allow_reboot,
     )
 
 
-def _known_inputs(request: WorkerAdd) -> WorkerInputs:
+def hub_of(db: Database, cluster: str) -> str:
+    """The orchestrator's host; empty where there is no such cluster yet."""
+    row = fleet.cluster(db, cluster)
+    return row.host if row is not None else ""
+
+
+def _known_inputs(request: WorkerAdd, hub: str) -> WorkerInputs:
     access = credentials.access(request.cluster)
     if access is None:
         raise NotFound(f"cluster {request.cluster} is not complete", hint="oakctl cluster ls")
     secret = credentials.known_worker_secret(request.cluster, request.name)
-    return worker_inputs(request, secret, access)
+    return worker_inputs(request, secret, access, hub)

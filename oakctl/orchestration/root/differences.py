@@ -40,6 +40,9 @@ def _of_worker(known: WorkerAdd, wanted: WorkerAdd) -> Iterator[tuple[str, str, 
         yield field.name, _amount(before), _amount(after)
     yield "declared", ", ".join(sorted(known.declared)), ", ".join(sorted(wanted.declared))
     yield "location", place(known.location), place(wanted.location)
+    yield "overlay", known.overlay, wanted.overlay
+    yield "endpoint", known.endpoint, wanted.endpoint
+    yield "relay", "yes" * known.relay, "yes" * wanted.relay
     for key in sorted({*wanted.labels, *known.labels}):
         yield f"label {key}", known.labels.get(key, ""), wanted.labels.get(key, "")
 

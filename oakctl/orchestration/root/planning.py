@@ -17,7 +17,7 @@ from oakctl.model.config import BUS_PORT
 from oakctl.model.requests import ClusterCreate, LookRequest, PlanRequest, WorkerAdd
 from oakctl.model.views import FleetLook, HostPlan, HostView
 from oakctl.orchestration.root import credentials
-from oakctl.orchestration.root.bootstrap import cluster_inputs, worker_inputs
+from oakctl.orchestration.root.bootstrap import cluster_inputs, hub_of, worker_inputs
 from oakctl.orchestration.root.checking import Checking, side_by_side, unheeded
 from oakctl.orchestration.root.installer import Installer, Role
 from oakctl.orchestration.root.means import release_here
@@ -132,7 +132,7 @@ def _role_of(plan: PlanRequest) -> Callable[[Database], Role]:
         if plan.cluster is not None:
             return _cluster(db, plan.cluster)
         if plan.worker is not None:
-            return _worker(plan.worker)
+            return _worker(db, plan.worker)
         assert plan.playbook is not None
         return plan.playbook
 
@@ -145,10 +145,10 @@ def _cluster(db: Database, request: ClusterCreate) -> ClusterInputs:
     return cluster_inputs(request, block, credentials.known_root_secret(request.name))
 
 
-def _worker(request: WorkerAdd) -> WorkerInputs:
+def _worker(db: Database, request: WorkerAdd) -> WorkerInputs:
     # Of a cluster that does not exist yet nothing is known: nothing of it is on the host either.
     access = credentials.access(request.cluster) or ClusterAccess(
         "", BUS_PORT, "", BUS_PORT, "", request.cluster
     )
     secret = credentials.known_worker_secret(request.cluster, request.name)
-    return worker_inputs(request, secret, access)
+    return worker_inputs(request, secret, access, hub_of(db, request.cluster))

@@ -43,11 +43,20 @@ def gather(config: WorkerConfig, *, limits_enforced: bool, limits_reason: str) -
         declared=config.declared,
         address=config.address,
         overlay_driver=config.overlay_driver,
-        overlay_reason=overlay_host.REASON if config.overlay_driver == "host" else "",
+        overlay_reason=_overlay_reason(config),
+        tunnel_port=config.tunnel_port,
+        tunnel_endpoint=config.tunnel_endpoint,
+        relay=config.relay,
         loopback_number=config.loopback_number,
         agent_version=oakctl.__version__,
         release=HostLayout.version_of(os.path.realpath(sys.argv[0])),
     )
+
+
+def _overlay_reason(config: WorkerConfig) -> str:
+    if config.overlay_driver != "host":
+        return config.overlay_reason
+    return "; ".join(filter(None, (config.overlay_reason, overlay_host.REASON)))
 
 
 def with_containers(known: NodeFacts, found: ContainerFacts) -> NodeFacts:

@@ -24,8 +24,8 @@ from oakctl.overlay.plan import NodeOverlay
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
     from oakctl.overlay.kernel.elements import Elements
+    from oakctl.overlay.kernel.measuring import Measuring
     from oakctl.overlay.kernel.planning import Sight
-    from oakctl.overlay.kernel.probes import Probes
 
 log = logging.getLogger("oakctl.worker")
 
@@ -41,7 +41,7 @@ class KernelOverlay:
         self._state = HostLayout(config.prefix).state("overlay")
         self._made: KernelDriver | None = None
         self._made_for = ""
-        self._probes: Probes | None = None
+        self._measuring: Measuring | None = None
 
     def apply(self, overlay: NodeOverlay) -> bool:
         """See `OverlayDriver`; with its nodes."""
@@ -52,14 +52,18 @@ class KernelOverlay:
         self._watch()
         return driver.connect(overlay.nodes) or changed
 
-    def measure_with(self, probes: Probes) -> None:
-        """Tell these, from now on, which nodes to measure: tables alone change that."""
-        self._probes = probes
+    def measure_with(self, measuring: Measuring) -> None:
+        """Tell it, from now on, which nodes to measure: tables alone change that."""
+        self._measuring = measuring
         self._watch()
 
+    def made(self) -> KernelDriver | None:
+        """The overlay itself, as far as it is there."""
+        return self._made
+
     def _watch(self) -> None:
-        if self._probes is not None and self._made is not None:
-            self._probes.watch(self._made.neighbours())
+        if self._measuring is not None and self._made is not None:
+            self._measuring.watch(self._made.neighbours())
 
     def driver(self) -> KernelDriver | None:
         """The overlay itself, once there is a subnet. Raises OSError where it cannot be made."""
@@ -73,7 +77,7 @@ class KernelOverlay:
         # Also where it is enrolled anew: what is there of the former subnet goes as it starts, and
         # the key stays that other nodes were told.
         place = Place(self._config.worker, self._config.cluster, Networks(subnet))
-        driver = KernelDriver(place, self._state)
+        driver = KernelDriver(place, self._state, port=self._config.tunnel_port)
         driver.start()
         self._made, self._made_for = driver, subnet
         return driver
@@ -192,18 +196,12 @@ async def measure(overlay: object) -> None:
     if not isinstance(overlay, KernelOverlay):
         await asyncio.Event().wait()
         return
-    from oakctl.overlay.kernel.probes import Probes
+    from oakctl.overlay.kernel.measuring import Measuring
 
-    def changed() -> None:
-        with contextlib.suppress(OSError):  # told when tables are applied
-            driver = overlay.driver()
-            if driver is not None:
-                driver.measured(probes.unreachable(), probes.round_trips_ms())
-
-    probes = Probes(changed)
-    overlay.measure_with(probes)
+    measuring = Measuring(overlay.made)
+    overlay.measure_with(measuring)
     try:
-        await probes.run()
+        await measuring.run()
     except OSError as error:
         log.warning("overlay: nodes cannot be measured: %s", error)
     await asyncio.Event().wait()

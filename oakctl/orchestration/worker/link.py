@@ -244,10 +244,16 @@ class Link:
 
     async def _greet(self) -> GreetingAnswer:
         subject = subjects.ask(self._worker, subjects.ASK_GREETING)
-        answer = await self._ask(subject, self._greeting, GreetingAnswer)
+        answer = await self._ask(subject, self._greeting_here(), GreetingAnswer)
         if not answer.accepted:
             await self._on_refused(answer.reason or "the greeting was not accepted")
         return answer
+
+    def _greeting_here(self) -> Greeting:
+        """With where the bus sees us: another address than our own is a router's."""
+        seen = (self._client.client_ip if self._client is not None else "") or ""
+        facts = replace(self._greeting.facts, seen_address=seen)
+        return replace(self._greeting, facts=facts)
 
     async def _document(self, what: str, have: int, kind: type[T]) -> T | None:
         subject = subjects.ask(self._worker, what)

@@ -8,37 +8,25 @@ step. Does not belong here: decisions (`planning`, `flows`) and the form of comm
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from oakctl.model.documents import ServiceTable
-from oakctl.model.overlay import OverlayNode
-from oakctl.overlay import plan
-from oakctl.overlay.kernel import (
-    asked,
-    cables,
-    conntrack,
-    flows,
-    forwarding,
-    nft,
-    planning,
-    ruleset,
-)
+from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
+from oakctl.overlay import addressing, plan
+from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.ledger import Ledger
+from oakctl.overlay.kernel.passage import Passage
 from oakctl.overlay.kernel.planning import Place, Sight
 from oakctl.overlay.kernel.ruleset import GATEWAY
 from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
-
-FORWARD = "net/ipv4/ip_forward"
-CHANGED = "kernel-overlay.json"  # settings of the host as they were before us
 
 
 class KernelDriver:
@@ -51,11 +39,12 @@ class KernelDriver:
         *,
         host: Host | None = None,
         rules: nft.Nft | None = None,
+        port: int = TUNNEL_PORT,
     ) -> None:
         self._place = place
-        self._changed = Path(state) / CHANGED
         self._host = host or Host()
-        self._tunnel = Tunnel(place.networks, state, self._host)
+        self._passage = Passage(self._host, state, port)
+        self._tunnel = Tunnel(place.networks, state, self._host, port)
         self._nodes: tuple[OverlayNode, ...] = ()
         self._connected = True  # to just these
         self._nft = rules or nft.of_host(self._host)
@@ -83,6 +72,16 @@ class KernelDriver:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
         return self._load(compare=True)
+
+    @property
+    def place(self) -> Place:
+        """Where this is."""
+        return self._place
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The tunnel to other nodes, for those who change its ways (`pathfinder`)."""
+        return self._tunnel
 
     def public_key(self) -> str:
         """What other nodes know this one's tunnel by. Raises OSError."""
@@ -189,9 +188,7 @@ class KernelDriver:
         self._loaded, self._tables, self._nodes = False, None, ()
         self._tunnel.remove()
         self._host.ip(cables.node_removal(self._place.networks, self._host.links()), force=True)
-        for command in forwarding.present(self._iptables()):
-            self._host.run(command)
-        self._give_back()
+        self._passage.close()
         self._sight = Sight()
 
     def _found(self) -> frozenset[str]:
@@ -207,19 +204,16 @@ class KernelDriver:
                 self._cut(address)
         if GATEWAY in self._host.links():
             listed = self._host.run(("ip", "-brief", "-4", "address", "show", "dev", GATEWAY))
-            if set(listed.split()[2:]) - {f"{networks.gateway}/32"}:
+            own = {f"{each}/32" for each in addressing.own(networks.subnet)}
+            if set(listed.split()[2:]) - own:
                 self._host.ip([f"link delete {GATEWAY}"])
 
     def _settle(self) -> None:
         """The host's settings, interface and routes; and that other rules let us pass."""
         self._host.ip(cables.node(self._place.networks, self._host.links()))
-        before = self._host.setting(FORWARD)
-        if before != "1":
-            self._note({FORWARD: before})
-            self._host.set(FORWARD, "1")
+        self._passage.forward()
         with self._told("forwarding"):
-            for command in forwarding.missing(self._iptables()):
-                self._host.run(command)
+            self._passage.open()
 
     def _lay(self, address: str) -> None:
         name = cables.namespace(address)
@@ -295,14 +289,6 @@ class KernelDriver:
                 part = theirs[begin : begin + flows.MOST_CLOSED]
                 self._host.run((*command, flows.closing(part)))
 
-    def _iptables(self) -> str:
-        try:
-            return self._host.run(("iptables", "-w", "-S"))
-        except TimeoutError:
-            raise  # somebody has its lock: whether there are such rules is not known
-        except OSError:
-            return ""  # a host without iptables has no such rules
-
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """What fails in here is a problem that is told, and not the end of the rest."""
@@ -312,22 +298,3 @@ class KernelDriver:
         except OSError as error:
             self._problems[what] = f"{what}: {error.strerror or error}"
             log.warning("%s", self._problems[what])
-
-    def _note(self, before: dict[str, str]) -> None:
-        """Keep what a setting was at first, before it is changed."""
-        noted = self._noted()
-        self._changed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._changed.with_suffix(".new")
-        temporary.write_text(json.dumps({**before, **noted}))
-        temporary.replace(self._changed)
-
-    def _noted(self) -> dict[str, str]:
-        try:
-            return dict(json.loads(self._changed.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return {}
-
-    def _give_back(self) -> None:
-        for name, value in self._noted().items():
-            self._host.set(name, value)
-        self._changed.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ def test_instances_have_networks_of_their_own_and_outlive_the_agent(
         # Two listen on one port, each on the address it is told, and answer by that name.
         agent.has_program(f'exec {PYTHON} -S "${{0%/*}}/programs.py" serve "$OAKCTL_BIND" {PORT}\n')
         agent.told(instance(FIRST, 0), instance(SECOND, 1))
-        before = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-brief", "addr"))
+        before = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-o", "-4", "addr"))
         agent.start()
         until(lab, {FIRST, SECOND})
         assert answers(lab, "b", lab.address("a"), 1, 8080) == {FIRST}
@@ -40,7 +40,7 @@ def test_instances_have_networks_of_their_own_and_outlive_the_agent(
         assert f"oak-{FIRST}" in lab.run("a", ("ip", "netns"))
         agent.kill()
         agent.clear()
-        after = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-brief", "addr"))
+        after = lab.run("a", ("nft", "list", "ruleset")), lab.run("a", ("ip", "-o", "-4", "addr"))
         assert after == before
 
 

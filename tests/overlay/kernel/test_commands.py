@@ -66,8 +66,37 @@ def test_two_rules_let_us_pass_and_go_again(listed: list[str], chain: str) -> No
 
 
 def test_where_nothing_drops_nothing_is_added() -> None:
-    assert forwarding.missing("-P INPUT DROP\n-P FORWARD ACCEPT\n") == []
+    assert forwarding.missing("-P INPUT ACCEPT\n-P FORWARD ACCEPT\n") == []
     assert forwarding.missing("") == forwarding.present("") == []
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [["-P INPUT DROP"], ["-P INPUT ACCEPT", "-A INPUT -j REJECT --reject-with icmp-port-unreach"]],
+)
+def test_the_tunnel_and_echoes_come_in_where_others_do_not(listed: list[str]) -> None:
+    commands = forwarding.missing("\n".join(listed), 51821)
+    assert [command[3] for command in commands] == ["INPUT", "INPUT"]
+    assert ("--dport", "51821") in [command[8:10] for command in commands]
+    there = "\n".join(added(listed, commands))
+    assert forwarding.missing(there, 51821) == []
+    other = "\n".join(added(listed, forwarding.missing("\n".join(listed), 51820)))
+    assert len(forwarding.present(other)) == 2, "for whatever port it was"
+
+
+def test_firewalld_is_told_what_it_does_not_have() -> None:
+    assert forwarding.firewalld("", 51820) == []
+    told = forwarding.firewalld("table inet firewalld {\n}\n", 51820)
+    assert [words[2:] for words in told] == [
+        ("--zone=trusted", "--add-interface=oak+"),
+        ("--add-port=51820/udp",),
+    ]
+    there = 'iifname "oak*" goto filter_FWD_trusted\n udp dport 51820 accept\n'
+    assert forwarding.firewalld(there, 51820) == []
+    assert [words[-1] for words in forwarding.undone(told)] == [
+        "--remove-interface=oak+",
+        "--remove-port=51820/udp",
+    ]
 
 
 class Bare(Host):

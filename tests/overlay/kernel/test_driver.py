@@ -337,7 +337,7 @@ def state_of(node: Node) -> list[str]:
     return [
         node.run("nft", "list", "ruleset"),
         node.run("ip", "-brief", "link"),
-        node.run("ip", "-brief", "addr"),
+        node.run("ip", "-o", "-4", "addr"),
         node.run("ip", "route", "show", "table", "all"),
         node.run("ip", "netns"),
         node.run("sysctl", "net.ipv4.ip_forward"),
@@ -357,6 +357,19 @@ def test_removal_leaves_nothing(make_node: MakeNode) -> None:
     a.start()  # another process than the one that made it
     a.call("remove")
     assert state_of(a) == before
+
+
+def test_packets_are_forwarded_on_for_a_docker_that_came_later(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.call("remove")
+    a.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    a.call("start")
+    a.run("iptables", "-N", "DOCKER-USER")
+    a.call("remove")
+    try:
+        assert a.run("sysctl", "-n", "net.ipv4.ip_forward").strip() == "1"
+    finally:
+        a.run("iptables", "-X", "DOCKER-USER")
 
 
 OF_AN_AGENT = """

@@ -28,8 +28,8 @@ from tests.remote.field.reported import (
 def test_p27_no_wireguard_is_told_with_the_way_around() -> None:
     """Reported facts of a Jetson: the module is not there."""
     none = only("network", network=Network(wireguard="missing", nftables="yes"))
-    assert "through a relay" in none.message
-    other = Network(wireguard="missing", wireguard_userspace=True, nftables="yes")
+    assert "nowhere" in none.message
+    other = Network(wireguard="missing", tun=True, nftables="yes")
     assert "in userspace" in only("network", network=other).message
 
 

@@ -1,0 +1,132 @@
+"""Overlay: what service addresses and the tunnel between nodes take: nftables, WireGuard.
+
+The kernel's WireGuard where there is one, else the program wireguard-go. Where something cannot be
+had the worker is made without an overlay, and that is said with the reason; only who asks for the
+kernel overlay by name is refused then. Package sources are never added.
+"""
+
+from __future__ import annotations
+
+from oakctl.errors import OakError
+from oakctl.remote import changes, overlay_choice, overlay_host, packages, wireguard
+from oakctl.remote.overlay_choice import HOST, KERNEL, Found, Wanted
+from oakctl.remote.overlay_host import GIVEN_UP, NAME
+from oakctl.remote.step import CommandFailed, Remote, Step
+
+
+def steps(overlay: str = "") -> list[Step]:
+    """`overlay`: "kernel" or "host" where that was asked for."""
+    return [parts(overlay)]
+
+
+def undo() -> list[Step]:
+    return [take_away()]
+
+
+def parts(asked: str) -> Step:
+    known: dict[str, str] = {}  # what a check has found out is not asked for again
+
+    def check(remote: Remote) -> str:
+        first = overlay_choice.by_facts(remote.facts, remote.residence, asked)
+        known["overlay"] = str(first)
+        if first.driver != KERNEL:
+            refuse(remote, asked, first.reason)
+            return ""
+        found = overlay_host.tried(remote)
+        last = overlay_host.concluded(remote, found)
+        known["overlay"] = str(last)
+        complete = not found.packages and not found.needs_program
+        if complete or overlay_choice.is_light(remote.facts):
+            refuse(remote, asked, last.reason if last.driver == HOST else "")
+            return ""
+        needed = wanted(remote, found)
+        was_given_up = is_given_up(remote, needed)
+        if asked != KERNEL and (was_given_up or (needed.problem and needed.is_final)):
+            return ""
+        if needed.problem:
+            return f"{listed(found)}: the package sources are read anew"
+        return f"not installed: {', '.join(name for name, _ in needed.names)}"
+
+    def apply(remote: Remote) -> str:
+        found = overlay_host.tried(remote)
+        try:
+            install(remote, found)
+        except OakError as error:
+            # Of another kind it is the connection's or a password's, and no word on packages.
+            if asked == KERNEL or type(error) not in (OakError, CommandFailed):
+                raise
+            reason = f"{listed(found)}: {error.message.removeprefix(f'{remote.name}: ')}"
+            offered = not wanted(remote, found).problem
+            changes.record(remote, NAME, {GIVEN_UP: reason, "offered": offered})
+            return f"not to be had, so the host's own network is used: {reason}"
+        changes.record(remote, NAME, {GIVEN_UP: ""})
+        return str(overlay_choice.by_probe(overlay_host.tried(remote)))
+
+    def note(_: Remote) -> str:
+        return known.get("overlay", "")
+
+    return Step("overlay: what it takes", check, apply, name="parts", note=note)
+
+
+def refuse(remote: Remote, asked: str, reason: str) -> None:
+    """Raises OakError where the kernel overlay was asked for and cannot be."""
+    if reason and asked == KERNEL:
+        raise OakError(
+            f"{remote.name} cannot have the kernel overlay: {reason}",
+            hint="leave `overlay` away, and it is made without one",
+        )
+
+
+def is_given_up(remote: Remote, needed: Wanted) -> bool:
+    """Whether an earlier run has tried in vain, and there is nothing now that was not then."""
+    noted = changes.read(remote).get(NAME, {})
+    return bool(noted.get(GIVEN_UP)) and bool(noted.get("offered") or needed.problem)
+
+
+def wanted(remote: Remote, found: Found) -> Wanted:
+    if remote.run("command -v apt-get", check=False).exit_code != 0:
+        return Wanted(problem="this system has no apt", is_final=True)
+    known = packages.known(remote, found.packages)
+    if lost := [name for name in found.packages if name not in known]:
+        return Wanted(problem=f"its package sources have no {', '.join(lost)}")
+    names = [(name, "") for name in found.packages]
+    if found.needs_program:
+        offered = wireguard.offers(packages.versions(remote, wireguard.PROGRAM))
+        offer = wireguard.choose("", offered, "").offer or next(iter(offered), None)
+        if offer is None:
+            return Wanted(problem=f"its package sources have no {wireguard.PROGRAM}")
+        backports = offer.release if offer.release.endswith("-backports") else ""
+        names.append((wireguard.PROGRAM, backports))
+    return Wanted(tuple(names))
+
+
+def install(remote: Remote, found: Found) -> None:
+    """Raises OakError with why not all could be had."""
+    needed = wanted(remote, found)
+    if needed.problem and not needed.is_final:
+        packages.update(remote)
+        needed = wanted(remote, found)
+    if needed.problem:
+        raise OakError(
+            f"{remote.name}: {needed.problem}", hint="mend its package sources, then run this again"
+        )
+    for release in sorted({release for _, release in needed.names}):
+        names = [name for name, its in needed.names if its == release]
+        packages.install(remote, NAME, names, release=release)
+
+
+def listed(found: Found) -> str:
+    program = (wireguard.PROGRAM,) if found.needs_program else ()
+    return f"{', '.join((*found.packages, *program))} could not be installed"
+
+
+def take_away() -> Step:
+    def check(remote: Remote) -> str:
+        return "noted" if NAME in changes.read(remote) else ""
+
+    def apply(remote: Remote) -> str:
+        kept = packages.take_away(remote, changes.read(remote)[NAME].get("packages", []))
+        changes.forget(remote, NAME)
+        return f"kept: {'; '.join(kept)}" if kept else ""
+
+    return Step("overlay: take away what it took", check, apply)
