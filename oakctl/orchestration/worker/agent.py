@@ -90,7 +90,7 @@ class Agent:
         state = Path(layout.state("agent"))
         scripts = shim.scripts(state)
         self._documents = Documents(state, config.worker)
-        self._overlay = driver_for(config, self._documents.subnet)
+        self._overlay = driver_for(config, self._documents.subnet, self._wake.set)
         limits = cgroup.probe(cgroup.node_group(config.prefix), config.cgroup_root)
         self._facts = facts.gather(
             config, limits_enforced=limits.enforced, limits_reason=limits.reason
@@ -274,9 +274,7 @@ class Agent:
                 break
         if instances.version != before:
             instances.sweep()
-        here = [known for known in instances.records.values() if not known.gone]
-        pids = {known.desired.address: instances.pid(known.name) for known in here}
-        kernel_overlay.follow(self._overlay, pids)
+        kernel_overlay.follow(self._overlay, instances.at_addresses())
         self._probes.follow(instances.running())
         self._exits.watch(instances.shim_pids())
         self._supplies.keep_only(self._wanted(), now)

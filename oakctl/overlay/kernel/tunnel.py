@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
 from oakctl.overlay.kernel import peers, ways
+from oakctl.overlay.kernel.alone import alone
 from oakctl.overlay.kernel.cables import MTU
 from oakctl.overlay.kernel.host import Host
 from oakctl.overlay.kernel.peers import Peer, Seen
@@ -37,6 +39,7 @@ class Tunnel:
         self._port = port
         self._key = Path(state) / KEY
         self._host = host
+        self.changing = threading.RLock()  # ways are found in one thread, nodes told in another
         self._said: dict[str, str] = {}
         self._problem = ""
         self._worker = ""
@@ -53,6 +56,7 @@ class Tunnel:
         """What others know this node by; the key is made when there is none. Raises OSError."""
         return public_key(self._key.parent, self._host)
 
+    @alone
     def apply(self, worker: str, nodes: Iterable[OverlayNode]) -> bool:
         """Lead to these nodes; whether anything was changed. Idempotent; raises OSError."""
         self._worker, self._nodes = worker, tuple(nodes)
@@ -86,6 +90,7 @@ class Tunnel:
         """The direct ways, by public key."""
         return dict(self._ways or {})
 
+    @alone
     def lead(self, wanted: Mapping[str, Way]) -> None:
         """Have just these direct ways, by public key. Raises OSError."""
         before, self._ways = self._ways, dict(wanted)
@@ -106,10 +111,12 @@ class Tunnel:
         kind = self._host.run(("ip", "-details", "link", "show", "dev", TUNNEL))
         return "kernel" if "wireguard" in kind else PROGRAM
 
+    @alone
     def seen(self) -> list[Seen]:
         """The peers as the tunnel has them. Raises OSError."""
         return peers.dump(self._host.run(("wg", "show", TUNNEL, "dump")))
 
+    @alone
     def remove(self) -> None:
         """Take it away; the key too. A program that carried it ends with its interface."""
         if TUNNEL in self._host.links():
