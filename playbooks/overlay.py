@@ -35,17 +35,11 @@ def parts(asked: str) -> Step:
         found = overlay_host.tried(remote)
         last = overlay_host.concluded(remote, found)
         known["overlay"] = str(last)
-        if not found.packages and not found.needs_program:
+        complete = not found.packages and not found.needs_program
+        if complete or overlay_choice.is_light(remote.facts):
             refuse(remote, asked, last.reason if last.driver == HOST else "")
             return ""
-        needed = wanted(remote, found)
-        if asked != KERNEL:
-            tried = GIVEN_UP in known or is_given_up(remote, needed)
-            if tried or (needed.problem and needed.is_final):
-                return ""
-        if needed.problem:
-            return f"{listed(found)}: the package sources are read anew"
-        return f"not installed: {', '.join(name for name, _ in needed.names)}"
+        return "" if GIVEN_UP in known else missing(remote, found, asked)
 
     def apply(remote: Remote) -> str:
         found = overlay_host.tried(remote)
@@ -55,7 +49,8 @@ def parts(asked: str) -> Step:
             # Of another kind it is the connection's or a password's, and no word on packages.
             if asked == KERNEL or type(error) not in (OakError, CommandFailed):
                 raise
-            reason = f"{listed(found)}: {error.message.removeprefix(f'{remote.name}: ')}"
+            why = error.message.removeprefix(f"{remote.name}: ")
+            reason = why if why == listed(found) else f"{listed(found)}: {why}"
             offered = not wanted(remote, found).problem
             known[GIVEN_UP] = reason
             changes.record(remote, NAME, {GIVEN_UP: reason, "offered": offered})
@@ -67,6 +62,17 @@ def parts(asked: str) -> Step:
         return known.get("overlay", "")
 
     return Step("overlay: what it takes", check, apply, name="parts", note=note)
+
+
+def missing(remote: Remote, found: Found, asked: str) -> str:
+    """What is to be done, or nothing where it was tried in vain before."""
+    needed = wanted(remote, found)
+    in_vain = is_given_up(remote, needed) or (needed.problem and needed.is_final)
+    if in_vain and asked != KERNEL:
+        return ""
+    if needed.problem:
+        return f"{needed.problem}: they are read anew"
+    return f"not installed: {', '.join(name for name, _ in needed.names)}"
 
 
 def refuse(remote: Remote, asked: str, reason: str) -> None:

@@ -71,6 +71,16 @@ def duration(text: str | float) -> float:
     return sum(float(value) * _UNITS[unit] for value, unit in _PART.findall(compact))
 
 
+def share(text: str | float) -> float:
+    """0 to 1 from "1%" or "0.5%"."""
+    if isinstance(text, int | float):
+        return float(text)
+    number = text.strip().removesuffix("%")
+    if not re.fullmatch(r"\d+(\.\d+)?", number) or float(number) > 100:
+        raise typer.BadParameter(f"{text!r} is not a share (like 1%)")
+    return float(number) / 100
+
+
 def location(text: str | Location) -> Location:
     """A point from "latitude,longitude" in degrees."""
     if isinstance(text, Location):

@@ -14,7 +14,7 @@ import typer
 
 from oakctl import paths
 from oakctl.cli import diagnostics, session, source, ssh
-from oakctl.cli.grammar import Output, Yes, examples, noun
+from oakctl.cli.grammar import Output, Yes, duration, examples, noun, share
 from oakctl.cli.output import Column, Format, listing
 from oakctl.errors import Conflict, NotFound, OakError, UsageError
 from oakctl.model.views import HostView, OperationView
@@ -22,6 +22,7 @@ from oakctl.model.views import HostView, OperationView
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
     from oakctl.lab.labs import Lab
+    from oakctl.lab.loopback import Lab as Loopback
     from oakctl.lab.machines.lab import Lab as Machines
     from oakctl.lab.machines.lab_file import LabPlan
 
@@ -37,6 +38,7 @@ class Kind(str, Enum):
 
     LOOPBACK = "loopback"
     MACHINES = "machines"
+    NAMESPACES = "namespaces"
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,17 @@ Host = Annotated[str, typer.Argument(help="The host.")]
     epilog=examples(
         "oakctl lab up --kind loopback",
         "oakctl lab up --name small --hosts 3 --kind loopback",
+        "oakctl lab up --kind namespaces -f lab.yaml",
         "sudo oakctl lab up --kind machines -f lab.yaml",
     )
 )
 def up(
     kind: Annotated[
         Kind,
-        typer.Option(help="How hosts are made: SSH servers, or Debian by systemd-nspawn (root)."),
+        typer.Option(
+            help="How hosts are made: SSH servers on loopback addresses, network namespaces "
+            "behind routers, or Debian by systemd-nspawn (root)."
+        ),
     ] = Kind.LOOPBACK,
     name: Name = DEFAULT_LAB,
     hosts: Annotated[
@@ -88,7 +94,7 @@ def up(
     ] = 0,
     file: Annotated[
         Path | None,
-        typer.Option("-f", "--file", help="Which machines, behind which routers: a lab.yaml."),
+        typer.Option("-f", "--file", help="Which hosts, behind which routers: a lab.yaml."),
     ] = None,
     install: Annotated[
         bool,
@@ -99,15 +105,16 @@ def up(
     ] = True,
 ) -> None:
     """Make hosts that answer SSH, and tell the root of them. Brings back what is missing."""
-    if file is not None and (hosts or kind is not Kind.MACHINES):
+    if file is not None and (hosts or kind is Kind.LOOPBACK):
         raise UsageError(
-            "-f says which machines there are, so it goes with --kind machines and no --hosts",
-            hint=f"oakctl lab up --kind machines -f {file}",
+            "-f says which hosts there are, and behind which routers, so it goes with "
+            "--kind namespaces or machines and no --hosts",
+            hint=f"oakctl lab up --kind namespaces -f {file}",
         )
-    plan = _machines(name, hosts, file) if kind is Kind.MACHINES else None
+    plan = _plan(name, hosts, file, kind)
 
     async def main() -> Lab:
-        lab = await _made(name, hosts, plan, install=install)
+        lab = await _made(kind, name, hosts, plan, install=install)
         async with session.root() as client:
             for host in lab.hosts:
                 await _register(client, host)
@@ -118,7 +125,8 @@ def up(
         diagnostics.say(f"host {host.name} answers at {host.address}:{host.port}")
 
 
-def _machines(name: str, hosts: int, file: Path | None) -> LabPlan:
+def _plan(name: str, hosts: int, file: Path | None, kind: Kind) -> LabPlan | None:
+    """What was asked for of hosts with a network; None: the kind's own, or none."""
     from oakctl.lab.machines import lab_file
 
     if file is not None:
@@ -126,15 +134,22 @@ def _machines(name: str, hosts: int, file: Path | None) -> LabPlan:
             return lab_file.parse(source.content(file).decode())
         except UnicodeDecodeError as error:
             raise UsageError(f"{source.named(file)} is not UTF-8 text") from error
-    return lab_file.equal_hosts(name, hosts) if hosts else lab_file.DEFAULT
+    if kind is Kind.LOOPBACK:
+        return None
+    if hosts:
+        return lab_file.equal_hosts(name, hosts)
+    return lab_file.DEFAULT if kind is Kind.MACHINES else None
 
 
-async def _made(name: str, hosts: int, plan: LabPlan | None, *, install: bool) -> Lab:
+async def _made(kind: Kind, name: str, hosts: int, plan: LabPlan | None, *, install: bool) -> Lab:
     from oakctl.lab import loopback
     from oakctl.lab.machines import lab as machines
+    from oakctl.lab.namespaces import layout as light
 
-    if plan is not None:
+    if kind is Kind.MACHINES and plan is not None:
         return await machines.up(name, plan, diagnostics.say, install=install)
+    if kind is Kind.NAMESPACES:
+        return await light.up(name, plan, diagnostics.say)
     layout = loopback.DEMO_HOSTS
     if hosts:
         layout = tuple(loopback.LabHost(f"{name}-{i + 1}") for i in range(hosts))
@@ -224,15 +239,42 @@ def power_cut(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
 
 @app.command(epilog=examples("oakctl lab cut m1"))
 def cut(host: Host, name: Name = DEFAULT_LAB) -> None:
-    """Pull all network cables of a machine; it runs on. `heal` plugs them in."""
-    _on_machine(name, lambda lab: lab.cut_host(host))
+    """Pull all network cables of a host; it runs on. `heal` plugs them in."""
+    _on_cables(name, lambda lab: lab.cut_host(host))
     diagnostics.say(f"host {host} is cut off")
+
+
+@app.command(epilog=examples("oakctl lab slow edge-w1 --delay 20ms --loss 1%"))
+def slow(
+    host: Host,
+    delay: Annotated[
+        float,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="What each packet, each way, takes longer."
+        ),
+    ] = 0.0,
+    loss: Annotated[
+        float,
+        typer.Option(parser=share, metavar="PERCENT", help="How many packets are lost, each way."),
+    ] = 0.0,
+    name: Name = DEFAULT_LAB,
+) -> None:
+    """Delay and lose packets on the cable of a light host; `heal` undoes it."""
+    from oakctl.lab.slow import Slow
+
+    wanted = Slow(delay * 1e3, loss)
+    if wanted == Slow():
+        raise UsageError(
+            "neither a delay nor a loss is given", hint=f"oakctl lab slow {host} --delay 20ms"
+        )
+    _on_light_host(name, lambda lab: lab.slow_host(host, wanted))
+    diagnostics.say(f"host {host}: {delay * 1e3:g} ms each way, {loss:.3%} lost")
 
 
 @app.command(epilog=examples("oakctl lab heal m1"))
 def heal(host: Host, name: Name = DEFAULT_LAB) -> None:
-    """Plug the network cables of a machine in again."""
-    _on_machine(name, lambda lab: lab.heal_host(host))
+    """Plug the network cables of a host in again, as fast as they were."""
+    _on_cables(name, lambda lab: lab.heal_host(host))
     diagnostics.say(f"host {host} is connected")
 
 
@@ -244,10 +286,22 @@ def reflash(host: Host, name: Name = DEFAULT_LAB, yes: Yes = False) -> None:
     diagnostics.say(f"host {host} is new; `oakctl lab up` makes its new key known")
 
 
-def _on_machine(name: str, action: Callable[[Machines], Coroutine[Any, Any, None]]) -> None:
+def _on_cables(name: str, action: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
     from oakctl.lab import labs
 
     session.run(action(labs.with_cables(labs.load(name))))
+
+
+def _on_light_host(name: str, action: Callable[[Loopback], Coroutine[Any, Any, None]]) -> None:
+    from oakctl.lab import labs
+
+    session.run(action(labs.with_light_hosts(labs.load(name))))
+
+
+def _on_machine(name: str, action: Callable[[Machines], Coroutine[Any, Any, None]]) -> None:
+    from oakctl.lab import labs
+
+    session.run(action(labs.with_disks(labs.load(name))))
 
 
 def _power(name: str, host: str, action: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from oakctl import paths
 from oakctl.errors import NotFound, OakError, UsageError
+from oakctl.lab.machines.lab_file import LabPlan
+from oakctl.lab.slow import Slow
 from oakctl.model import wire
 from oakctl.model.resources import Location
 from oakctl.model.views import HostView
@@ -35,11 +37,16 @@ class LabHost:
 
 @dataclass(frozen=True)
 class HostRecord:
-    """A host as it was made: `number` N makes it 127.N.0.1. `on` false: its power is off."""
+    """A host as it was made: `number` N makes it 127.N.0.1. `on` false: its power is off.
+
+    Of a light host this is where the keeper passes SSH on; its cable may be pulled or slow.
+    """
 
     host: LabHost
     number: int
     on: bool = True
+    cut: bool = False
+    slow: Slow = Slow()
 
     @property
     def name(self) -> str:
@@ -48,17 +55,21 @@ class HostRecord:
 
     @property
     def address(self) -> str:
-        """Where it listens; all ports of this address are its own."""
+        """Where it answers SSH. Of a loopback host all ports of this address are its own."""
         return f"127.{self.number}.0.1"
 
 
 @dataclass(frozen=True)
 class LabRecord:
-    """`lab.json`. `id` is in the environment of every process of the lab."""
+    """`lab.json`. `id` is in the environment of every process of the lab.
+
+    Hosts with a `network` are light ones, with namespaces of their own.
+    """
 
     name: str
     id: str
     hosts: tuple[HostRecord, ...]
+    network: LabPlan | None = None
 
     def host(self, name: str) -> HostRecord:
         """The host called `name`; raises NotFound."""
@@ -80,7 +91,7 @@ class LabFiles:
     keeper.log       output of the keeper
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, socket: Path | None = None) -> None:
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} is no name for a lab",
@@ -92,11 +103,12 @@ class LabFiles:
         self.user_key = self.directory / "keys" / "id_ed25519"
         self.ssh_log = self.directory / "ssh.log"
         self.keeper_log = self.directory / "keeper.log"
+        self._socket = socket
 
     @property
     def socket(self) -> Path:
         """Where the keeper answers."""
-        return paths.socket_path(f"lab-{self.name}.sock")
+        return self._socket or paths.socket_path(f"lab-{self.name}.sock")
 
     def host_key(self, host: str) -> Path:
         """The private host key of `host`."""
@@ -142,13 +154,13 @@ def user_name() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
-def view(files: LabFiles, record: HostRecord) -> HostView:
-    """The host as the root is told of it."""
+def view(files: LabFiles, record: HostRecord, *, light: bool = False) -> HostView:
+    """The host as the root is told of it. On a light one everybody is root of its namespaces."""
     return HostView(
         name=record.name,
         address=record.address,
         port=SSH_PORT,
-        user=user_name(),
+        user="root" if light else user_name(),
         identity_file=str(files.user_key),
         lab=files.name,
     )

@@ -41,12 +41,32 @@ async def down(name: str, progress: Progress) -> None:
     await loopback.down(name, progress)
 
 
-def with_cables(lab: Lab) -> machines.Lab:
-    """`lab` as one whose hosts have cables and disks; raises UsageError where they have none."""
+def with_cables(lab: Lab) -> Lab:
+    """`lab` as one whose hosts have cables; raises UsageError where they have none."""
+    if isinstance(lab, machines.Lab) or lab.light:
+        return lab
+    raise UsageError(
+        f"the hosts of lab {lab.name} share this machine's network",
+        hint="oakctl lab up --kind namespaces makes hosts with their own",
+    )
+
+
+def with_light_hosts(lab: Lab) -> loopback.Lab:
+    """`lab` as one of light hosts, whose cables can be slow; raises UsageError where it is none."""
+    if isinstance(lab, loopback.Lab) and lab.light:
+        return lab
+    raise UsageError(
+        f"lab {lab.name} has no light hosts, and only their cables can be slowed down",
+        hint="oakctl lab up --kind namespaces",
+    )
+
+
+def with_disks(lab: Lab) -> machines.Lab:
+    """`lab` as one whose hosts have disks; raises UsageError where they have none."""
     if isinstance(lab, machines.Lab):
         return lab
     raise UsageError(
-        f"the hosts of lab {lab.name} share this machine's network and disk",
+        f"the hosts of lab {lab.name} share this machine's disk",
         hint="oakctl lab up --kind machines makes hosts with their own",
     )
 

@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import oakctl
 from oakctl import paths
 from oakctl.errors import Conflict, DeadlineExceeded, NotFound, OakError
 from oakctl.lab import addresses, control, description, keys, locking, processes
 from oakctl.lab.description import HostRecord, LabFiles, LabHost, LabRecord
+from oakctl.lab.machines.lab_file import LabPlan
+from oakctl.lab.slow import Slow
 from oakctl.model.resources import Location
 from oakctl.model.views import HostView
 from oakctl.orchestration.worker import memory
@@ -41,6 +44,12 @@ GONE_S = 20.0
 STEP_S = 0.05
 
 KEEPER = "oakctl.lab.keeper"
+# The keeper of light hosts is root of a user namespace, whoever it is, and process 1 of one: what
+# is in there ends with it. The network it stays in is the operator's, who reaches hosts through it.
+APART = (
+    *("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private"),
+    *("--pid", "--fork", "--kill-child", "--mount-proc"),
+)
 _launched: list[subprocess.Popen[bytes]] = []
 
 _MUNICH = Location(48.1374, 11.5755)
@@ -68,7 +77,8 @@ class Lab:
     hosts: tuple[HostView, ...]
     on: tuple[str, ...]
     keeper: int
-    cut: tuple[str, ...] = ()  # hosts whose cables are pulled: these have none
+    cut: tuple[str, ...] = ()  # hosts whose cables are pulled: only light ones have any
+    light: bool = False  # its hosts are light ones, with namespaces of their own
 
     @property
     def ssh_log(self) -> Path:
@@ -94,16 +104,35 @@ class Lab:
         """SIGKILL everything on a host, its instances too, and leave it off."""
         await self._power(name, "power-cut")
 
-    async def _power(self, name: str, operation: str) -> None:
+    async def cut_host(self, name: str) -> None:
+        """Pull the cable of a light host; the way by which it is reached from here ends too."""
+        await self._power(name, "cut")
+
+    async def heal_host(self, name: str) -> None:
+        """Plug the cable of a light host in again; it is as fast as at first."""
+        await self._power(name, "heal")
+
+    async def slow_host(self, name: str, slow: Slow) -> None:
+        """Delay and lose packets to and from a light host."""
+        await self._power(name, "slow", delay_ms=slow.delay_ms, loss=slow.loss)
+
+    async def _power(self, name: str, operation: str, **more: Any) -> None:
         self.host(name)
-        request = {"op": operation, "host": name}
+        request = {"op": operation, "host": name, **more}
         await control.ask(LabFiles(self.name).socket, request, timeout_s=POWER_S)
 
 
-async def up(name: str, hosts: Sequence[LabHost], progress: Progress = lambda _: None) -> Lab:
+async def up(
+    name: str,
+    hosts: Sequence[LabHost],
+    progress: Progress = lambda _: None,
+    *,
+    network: LabPlan | None = None,
+) -> Lab:
     """Make the lab, or bring what is there of it back: idempotent.
 
-    Raises Conflict when there is a lab of that name with other hosts, or addresses are taken.
+    With a `network` its hosts are light ones. Raises Conflict when there is a lab of that name with
+    other hosts, or addresses are taken.
     """
     files = LabFiles(name)
     async with locking.lock():
@@ -113,7 +142,7 @@ async def up(name: str, hosts: Sequence[LabHost], progress: Progress = lambda _:
                 f"lab {name} is there, of another kind",
                 hint=f"oakctl lab down {name}, or another --name",
             )
-        if record is not None and tuple(host.host for host in record.hosts) != tuple(hosts):
+        if record is not None and not _is_of(record, hosts, network):
             raise Conflict(
                 f"lab {name} is there with other hosts",
                 hint=f"oakctl lab down {name}, or another --name",
@@ -121,13 +150,22 @@ async def up(name: str, hosts: Sequence[LabHost], progress: Progress = lambda _:
         if record is not None and await _answers(files):
             keys.trust_hosts(files, record)
         else:
-            await _bring_up(files, record, hosts, progress)
+            new = record or LabRecord(name, _identity(name), (), network)
+            await _bring_up(files, new, hosts, progress)
         lab = load(name)
         for host in lab.hosts:
             if host.name not in lab.on:
                 progress(f"host {host.name} starts")
                 await lab.start_host(host.name)
+            if host.name in lab.cut:
+                progress(f"host {host.name} is connected again")
+                await lab.heal_host(host.name)
     return load(name)
+
+
+def _is_of(record: LabRecord, hosts: Sequence[LabHost], network: LabPlan | None) -> bool:
+    there = tuple(host.host for host in record.hosts)
+    return there == tuple(hosts) and record.network == network
 
 
 async def down(name: str, progress: Progress = lambda _: None) -> None:
@@ -160,13 +198,16 @@ def load(name: str) -> Lab:
     if record is None:
         raise NotFound(f"there is no lab {name}", hint="oakctl lab up")
     keeper = _keeper_pid(files, record.id)
+    light = record.network is not None
     return Lab(
         name=name,
         id=record.id,
         directory=files.directory,
-        hosts=tuple(description.view(files, host) for host in record.hosts),
+        hosts=tuple(description.view(files, host, light=light) for host in record.hosts),
         on=tuple(host.name for host in record.hosts if host.on and keeper),
         keeper=keeper,
+        cut=tuple(host.name for host in record.hosts if host.cut),
+        light=light,
     )
 
 
@@ -186,10 +227,10 @@ def _identity(name: str) -> str:
 
 
 async def _bring_up(
-    files: LabFiles, record: LabRecord | None, hosts: Sequence[LabHost], progress: Progress
+    files: LabFiles, record: LabRecord, hosts: Sequence[LabHost], progress: Progress
 ) -> None:
-    lab = _identity(files.name)
-    if record is None:
+    lab = record.id
+    if not record.hosts:
         # A keeper whose files somebody removed still has the addresses.
         await _end_keeper(files, lab)
         await _end_processes(lab)
@@ -197,13 +238,14 @@ async def _bring_up(
         numbers = [number for number, _ in held]
         holders = [holder for _, holder in held]
         made = tuple(HostRecord(host, number) for host, number in zip(hosts, numbers, strict=True))
-        record = LabRecord(files.name, lab, made)
+        record = dataclasses.replace(record, hosts=made)
     else:
         await _end_keeper(files, lab)
         holders = addresses.hold_all([host.number for host in record.hosts], ours=True)
     try:
         record = dataclasses.replace(
-            record, hosts=tuple(dataclasses.replace(host, on=True) for host in record.hosts)
+            record,
+            hosts=tuple(dataclasses.replace(host, on=True, cut=False) for host in record.hosts),
         )
         paths.private_directory(files.directory)
         description.write(files, record)
@@ -211,7 +253,7 @@ async def _bring_up(
         keys.make_keys(files, record)
         keys.trust_hosts(files, record)
         progress(f"{len(record.hosts)} hosts start")
-        await _start_keeper(files, lab, holders)
+        await _start_keeper(files, record, holders)
     finally:
         addresses.release(holders)
 
@@ -226,8 +268,10 @@ def _numbers_of_other_labs(name: str) -> set[int]:
     return numbers
 
 
-async def _start_keeper(files: LabFiles, lab: str, holders: Sequence[socket.socket]) -> None:
-    keeper = _launch(files, lab, holders)
+async def _start_keeper(
+    files: LabFiles, record: LabRecord, holders: Sequence[socket.socket]
+) -> None:
+    keeper = _launch(files, record, holders)
     deadline = time.monotonic() + KEEPER_START_S
     while not await _answers(files):
         if keeper.poll() is not None:
@@ -253,18 +297,22 @@ async def _answers(files: LabFiles) -> bool:
     return True
 
 
-def _launch(files: LabFiles, lab: str, holders: Sequence[socket.socket]) -> subprocess.Popen[bytes]:
+def _launch(
+    files: LabFiles, record: LabRecord, holders: Sequence[socket.socket]
+) -> subprocess.Popen[bytes]:
     """Start a keeper that outlives this process, and inherits the addresses held."""
     source = str(Path(oakctl.__file__).resolve().parent.parent)
     search = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = os.environ | {
-        processes.LAB_VARIABLE: lab,
+        processes.LAB_VARIABLE: record.id,
         "PYTHONPATH": os.pathsep.join(str(Path(one).absolute()) for one in search),
     }
     environment.pop(processes.HOST_VARIABLE, None)
+    within = APART if record.network is not None else ()
+    words = ("--lab", files.name, "--socket", str(files.socket))
     with files.keeper_log.open("ab") as output:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", KEEPER, "--lab", files.name],
+            [*within, sys.executable, "-m", KEEPER, *words],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -286,7 +334,7 @@ def _reap() -> None:
 
 def _keeper(lab: str) -> processes.Process | None:
     for process in processes.of_lab(lab):
-        if KEEPER in process.command:
+        if KEEPER in process.command and process.command[:1] != APART[:1]:
             return process
     return None
 

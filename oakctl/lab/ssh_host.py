@@ -7,24 +7,27 @@ Belongs here: what sshd does. Does not belong here: the host's units (`superviso
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import posixpath
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 from asyncssh.connection import SSHConnection
 
-from oakctl.lab.children import Child, Children
+from oakctl.lab.children import Child
 from oakctl.lab.description import SSH_PORT, HostRecord, LabFiles, user_name
 from oakctl.lab.feed import feed, resize
+from oakctl.lab.place import Place
 
 LONGEST_LOGGED = 400  # characters of a command
+CONNECT_S = 30.0
 
 
 class SshLog:
@@ -53,13 +56,13 @@ class SshHost:
         files: LabFiles,
         record: HostRecord,
         environment: Mapping[str, str],
-        children: Children,
+        place: Place,
         ssh_log: SshLog,
     ) -> None:
         self._files = files
         self.record = record
         self.environment = environment
-        self.children = children
+        self.place = place
         self.log = ssh_log
         self.connections: set[SSHConnection] = set()
         self.sessions: dict[SSHConnection, set[Child]] = {}
@@ -138,7 +141,7 @@ class SshHost:
     ) -> tuple[Child, int]:
         theirs, ours = os.pipe()
         try:
-            child = self.children.spawn(
+            child = self.place.spawn(
                 argv,
                 environment=self.environment,
                 directory=self._directory(),
@@ -160,7 +163,7 @@ class SshHost:
         columns, rows, *_ = process.term_size
         resize(theirs, columns, rows)
         try:
-            child = self.children.spawn(
+            child = self.place.spawn(
                 argv,
                 environment={**self.environment, "TERM": process.term_type or "dumb"},
                 directory=self._directory(),
@@ -205,11 +208,27 @@ class _Server(asyncssh.SSHServer):
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> bool:
-        allowed = _is_loopback(dest_host)
+    ) -> bool | Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        place = self._host.place
+        allowed = place.may_reach(dest_host)
         event = "forward to" if allowed else "refused forward to"
         self._host.log.line(self._host.record.name, event, f"{dest_host}:{dest_port}")
-        return allowed
+        opened = place.socket() if allowed else None
+        # asyncssh itself would connect from this process's network.
+        return allowed if opened is None else _forwarded(opened, dest_host, dest_port)
+
+
+async def _forwarded(opened: socket.socket, host: str, port: int) -> asyncssh.SSHTCPSession[bytes]:
+    """A connection by a socket of the host's own network; raises ChannelOpenError."""
+    loop = asyncio.get_running_loop()
+    try:
+        await asyncio.wait_for(loop.sock_connect(opened, (host, port)), CONNECT_S)
+        _, peer = await loop.create_connection(asyncssh.SSHForwarder, sock=opened)
+    except (OSError, TimeoutError) as error:
+        opened.close()
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(error)) from None
+    # Its own type says nothing of it, but it is what asyncssh forwards by.
+    return cast("asyncssh.SSHTCPSession[bytes]", asyncssh.SSHForwarder(peer))
 
 
 class _Sftp(asyncssh.SFTPServer):
@@ -222,10 +241,3 @@ class _Sftp(asyncssh.SFTPServer):
 
     def map_path(self, path: bytes) -> bytes:
         return posixpath.join(self._home, path)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -17,8 +17,9 @@ from typing import Any
 from oakctl import paths
 from oakctl.errors import NotFound
 from oakctl.lab import processes, unit_state
-from oakctl.lab.children import Child, Children
+from oakctl.lab.children import Child
 from oakctl.lab.description import write_atomically
+from oakctl.lab.place import Place
 from oakctl.lab.unit_state import Phase, UnitState
 from oakctl.model import wire
 from oakctl.model.config import HostLayout, Unit
@@ -74,13 +75,13 @@ class HostSupervisor:
         home: Path,
         running: Path,
         environment: dict[str, str],
-        children: Children,
+        place: Place,
     ) -> None:
         self._lab, self._host, self._home = lab, host, home
         self._layout = HostLayout(str(home / ".oakctl"))
         self._running = running
         self._environment = environment
-        self._children = children
+        self._place = place
         self._units: dict[str, _Kept] = {}
         self._lock = asyncio.Lock()
 
@@ -151,7 +152,7 @@ class HostSupervisor:
         return {
             unit: {
                 "state": kept.state.phase.value,
-                "pid": kept.state.pid,
+                "pid": self._place.number_of(kept.state.pid),
                 "restarts": kept.state.restarts,
                 "since": kept.state.since,
                 "exit_code": kept.state.exit_code,
@@ -264,7 +265,7 @@ class HostSupervisor:
         with output.open("ab") as sink:
             output.chmod(0o600)
             try:
-                return self._children.spawn(
+                return self._place.spawn(
                     unit.argv,
                     environment=self._environment | unit.environment | mark,
                     directory=Path(unit.working_directory or self._home),

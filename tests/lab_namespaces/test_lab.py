@@ -14,7 +14,8 @@ import pytest
 from oakctl.errors import OakError
 from oakctl.lab.machines import topology
 from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat, Site, Udp
-from oakctl.lab.namespaces.lab import TAG, NamespaceLab
+from oakctl.lab.namespaces.lab import NamespaceLab
+from oakctl.lab.namespaces.plans import TAG
 from tests.overlay.kernel.nodes import PROGRAMS, end
 from tests.overlay.kernel.requirements import kernel_overlay as kernel_overlay
 

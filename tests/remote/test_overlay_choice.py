@@ -49,6 +49,8 @@ def test_the_superuser_is_needed_and_a_loopback_lab_has_its_own() -> None:
     assert overlay_choice.by_facts(HostFacts(), Homeless("no", "way")).driver == HOST
     lab = HostFacts(environment={"OAKCTL_LOOPBACK_NUMBER": "4"})
     assert overlay_choice.by_facts(lab, OWN).driver == LOOPBACK
+    light = HostFacts(environment={"OAKCTL_OVERLAY": "kernel"})
+    assert overlay_choice.by_facts(light, OWN).driver == KERNEL
     assert choose(HOST) == overlay_choice.Overlay(HOST, "asked for")
 
 

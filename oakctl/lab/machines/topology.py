@@ -189,7 +189,9 @@ def missing(
     commands += [Command(node, ("sysctl", "-qw", everybody)) for node in topology.nodes]
     for bridge in topology.bridges:
         if bridge.name not in present.get(bridge.node, ()):
-            commands.append(_ip(bridge.node, "link", "add", bridge.name, "type", "bridge"))
+            # Without one of its own it has that of a port, another one whenever ports come and go.
+            own = _hardware(Port(bridge.node, bridge.name, address=bridge.address))
+            commands.append(_ip(bridge.node, "link", "add", bridge.name, *own, "type", "bridge"))
         commands += _configured(Port(bridge.node, bridge.name, address=bridge.address))
     pulled = {port for host in cut for port in cables_of(topology, host)}
     for link in topology.links:

@@ -21,18 +21,27 @@ DEADLINE_S = 60.0
 READY_S = 60.0
 READY = "ready"
 # Each node has a /run of its own: names of namespaces and sockets of tunnels lie there.
+# What ends in there without anybody that waits for it is forgotten: a host's first process ignores
+# SIGCHLD, and the kernel keeps nothing for one that does.
 _PREPARE = (
     "mount -t tmpfs -o mode=0755 tmpfs /run && mkdir -p /run/netns /run/wireguard && "
-    f"ip link set lo up && echo {READY} && exec cat"
+    f"ip link set lo up && echo {READY} && exec env --ignore-signal=CHLD cat"
 )
 
 
 class Node:
-    """One set of namespaces, for as long as its process lives."""
+    """One set of namespaces, for as long as its process lives.
 
-    def __init__(self, holder: subprocess.Popen[bytes], within: tuple[str, ...]) -> None:
+    `pid` is that process as the caller sees it, `number` as processes of the lab's keeper do.
+    """
+
+    def __init__(
+        self, holder: subprocess.Popen[bytes], within: tuple[str, ...], pid: int, number: int
+    ) -> None:
         self._holder = holder
         self._within = within
+        self.pid = pid
+        self.number = number
 
     def argv(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs `argv` in here."""
@@ -79,7 +88,7 @@ class Node:
         )
 
     def end(self) -> None:
-        """Let the namespaces go. What still runs in them keeps them."""
+        """Let the namespaces go. What still runs in them keeps them, except for a host's."""
         assert self._holder.stdin is not None
         assert self._holder.stdout is not None
         self._holder.stdin.close()
@@ -104,22 +113,37 @@ class Keeper(Node):
         holder = _hold(command)
         pid = _child(holder.pid)  # the first process in there
         self._as_user = ("--user", "--preserve-credentials") if as_user else ()
-        super().__init__(holder, self._into(pid))
+        super().__init__(holder, self._into(pid), pid, 1)
 
-    def node(self) -> tuple[Node, int]:
-        """A new node, and its holder's number as processes of the keeper see it."""
-        command = self.argv(
-            ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _PREPARE)
-        )
-        holder = _hold(command)
-        pid = _child(holder.pid)
-        status = Path(f"/proc/{pid}/status").read_text()
-        numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
-        return Node(holder, self._into(pid)), int(numbers.split()[-1])
+    def node(self) -> Node:
+        """A new node, whose processes are the keeper's."""
+        holder = _hold(self.argv((*_UNSHARE, "sh", "-c", _PREPARE)))
+        return self._made(holder, _child(holder.pid))
 
-    def _into(self, pid: int) -> tuple[str, ...]:
-        ways = (*self._as_user, "--net", "--mount", "--pid")
+    def host(self, name: str) -> Node:
+        """A new node with a name and processes of its own: they end with its first one."""
+        own = ("--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
+        script = f"hostname {shlex.quote(name)} && {_PREPARE}"
+        holder = _hold(self.argv((*_UNSHARE, *own, "sh", "-c", script)))
+        return self._made(holder, _child(_child(holder.pid)), "--uts")
+
+    def _made(self, holder: subprocess.Popen[bytes], pid: int, *more: str) -> Node:
+        number = numbers_of(pid)[len(numbers_of(self.pid)) - 1]
+        return Node(holder, self._into(pid, *more), pid, number)
+
+    def _into(self, pid: int, *more: str) -> tuple[str, ...]:
+        ways = (*self._as_user, "--net", "--mount", "--pid", *more)
         return ("nsenter", "--target", str(pid), *ways, "--")
+
+
+_UNSHARE = ("unshare", "--net", "--mount", "--propagation", "private")
+
+
+def numbers_of(pid: int) -> list[int]:
+    """What a process is called in each process namespace that it is in, the outermost first."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+    return [int(number) for number in line.split()[1:]]
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -23,15 +23,23 @@ FIRST = 0x7000_0000
 SPAN = 0x1_0000
 PASSABLE = 0o711  # one may go through, and not look around
 READABLE = 0o055
+UID_MAP = Path("/proc/self/uid_map")
 
 
 def separate_users(overlay_driver: str) -> bool:
     """Whether instances are users of their own.
 
-    Not without the superuser's rights, and not in a loopback lab: its hosts are directories of
-    the operator's own, which nobody else can enter.
+    Not without the superuser's rights, and not in a lab whose hosts are directories of the
+    operator's own, which nobody else can enter. A light host's superuser is one of its namespace
+    alone, in which there are no such users.
     """
-    return os.geteuid() == 0 and overlay_driver != "loopback"
+    return os.geteuid() == 0 and overlay_driver != "loopback" and _exist_here()
+
+
+def _exist_here() -> bool:
+    """Whether this user namespace has all of the numbers that are given out."""
+    mapped = (tuple(map(int, line.split())) for line in UID_MAP.read_text().splitlines())
+    return any(first <= FIRST and first + count >= FIRST + SPAN for first, _, count in mapped)
 
 
 def number(address: str) -> int:
