@@ -22,7 +22,7 @@ SERVE = (
     "/bin/busybox mkdir -p /www; echo $OAKCTL_INSTANCE >/www/index.html; "
     "exec /bin/busybox httpd -f -p 80 -h /www"
 )
-# Each asks for more than the caller does, so that they are on different workers: the emptiest.
+# With policy `spread` its instances are on different workers.
 DESCRIPTOR = f"""
 sla_version: v2.0
 customerID: Admin

@@ -299,6 +299,7 @@ def test_the_overlay_between_hosts_one_of_them_behind_a_router(site: Place, tmp_
     assert {facts["overlay_driver"] for facts in shown.values()} == {"kernel"}
     assert [name for name in WORKERS if shown[name]["relay"]] == ["w1"], "the orchestrator's host"
     assert shown["w3"]["seen_address"] != shown["w3"]["address"], "a router translates it"
+    operator.run("cluster", "set-policy", "edge", "spread")
     site.push(written(tmp_path / "net.tar", image("net"), "local/net:1"))
     site.apply(overlay_calls.written(tmp_path))
 
