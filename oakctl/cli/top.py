@@ -11,9 +11,11 @@ from oakctl.cli import diagnostics, output, session
 from oakctl.cli.demo import demo
 from oakctl.cli.grammar import Output, Shell, examples
 from oakctl.cli.output import Format, record
+from oakctl.cli.web import web
 from oakctl.errors import UsageError
 from oakctl.model.views import Explanation, RootStatus
 from oakctl.tui.viewmodels import words
+from oakctl.tui.web.session import end_with_server, in_browser
 
 
 def version() -> None:
@@ -36,7 +38,10 @@ def tui(
     ] = False,
 ) -> None:
     """Open the terminal app (what `oakctl` alone does)."""
-    require_terminal("oakctl tui")
+    if in_browser():
+        end_with_server()
+    else:
+        require_terminal("oakctl tui")
     from oakctl.tui.run import run_fleet
 
     raise typer.Exit(run_fleet(read_only=read_only))
@@ -120,6 +125,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> No
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command("tui", epilog=examples("oakctl tui", "oakctl tui --read-only"))(tui)
+    app.command("web", epilog=examples("oakctl web", "oakctl web --port 9000 --allow-changes"))(web)
     app.command("init", epilog=examples("oakctl init"))(init)
     app.command("serve", epilog=examples("oakctl serve --keep"))(serve)
     app.command("status", epilog=examples("oakctl status", "oakctl status -o json"))(status)

@@ -68,6 +68,21 @@ def gateway(subnet: str) -> str:
     return str(ipaddress.IPv4Network(subnet)[1])
 
 
+def relayed(subnet: str) -> str:
+    """An address of a worker that a relay leads to in any case: the subnet's very first."""
+    return str(ipaddress.IPv4Network(subnet)[0])
+
+
+def direct(subnet: str) -> str:
+    """An address of a worker that only a direct way leads to, once one is tried: the last."""
+    return str(ipaddress.IPv4Network(subnet)[-1])
+
+
+def own(subnet: str) -> tuple[str, ...]:
+    """All of a worker's own addresses; no instance has one of them."""
+    return gateway(subnet), relayed(subnet), direct(subnet)
+
+
 @lru_cache(1 << 15)
 def gateway_of(instance: str) -> str:
     """The own address of the worker that an instance's address belongs to."""

@@ -7,7 +7,8 @@ what is shown.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from oakctl.client.process import hosted_root
@@ -26,15 +27,24 @@ def run_fleet(*, read_only: bool = False, begin_with_setup: bool = False) -> int
 
 
 async def _fleet(read_only: bool, begin_with_setup: bool) -> int:
+    settled = asyncio.Event()  # whether there is a root
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[RootClient]:
+        """That a root is on its way is no fault to be told of."""
+        await settled.wait()
+        async with RootClient() as root:
+            yield root
+
     app = FleetApp(
-        RootClient,
+        connect,
         setup=RootClient,
         read_only=read_only,
         begin_with_setup=begin_with_setup,
     )
     done = asyncio.Event()
     # The first screen does not wait for the root, and the root ends after the last one.
-    hosting = asyncio.create_task(_host(app, done))
+    hosting = asyncio.create_task(_host(app, settled, done))
     try:
         await app.run_async()
     finally:
@@ -43,12 +53,15 @@ async def _fleet(read_only: bool, begin_with_setup: bool) -> int:
     return app.return_code or 0
 
 
-async def _host(app: OakApp, done: asyncio.Event) -> None:
+async def _host(app: OakApp, settled: asyncio.Event, done: asyncio.Event) -> None:
     try:
         async with hosted_root():
+            settled.set()
             await done.wait()
     except OakError as error:
         app.tell(f"{error.message}  {error.hint}")
+    finally:
+        settled.set()
 
 
 async def show_demo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,11 @@ class Overlay(KernelOverlay):
     def asked(self) -> frozenset[str]:
         return frozenset(self.waiting)
 
-    def refuse(self, addresses: Iterable[str]) -> None:
+    async def refuse(self, addresses: Collection[str]) -> None:
         self.refused |= set(addresses)
         self.waiting -= set(addresses)
 
-    def used(self) -> frozenset[str]:
+    async def used(self) -> frozenset[str]:
         return frozenset({"10.30.1.7"})
 
 

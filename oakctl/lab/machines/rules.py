@@ -26,6 +26,7 @@ def text(site: Site) -> str:
             f'oifname "wan0" masquerade{flag}\n'
             "}"
         )
+        chains.append(_CLOSED)
     body = "\n".join(chains)
     return f"table inet lab\ndelete table inet lab\ntable inet lab {{\n{body}\n}}\n"
 
@@ -40,6 +41,13 @@ def _forward(site: Site) -> str:
         rules.append('iifname "wan0" drop')
     return "chain firewall {\n" + "\n".join(rules) + "\n}"
 
+
+# The router itself hears nobody from outside who was not asked. Else it would take note of what
+# comes too early to a port, and give that port to nobody inside.
+_CLOSED = """chain own {
+type filter hook input priority filter
+iifname "wan0" meta l4proto udp ct state new drop
+}"""
 
 # Whoever sends from a port owns it for a while: what comes to that port, from anybody, is his.
 _FULL_CONE = f"""map owner {{

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 from oakctl.model.asking import MOST_ASKED
 from oakctl.orchestration.worker.fetching import NotDelivered
@@ -36,13 +36,13 @@ async def run(overlay: object, ask: Ask) -> None:
         with contextlib.suppress(NotDelivered, OSError):  # the kernel refuses them after a while
             wanted = overlay.asked()
             if wanted:
-                overlay.refuse(await _unknown(ask, wanted))
+                await overlay.refuse(await _unknown(ask, wanted))
             if time.monotonic() - renewed >= RENEW_S:
                 renewed = time.monotonic()
-                await _unknown(ask, overlay.used())
+                await _unknown(ask, await overlay.used())
 
 
-async def _unknown(ask: Ask, wanted: Collection[str]) -> Iterable[str]:
+async def _unknown(ask: Ask, wanted: Collection[str]) -> list[str]:
     """Those of them that no service has."""
     in_order = sorted(wanted)
     known: set[str] = set()

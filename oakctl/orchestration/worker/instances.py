@@ -18,7 +18,7 @@ from oakctl.model.instance import DesiredInstance, ObservedInstance
 from oakctl.orchestration.worker import reconcile, record, shim, storage
 from oakctl.orchestration.worker.attempt import Attempt
 from oakctl.orchestration.worker.files import InstanceFiles
-from oakctl.orchestration.worker.launch import CannotStart
+from oakctl.orchestration.worker.launch import CannotStart, NotYet
 from oakctl.orchestration.worker.record import Phase, Record
 from oakctl.orchestration.worker.runtime import PROCESS, Runtimes
 from oakctl.orchestration.worker.supplies import Supplies
@@ -101,6 +101,11 @@ class Instances:
         look = self._looks.get(name)
         return look.process.pid if look and look.process and not look.over else 0
 
+    def at_addresses(self) -> dict[str, tuple[int, bool]]:
+        """Address → process id (0: none) and whether it is ready, of each that is not gone."""
+        here = [known for known in self.records.values() if not known.gone]
+        return {k.desired.address: (self.pid(k.name), self._is_ready(k.name)) for k in here}
+
     def shim_pids(self) -> set[int]:
         """The shims at work; the end of one is news."""
         looks = (self._looks.get(name) for name in self.records)
@@ -174,19 +179,28 @@ class Instances:
         runtime = self._runtimes.of(desired)
         try:
             ready = runtime.prepare(desired, known.attempt + 1)
+        except NotYet:
+            return  # what it waits for wakes the agent
+        except (CannotStart, OSError) as error:
+            self._could_not_start(known, error, now)
+            return
+        try:
             begun = record.starting(known, desired, now, limits=ready.limits, bind=ready.bind)
             self._write(begun)
             self.records[known.name] = known = begun
             runtime.start(ready)
         except (CannotStart, OSError) as error:
-            reason = storage.in_words(error) if isinstance(error, OSError) else str(error)
-            log.warning("%s: cannot be started: %s", known.name, reason)
-            self._keep(record.could_not_start(known, now, reason))
+            self._could_not_start(known, error, now)
             return
-        finally:
-            self._supplies.spent(known.name)
+        self._supplies.spent(known.name)
         log.info("%s: started (attempt %d)", known.name, known.attempt)
         self._looks[known.name] = runtime.look(known)
+
+    def _could_not_start(self, known: Record, error: Exception, now: float) -> None:
+        self._supplies.spent(known.name)
+        reason = storage.in_words(error) if isinstance(error, OSError) else str(error)
+        log.warning("%s: cannot be started: %s", known.name, reason)
+        self._keep(record.could_not_start(known, now, reason))
 
     def _stop(self, name: str, now: float) -> None:
         known = record.stopping(self.records[name], now)

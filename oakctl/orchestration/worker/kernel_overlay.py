@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +19,16 @@ from typing import TYPE_CHECKING
 from oakctl.errors import OakError
 from oakctl.model.config import HostLayout, WorkerConfig
 from oakctl.model.node import NodeFacts
+from oakctl.orchestration.worker.in_order import InOrder
+from oakctl.orchestration.worker.launch import NotYet
 from oakctl.overlay.networks import NODE_NETWORK
 from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
     from oakctl.overlay.kernel.elements import Elements
+    from oakctl.overlay.kernel.measuring import Measuring
     from oakctl.overlay.kernel.planning import Sight
-    from oakctl.overlay.kernel.probes import Probes
 
 log = logging.getLogger("oakctl.worker")
 
@@ -33,33 +36,134 @@ NAMESPACES = Path("/run/netns")
 
 
 class KernelOverlay:
-    """The driver of one worker; `subnet` says the worker's own, once it is known."""
+    """The driver of one worker; `subnet` says the worker's own, once it is known.
 
-    def __init__(self, config: WorkerConfig, subnet: Callable[[], str]) -> None:
+    What runs programs is done in a thread of its own, in order (`in_order`); `changed` is called
+    when instances no longer have to wait for something of it.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        subnet: Callable[[], str],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._config = config
         self._subnet = subnet
+        self._changed = changed
         self._state = HostLayout(config.prefix).state("overlay")
         self._made: KernelDriver | None = None
         self._made_for = ""
-        self._probes: Probes | None = None
+        self._measuring: Measuring | None = None
+        self._line = InOrder("overlay")
+        self._laid: dict[str, Future[str]] = {}  # instance's address → its namespace, for one start
+        self._down: frozenset[str] = frozenset()
+        self._told: tuple[str, ...] = ()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        with contextlib.suppress(RuntimeError):
+            self._loop = asyncio.get_running_loop()
 
     def apply(self, overlay: NodeOverlay) -> bool:
-        """See `OverlayDriver`; with its nodes."""
-        driver = self.driver()
-        if driver is None:
-            return False
-        changed = driver.apply(overlay)
-        self._watch()
-        return driver.connect(overlay.nodes) or changed
+        """See `OverlayDriver`; with its nodes. It is done soon, what fails is logged."""
+        self._line.do(lambda: self._apply(overlay), "tables")
+        return True
 
-    def measure_with(self, probes: Probes) -> None:
-        """Tell these, from now on, which nodes to measure: tables alone change that."""
-        self._probes = probes
+    def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> None:
+        """See `KernelDriver`; soon."""
+        self._line.do(lambda: self._measured(unreachable, round_trips_ms), "measured")
+
+    def follow(self, here: Mapping[str, tuple[int, bool]]) -> None:
+        """See `follow`; soon."""
+        self._down = frozenset(
+            address
+            for address, (pid, ready) in here.items()
+            if not pid or (address in self._down and not ready)
+        )
+        for address in self._laid.keys() - here.keys():
+            del self._laid[address]
+        pids = {address: pid for address, (pid, _) in here.items()}
+        down = self._down
+        made = self._made
+        if made is None or made.attached() != here.keys() or made.idle() != down & made.attached():
+            self._line.do(lambda: self._follow(pids, down), "instances")
+
+    def namespace(self, address: str) -> str:
+        """The path of the namespace of the instance with this address, for one start of it.
+
+        Raises NotYet while it is being made; OSError and ValueError as `KernelDriver.attach`.
+        """
+        begun = self._laid.get(address)
+        if begun is None:
+            begun = self._laid[address] = self._line.do(lambda: self._attach(address))
+            begun.add_done_callback(lambda _: self._soon(self._changed))
+        if not begun.done():
+            raise NotYet
+        del self._laid[address]
+        return begun.result()
+
+    async def connect(self, address: str, pid: int) -> None:
+        """Give a process of a container its interface. Raises as `KernelDriver.attach`."""
+        await asyncio.wrap_future(self._line.do(lambda: self._attach(address, pid)))
+
+    def wait(self, seconds: float) -> None:
+        """Until all is done that was to be done soon."""
+        self._line.do(lambda: None).result(seconds)
+
+    def measure_with(self, measuring: Measuring) -> None:
+        """Tell it, from now on, which nodes to measure: tables alone change that."""
+        self._measuring = measuring
         self._watch()
+
+    def measuring(self) -> Measuring | None:
+        """What measures nodes, once it does."""
+        return self._measuring
+
+    def made(self) -> KernelDriver | None:
+        """The overlay itself, as far as it is there."""
+        return self._made
+
+    def _apply(self, overlay: NodeOverlay) -> None:
+        with _warned():
+            driver = self.driver()
+            if driver is not None:
+                driver.apply(overlay)
+                self._soon(self._watch)
+                driver.connect(overlay.nodes)
+
+    def _measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> None:
+        with contextlib.suppress(OSError):  # told when tables are applied
+            driver = self.driver()
+            if driver is not None:
+                driver.measured(unreachable, round_trips_ms)
+
+    def _follow(self, here: Mapping[str, int], down: frozenset[str]) -> None:
+        with _warned():
+            driver = self.driver()
+            if driver is None:
+                return
+            with _warned():
+                driver.down(down & driver.attached())
+            for address in driver.attached() - here.keys():
+                with _warned():
+                    driver.detach(address)
+            for address in here.keys() - driver.attached():
+                if here[address]:
+                    with _warned():
+                        driver.attach(address, here[address])
+
+    def _attach(self, address: str, pid: int = 0) -> str:
+        driver = self.driver()
+        return str(NAMESPACES / driver.attach(address, pid)) if driver is not None else ""
+
+    def _soon(self, what: Callable[[], None]) -> None:
+        """In the agent's own thread; never, when that has ended."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(what)
 
     def _watch(self) -> None:
-        if self._probes is not None and self._made is not None:
-            self._probes.watch(self._made.neighbours())
+        if self._measuring is not None and self._made is not None:
+            self._measuring.watch(self._made.neighbours())
 
     def driver(self) -> KernelDriver | None:
         """The overlay itself, once there is a subnet. Raises OSError where it cannot be made."""
@@ -100,18 +204,27 @@ class KernelOverlay:
         """See `KernelDriver`."""
         return self._made.asked() if self._made is not None else frozenset()
 
-    def refuse(self, addresses: Iterable[str]) -> None:
+    async def refuse(self, addresses: Collection[str]) -> None:
         """See `KernelDriver`."""
-        if self._made is not None:
-            self._made.refuse(addresses)
+        made = self._made
+        if made is not None and addresses:
+            await asyncio.wrap_future(self._line.do(lambda: made.refuse(addresses)))
 
-    def used(self) -> frozenset[str]:
+    async def used(self) -> frozenset[str]:
         """See `KernelDriver`."""
-        return self._made.used() if self._made is not None else frozenset()
+        made = self._made
+        if made is None:
+            return frozenset()
+        return frozenset(await asyncio.wrap_future(self._line.do(made.used)))
 
     def problems(self) -> tuple[str, ...]:
-        """See `OverlayDriver`."""
-        return self._made.problems() if self._made is not None else ()
+        """See `OverlayDriver`: as of the look before, and the next one is on its way."""
+        self._line.do(self._look, "problems")
+        return self._told
+
+    def _look(self) -> None:
+        with _warned():
+            self._told = self._made.problems() if self._made is not None else ()
 
     def in_force(self) -> tuple[Elements, Sight]:
         """See `KernelDriver.in_force`; nothing before there is a subnet."""
@@ -121,32 +234,32 @@ class KernelOverlay:
         return self._made.in_force() if self._made is not None else (Elements(), Sight())
 
 
-def attach(overlay: object, address: str, pid: int = 0) -> str:
+def attach(overlay: object, address: str) -> str:
     """The path of the instance's network namespace; empty where it has the host's own network.
 
-    With `pid` it is the one that this process of a container has come with.
-    Raises OSError, and ValueError for an address of another node.
+    Raises NotYet while it is being made; OSError, and ValueError for an address of another node.
     """
-    driver = overlay.driver() if isinstance(overlay, KernelOverlay) else None
-    return str(NAMESPACES / driver.attach(address, pid)) if driver is not None else ""
+    return overlay.namespace(address) if isinstance(overlay, KernelOverlay) else ""
 
 
-def follow(overlay: object, here: Mapping[str, int]) -> None:
-    """Let just these instances have a namespace: by address, with a process of each that runs.
+async def connect(overlay: object, address: str, pid: int) -> None:
+    """Let the instance have the network that this process of its container has come with.
 
-    One that runs and has none is a container whose start an agent did not see to its end.
+    Raises as `attach`.
     """
-    with _warned():
-        driver = overlay.driver() if isinstance(overlay, KernelOverlay) else None
-        if driver is None:
-            return
-        for address in driver.attached() - here.keys():
-            with _warned():
-                driver.detach(address)
-        for address in here.keys() - driver.attached():
-            if here[address]:
-                with _warned():
-                    driver.attach(address, here[address])
+    if isinstance(overlay, KernelOverlay):
+        await overlay.connect(address, pid)
+
+
+def follow(overlay: object, here: Mapping[str, tuple[int, bool]]) -> None:
+    """Let just these instances have a namespace: by address, with a process of each that runs, and
+    whether it is ready.
+
+    One that runs and has none is a container whose start an agent did not see to its end. New flows
+    go to none of which nothing runs, and again when it is ready.
+    """
+    if isinstance(overlay, KernelOverlay):
+        overlay.follow(here)
 
 
 @contextlib.contextmanager
@@ -192,18 +305,12 @@ async def measure(overlay: object) -> None:
     if not isinstance(overlay, KernelOverlay):
         await asyncio.Event().wait()
         return
-    from oakctl.overlay.kernel.probes import Probes
+    from oakctl.overlay.kernel.measuring import Measuring
 
-    def changed() -> None:
-        with contextlib.suppress(OSError):  # told when tables are applied
-            driver = overlay.driver()
-            if driver is not None:
-                driver.measured(probes.unreachable(), probes.round_trips_ms())
-
-    probes = Probes(changed)
-    overlay.measure_with(probes)
+    measuring = Measuring(overlay.made, measured=overlay.measured)
+    overlay.measure_with(measuring)
     try:
-        await probes.run()
+        await measuring.run()
     except OSError as error:
         log.warning("overlay: nodes cannot be measured: %s", error)
     await asyncio.Event().wait()

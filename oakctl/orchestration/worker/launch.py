@@ -28,6 +28,10 @@ class CannotStart(Exception):
     """An instance cannot be started here; the text says why, for people."""
 
 
+class NotYet(Exception):
+    """Something that an instance's start needs is being made; the agent is woken when it is."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """`oakctl-artifact.json`: how an artifact is run, and where it can be."""

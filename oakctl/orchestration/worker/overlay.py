@@ -36,15 +36,20 @@ class OverlayDriver(Protocol):
         """What does not work, in words."""
 
 
-def driver_for(config: WorkerConfig, subnet: Callable[[], str] = str) -> OverlayDriver:
+def driver_for(
+    config: WorkerConfig,
+    subnet: Callable[[], str] = str,
+    changed: Callable[[], None] = lambda: None,
+) -> OverlayDriver:
     """The driver that the configuration names; raises UsageError for one that is not there.
 
-    `subnet` says the worker's own, once it is known.
+    `subnet` says the worker's own, once it is known; `changed` is called when something has come
+    about that instances wait for.
     """
     if config.overlay_driver == "host":
         return HostDriver(config.address)
     if config.overlay_driver == "kernel":
-        return KernelOverlay(config, subnet)
+        return KernelOverlay(config, subnet, changed)
     if config.overlay_driver != "loopback":
         raise UsageError(
             f"overlay driver {config.overlay_driver!r} is not known here",

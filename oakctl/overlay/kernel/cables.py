@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from ipaddress import IPv4Address
 
+from oakctl.overlay import addressing
 from oakctl.overlay.kernel.ruleset import CABLES, GATEWAY, Networks
 
 # What fits into a tunnel on any path that carries IPv6's least packet. The same everywhere, so that
@@ -60,7 +61,7 @@ def node(networks: Networks, links: Collection[str]) -> list[str]:
         *lines,
         f"link set {GATEWAY} mtu {MTU} up",
         f"link set {GATEWAY_PEER} mtu {MTU} up",
-        f"addr replace {networks.gateway}/32 dev {GATEWAY}",
+        *(f"addr replace {each}/32 dev {GATEWAY}" for each in addressing.own(networks.subnet)),
         f"route replace {networks.services} dev {GATEWAY} src {networks.gateway}",
     ]
 

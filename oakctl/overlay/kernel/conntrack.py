@@ -20,25 +20,48 @@ def delete_flows(
 ) -> tuple[Flow, ...]:
     """Delete each flow of IPv4 that `goes`, of those with one of these bytes in them.
 
-    Returns what was deleted. Raises OSError, PermissionError among them.
+    `goes` is asked once for all flows of one protocol, destination and instance. Returns what was
+    deleted. Raises OSError, PermissionError among them.
     """
     with netlink.opened() as kernel:
-        found = [flow for flow in _flows(kernel, tuple(networks_prefixes)) if goes(flow)]
+        found = list(_going(kernel, tuple(networks_prefixes), goes))
         return tuple(flow for flow in found if _delete(kernel, flow))
 
 
 def destinations(networks_prefixes: Iterable[bytes]) -> frozenset[str]:
     """What the flows with one of these bytes in them were for at first. Raises OSError."""
     with netlink.opened() as kernel:
-        return frozenset(flow.destination for flow in _flows(kernel, tuple(networks_prefixes)))
+        found = _kinds(kernel, tuple(networks_prefixes))
+        return frozenset(flow.destination for message in found if (flow := flows.parse(message)))
 
 
-def _flows(kernel: socket.socket, wanted: tuple[bytes, ...]) -> Iterator[Flow]:
+def _going(
+    kernel: socket.socket, wanted: tuple[bytes, ...], goes: Callable[[Flow], bool]
+) -> Iterator[Flow]:
+    verdicts: dict[bytes, bool] = {}
+    for message in _of_interest(kernel, wanted):
+        kind = flows.brief(message)
+        if kind and verdicts.get(kind) is False:
+            continue
+        flow = flows.parse(message)
+        if flow is None:
+            continue
+        verdict = verdicts.get(kind) if kind else None
+        if verdict is None:
+            verdict = verdicts[kind] = goes(flow)
+        if verdict:
+            yield flow
+
+
+def _kinds(kernel: socket.socket, wanted: tuple[bytes, ...]) -> Iterable[bytes]:
+    """A message of each kind of flow."""
+    return {flows.brief(each) or each: each for each in _of_interest(kernel, wanted)}.values()
+
+
+def _of_interest(kernel: socket.socket, wanted: tuple[bytes, ...]) -> Iterator[bytes]:
     for message in netlink.dump(kernel, _GET):
         if any(prefix in message for prefix in wanted):
-            flow = flows.parse(message)
-            if flow is not None:
-                yield flow
+            yield message
 
 
 def _delete(kernel: socket.socket, flow: Flow) -> bool:

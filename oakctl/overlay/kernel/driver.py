@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
-from oakctl.overlay import plan
-from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset
+from oakctl.overlay import addressing, plan
+from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset, taken
+from oakctl.overlay.kernel.alone import alone
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
 from oakctl.overlay.kernel.host import Host
@@ -51,10 +53,13 @@ class KernelDriver:
         self._tables: tuple[ServiceTable, ...] | None = None  # None: not told yet
         self._sight = Sight()
         self._ledger = Ledger(place)
+        self.changing = threading.RLock()  # one change at a time, whoever makes it
+        self._reading = threading.Lock()  # of the ledger, for a moment
         self._loaded = False  # not by us, or not as it should be
         self._digest = ""
         self._problems: dict[str, str] = {}
 
+    @alone
     def start(self) -> None:
         """Make the node's own part: address, routes. Instances that are there are adopted.
 
@@ -68,15 +73,27 @@ class KernelDriver:
             self._lay(address)
         self._load()
 
+    @alone
     def apply(self, overlay: plan.NodeOverlay) -> bool:
         """Follow these tables: idempotent. Returns whether anything was changed; raises OSError."""
         self._tables = overlay.tables
         return self._load(compare=True)
 
+    @property
+    def place(self) -> Place:
+        """Where this is."""
+        return self._place
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The tunnel to other nodes, for those who change its ways (`pathfinder`)."""
+        return self._tunnel
+
     def public_key(self) -> str:
         """What other nodes know this one's tunnel by. Raises OSError."""
         return self._tunnel.public_key()
 
+    @alone
     def connect(self, nodes: Iterable[OverlayNode]) -> bool:
         """Lead to the instances of these nodes, this one among them: idempotent.
 
@@ -94,6 +111,7 @@ class KernelDriver:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
         return self._ledger.neighbours()
 
+    @alone
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
         """Go by what was measured of neighbours; whether anything changed. Raises OSError."""
         self._sight = replace(
@@ -101,6 +119,7 @@ class KernelDriver:
         )
         return self._load()
 
+    @alone
     def attach(self, address: str, pid: int = 0) -> str:
         """Give the instance with this address its namespace; returns the namespace's name.
 
@@ -119,15 +138,27 @@ class KernelDriver:
         self._see(self._sight.local | {address})
         return cables.namespace(address)
 
+    @alone
+    def down(self, addresses: Iterable[str]) -> bool:
+        """In just these instances of the node nothing runs; whether it matters. Raises OSError."""
+        self._sight = replace(self._sight, down=frozenset(addresses))
+        return self._load()
+
+    def idle(self) -> frozenset[str]:
+        """Those in which nothing runs."""
+        return self._sight.down
+
     def attached(self) -> frozenset[str]:
         """The addresses of instances that have their namespace."""
         return self._sight.local
 
+    @alone
     def detach(self, address: str) -> None:
         """Take the instance's namespace away, and end the flows that led there. Raises OSError."""
         self._see(self._sight.local - {address})
         self._cut(address)
 
+    @alone
     def problems(self) -> tuple[str, ...]:
         """What is not as it should be, in words. What others have changed of ours is mended."""
         found = []
@@ -140,6 +171,8 @@ class KernelDriver:
                 self._load()
             except OSError as error:
                 found.append(f"the table oakctl was changed by somebody: {error.strerror}")
+        found += taken.words(self._ledger.contested())
+        found += taken.full(self._place.networks.subnet, len(self._sight.local))
         with self._told("tunnel"):
             if self._tunnel.apply(self._place.worker, self._nodes):
                 found.append("the tunnel was changed or ended by somebody; it was made anew")
@@ -149,8 +182,11 @@ class KernelDriver:
 
     def asked(self) -> frozenset[str]:
         """Service addresses that packets wait for and no table is known of. Raises OSError."""
-        return asked.addresses().difference(self._ledger.leads) if self._loaded else frozenset()
+        found = asked.addresses() if self._loaded else frozenset()
+        with self._reading:
+            return found.difference(self._ledger.leads)
 
+    @alone
     def refuse(self, addresses: Iterable[str]) -> None:
         """Let nobody wait for these, that no service has, for a while. Raises OSError."""
         text = asked.answered(addresses)
@@ -160,12 +196,16 @@ class KernelDriver:
     def used(self) -> frozenset[str]:
         """The service addresses that flows here are open to. Raises OSError."""
         (services, _) = flows.prefixes(self._place.networks)
-        return conntrack.destinations((services,)).intersection(self._ledger.leads)
+        found = conntrack.destinations((services,))
+        with self._reading:
+            return found.intersection(self._ledger.leads)
 
     def in_force(self) -> tuple[Elements, Sight]:
         """What the rule set's maps hold, and what it was made of besides the tables."""
-        return self._ledger.whole() if self._loaded else Elements(), self._sight
+        with self._reading:
+            return self._ledger.whole() if self._loaded else Elements(), self._sight
 
+    @alone
     def remove(self) -> None:
         """Take everything away, whoever made it and for whatever subnet: the host is as it was.
 
@@ -194,7 +234,8 @@ class KernelDriver:
                 self._cut(address)
         if GATEWAY in self._host.links():
             listed = self._host.run(("ip", "-brief", "-4", "address", "show", "dev", GATEWAY))
-            if set(listed.split()[2:]) - {f"{networks.gateway}/32"}:
+            own = {f"{each}/32" for each in addressing.own(networks.subnet)}
+            if set(listed.split()[2:]) - own:
                 self._host.ip([f"link delete {GATEWAY}"])
 
     def _settle(self) -> None:
@@ -232,7 +273,8 @@ class KernelDriver:
         """
         if self._tables is None and not self._loaded and self._nft.rules():
             return False
-        old, new, moved = self._ledger.follow(self._tables or (), self._sight)
+        with self._reading:
+            old, new, moved = self._ledger.follow(self._tables or (), self._sight)
         whole = not self._loaded
         networks = self._place.networks
         text = ruleset.swap(networks, self._ledger.whole()) if whole else difference(old, new)

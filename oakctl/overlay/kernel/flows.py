@@ -28,6 +28,18 @@ _SOURCE, _DESTINATION = 1, 2
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 
 
+# Where these are in a message that begins with the two tuples as the kernel writes them for TCP and
+# UDP: each 52 bytes, in it addresses (20) of 8 bytes each, then the protocol's numbers.
+_TUPLES = slice(20, 32), slice(72, 84)
+_LEADING = tuple(
+    b"".join(
+        attributes.LEADING.pack(*each) for each in ((52, 1 << 15 | kind), (20, 0x8001), (8, 1))
+    )
+    for kind in (_ORIGINAL, _REPLY)
+)
+_DESTINATION_AT, _PROTOCOL_AT, _INSTANCE_AT = slice(40, 44), slice(52, 53), slice(84, 88)
+
+
 @dataclass(frozen=True)
 class Flow:
     """One flow: as its first packet was, and who answers it."""
@@ -47,6 +59,17 @@ def parse(message: bytes) -> Flow | None:
         return _parse(message)
     except (KeyError, struct.error, ValueError):
         return None
+
+
+def brief(message: bytes) -> bytes:
+    """What decides on a flow (`is_stale`), as bytes to compare: protocol, destination, instance.
+
+    Empty where the message does not have the form that flows of TCP and UDP have; `parse` reads
+    any. There are many flows and few of these.
+    """
+    if message[_TUPLES[0]] != _LEADING[0] or message[_TUPLES[1]] != _LEADING[1]:
+        return b""
+    return message[_PROTOCOL_AT] + message[_DESTINATION_AT] + message[_INSTANCE_AT]
 
 
 def prefixes(networks: Networks) -> tuple[bytes, ...]:

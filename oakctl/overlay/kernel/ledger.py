@@ -108,7 +108,7 @@ class Ledger:
         nodes = set(sight.unreachable ^ before.unreachable)
         trips = sight.round_trips_ms.items() ^ before.round_trips_ms.items()
         nodes.update(name for name, _ in trips)
-        if sight.local != before.local:
+        if (sight.local, sight.down) != (before.local, before.down):
             nodes.add(self._place.networks.gateway)
         return {job for node in nodes for job in self._at.get(node, ())}
 

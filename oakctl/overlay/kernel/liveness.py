@@ -24,16 +24,33 @@ class Pulse:
     round_trip_ms: float = -1.0
     waiting: int = 0  # probes in a row without an answer to any
     waiting_large: int = 0  # likewise, of the large ones alone
+    probes: int = 0  # that were sent
+    answers: int = 0  # that came
 
     @property
     def reachable(self) -> bool:
         """Whether it may be counted on."""
         return self.waiting <= MISSES and self.waiting_large <= MISSES
 
+    @property
+    def lost(self) -> int:
+        """Probes without an answer; the last one may still get its."""
+        return max(0, self.probes - self.answers - (1 if self.waiting else 0))
+
 
 def sent(pulse: Pulse, large: bool) -> Pulse:
     """A probe is on its way. Those before it that have no answer by now are missed."""
-    return replace(pulse, waiting=pulse.waiting + 1, waiting_large=pulse.waiting_large + int(large))
+    return replace(
+        pulse,
+        waiting=pulse.waiting + 1,
+        waiting_large=pulse.waiting_large + int(large),
+        probes=pulse.probes + 1,
+    )
+
+
+def forgiven(pulse: Pulse) -> Pulse:
+    """What was missed is forgotten: there is another way to the node now."""
+    return replace(pulse, waiting=0, waiting_large=0)
 
 
 def answered(pulse: Pulse, large: bool, round_trip_ms: float) -> Pulse:
@@ -43,7 +60,8 @@ def answered(pulse: Pulse, large: bool, round_trip_ms: float) -> Pulse:
     measure = before if large and before >= 0 else round_trip_ms
     if before >= 0 and not large:
         measure = before + _WEIGHT * (round_trip_ms - before)
-    return Pulse(measure, 0, 0 if large else pulse.waiting_large)
+    waiting_large = 0 if large else pulse.waiting_large
+    return Pulse(measure, 0, waiting_large, pulse.probes, pulse.answers + 1)
 
 
 def unreachable(pulses: Mapping[str, Pulse]) -> frozenset[str]:

@@ -74,8 +74,13 @@ def routes(networks: Networks, peers: Iterable[Peer]) -> list[str]:
 
     A route for each, not one for all: it is more specific than any that the host has of its own.
     """
-    subnets = sorted({subnet for peer in peers for subnet in peer.subnets})
+    subnets = sorted({subnet for peer in peers for subnet in peer.subnets if _is_led(subnet)})
     return [f"route replace {each} dev {TUNNEL} src {networks.gateway}" for each in subnets]
+
+
+def _is_led(subnet: str) -> bool:
+    """A node's own addresses need no route: that of its subnet leads there too."""
+    return not subnet.endswith("/32")
 
 
 def gone_routes(listed: str, peers: Iterable[Peer]) -> list[str]:

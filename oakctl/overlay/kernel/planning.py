@@ -38,6 +38,7 @@ class Sight:
     """What the node knows of itself, and of others by its own measure."""
 
     local: frozenset[str] = frozenset()  # addresses of instances that have their interface
+    down: frozenset[str] = frozenset()  # those of them with nothing that runs
     unreachable: frozenset[str] = frozenset()  # nodes that do not answer, by their own address
     round_trips_ms: Mapping[str, float] = field(default_factory=dict)  # likewise
 
@@ -76,8 +77,10 @@ def page(place: Place, table: ServiceTable, sight: Sight, before: Page) -> Page:
     command.
     """
     there = _reachable(place, table, sight)
-    takes_new = [target for target in there if target.ready and not target.draining]
+    takes_new = [target for target in there if _takes_new(target, sight)]
+    # What has ended may still have words under way: TCP is left to find its own end.
     stays = frozenset(target.address for target in there)
+    lives = stays - sight.down
     ways: dict[str, Way] = {}
     given = table.addresses
     for address, weights in (
@@ -88,7 +91,7 @@ def page(place: Place, table: ServiceTable, sight: Sight, before: Page) -> Page:
             places = shared(weights, before.ways.get(address, Way()).places)
             waits = not places and table.expected > 0
             by_client = table.affinity == BY_CLIENT
-            ways[address] = Way(places, Leads(stays, stays), waits, by_client)
+            ways[address] = Way(places, Leads(stays, lives), waits, by_client)
     closest = given.closest_ip
     if closest not in ways and is_within(closest, place.networks.services):
         chosen = next(iter(before.ways.get(closest, Way()).places), "")
@@ -96,7 +99,7 @@ def page(place: Place, table: ServiceTable, sight: Sight, before: Page) -> Page:
         nearest = ranking.closest(takes_new, place.worker, place.cluster, trips, chosen)
         only = frozenset({nearest} if nearest else ())
         waits = not nearest and table.expected > 0
-        ways[closest] = Way(shared(dict.fromkeys(only, 1)), Leads(stays, only or stays), waits)
+        ways[closest] = Way(shared(dict.fromkeys(only, 1)), Leads(stays, only or lives), waits)
     ports = dict(reversed(list(_published(place, table, takes_new))))
     return Page(ways, ports, _nodes(place, table))
 
@@ -115,7 +118,11 @@ def _reachable(place: Place, table: ServiceTable, sight: Sight) -> list[TableTar
         ):
             there.append(target)
     answering = [t for t in there if gateway_of(t.address) not in sight.unreachable]
-    return answering if any(t.ready and not t.draining for t in answering) else there
+    return answering if any(_takes_new(t, sight) for t in answering) else there
+
+
+def _takes_new(target: TableTarget, sight: Sight) -> bool:
+    return target.ready and not target.draining and target.address not in sight.down
 
 
 def _nodes(place: Place, table: ServiceTable) -> frozenset[str]:

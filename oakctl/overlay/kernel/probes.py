@@ -25,10 +25,17 @@ _KEPT = 64  # probes of one node whose answers are still of interest
 
 
 class Probes:
-    """Measures nodes by their own addresses; calls `changed` when there is news."""
+    """Measures nodes by their own addresses; calls `changed` when there is news.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    `before` is called before each round: who has another way to a node can take it, and have
+    what was missed until then forgiven, before it counts.
+    """
+
+    def __init__(
+        self, changed: Callable[[], None], before: Callable[[], None] = lambda: None
+    ) -> None:
         self._changed = changed
+        self._before = before
         self._pulses: dict[str, Pulse] = {}
         self._told: dict[str, Pulse] = {}
         self._number = 0
@@ -48,6 +55,15 @@ class Probes:
         """How far the others are."""
         return liveness.round_trips_ms(self._pulses)
 
+    def pulses(self) -> dict[str, Pulse]:
+        """All that is known, by node."""
+        return dict(self._pulses)
+
+    def forgive(self, node: str) -> None:
+        """Another way leads to the node from now on: what it missed on the former is no matter."""
+        if node in self._pulses:
+            self._pulses[node] = liveness.forgiven(self._pulses[node])
+
     async def run(self) -> None:
         """Go on until cancelled. Raises OSError where the kernel does not let us ask."""
         raw = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -56,6 +72,7 @@ class Probes:
             loop.add_reader(opened, self._receive, opened)
             try:
                 while True:
+                    self._before()
                     self._round(opened)
                     await asyncio.sleep(liveness.INTERVAL_S)
             finally:
@@ -97,14 +114,25 @@ class Probes:
             self._changed()
 
 
-def echo(identifier: int, sequence: int, large: bool) -> bytes:
-    """An ICMP echo request; a large one fills the overlay's MTU."""
-    payload = bytes(MTU - _IP_HEADER - _HEADER.size if large else 8)
+def echo(identifier: int, sequence: int, large: bool, said: bytes = bytes(8)) -> bytes:
+    """An ICMP echo request, with what is `said` (of an even length) in front of its payload.
+
+    A large one fills the overlay's MTU.
+    """
+    payload = said.ljust(MTU - _IP_HEADER - _HEADER.size if large else 0, b"\0")
     blank = _HEADER.pack(_ECHO, 0, 0, identifier, sequence) + payload
     total = sum(struct.unpack(f"!{len(blank) // 2}H", blank))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return _HEADER.pack(_ECHO, 0, ~total & 0xFFFF, identifier, sequence) + payload
+
+
+def said_in(packet: bytes) -> bytes:
+    """The payload of an echo request; empty where an IPv4 packet is none."""
+    header = (packet[0] & 0x0F) * 4 if packet else 0
+    if header < _IP_HEADER or len(packet) < header + _HEADER.size or packet[header] != _ECHO:
+        return b""
+    return packet[header + _HEADER.size :]
 
 
 def answer_to(packet: bytes, identifier: int) -> int:

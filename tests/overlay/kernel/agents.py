@@ -123,11 +123,13 @@ def answers(lab: NamespaceLab, host: str, address: str, times: int, port: int = 
     return {answer.split()[0] for answer in json.loads(lab.run(host, words))}
 
 
-def until(lab: NamespaceLab, wanted: set[str], host: str = "a", address: str = RR) -> None:
+def until(
+    lab: NamespaceLab, wanted: set[str], host: str = "a", address: str = RR, times: int = 10
+) -> None:
     """Wait until those that are `wanted` answer, and nobody else."""
     waiting.until_now(
         f"answers at {address}",
-        lambda: answers(lab, host, address, 10),
+        lambda: answers(lab, host, address, times),
         lambda found: found == wanted,
         wait_s=ANSWERS_S,
     )

@@ -6,23 +6,25 @@ One JSON object a line: {"call": "attach", "argument": "10.18.0.66"}; the answer
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from oakctl.model import wire
 from oakctl.model.documents import TablesDocument
 from oakctl.model.overlay import OverlayNode
-from oakctl.overlay.kernel import nft
+from oakctl.overlay import sight
+from oakctl.overlay.kernel import nft, reporting
 from oakctl.overlay.kernel.driver import KernelDriver
 from oakctl.overlay.kernel.host import Host
+from oakctl.overlay.kernel.measuring import Measuring
+from oakctl.overlay.kernel.paths import Timing
 from oakctl.overlay.kernel.planning import Place
-from oakctl.overlay.kernel.probes import Probes
 from oakctl.overlay.kernel.ruleset import Networks
 from oakctl.overlay.plan import desired_overlay
+
+SOON = Timing(first_retry=2.0, longest_retry=8.0, lasting=30.0)  # so that tests need not wait
 
 
 def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
@@ -32,6 +34,9 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
         return driver.apply(desired_overlay(worker, None, document.tables, cluster="edge"))
     if call == "connect":
         return driver.connect([wire.from_plain(node, OverlayNode) for node in argument])
+    if call == "look":
+        document = wire.decode(json.dumps(argument).encode(), TablesDocument)
+        return wire.to_plain(sight.leads_of_maps(document.tables, driver.in_force()[0]))
     if call == "attach_process":
         return driver.attach(*argument)
     method = getattr(driver, call)
@@ -39,41 +44,36 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
     return sorted(found) if isinstance(found, frozenset) else found
 
 
-async def measure(driver: KernelDriver, lock: threading.Lock) -> None:
-    """What the agent's loop does: neighbours are probed, and the driver hears of them."""
+async def serve() -> None:
+    """Arguments: worker, subnet, directory for state, `library` or `command`; `probing`.
 
-    def changed() -> None:
-        with lock, contextlib.suppress(OSError):  # the rules of the node are just gone
-            driver.measured(probes.unreachable(), probes.round_trips_ms())
-
-    probes = Probes(changed)
-    running = asyncio.ensure_future(probes.run())
-    while not running.done():
-        with lock:
-            probes.watch(driver.neighbours())
-        await asyncio.sleep(0.1)
-    await running
-
-
-def main() -> None:
-    """Arguments: worker, subnet, directory for state, `library` or `command`; `probing`."""
+    With that it does what the agent's loops do: neighbours are measured, and ways are looked for.
+    """
     worker, subnet, state, way, *more = sys.argv[1:]
     host = Host()
     rules = nft.InProcess() if way == "library" else nft.Command(host)
     driver = KernelDriver(Place(worker, "edge", Networks(subnet)), Path(state), rules=rules)
-    lock = threading.Lock()
-    if more:
-        measuring = threading.Thread(target=lambda: asyncio.run(measure(driver, lock)), daemon=True)
-        measuring.start()
-    for line in sys.stdin:
+    loop = asyncio.get_running_loop()
+    started: list[KernelDriver] = []
+    measuring = Measuring(lambda: started[0] if started else None, SOON)
+    running = loop.create_task(measuring.run()) if more else None
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
         asked = json.loads(line)
+        call, argument = asked["call"], asked.get("argument")
         try:
-            with lock:
-                found = {"value": answer(driver, worker, asked["call"], asked.get("argument"))}
+            if call == "paths":
+                told = reporting.paths(measuring.view(driver.tunnel.seen()))
+                found = {"value": [wire.to_plain(each) for each in told]}
+            else:
+                found = {"value": answer(driver, worker, call, argument)}
+            started[:] = [driver] * (call != "remove" and (call == "start" or bool(started)))
+            measuring.watch(driver.neighbours())
         except (OSError, ValueError) as error:
             found = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(found), flush=True)  # noqa: T201
+    if running is not None:
+        running.cancel()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(serve())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oakctl.lab.namespaces.lab import NamespaceLab
+from oakctl.model.service import RestartPolicy
 
 from .agents import FIRST, PYTHON, SECOND, agent_on, answers, instance, until
 from .nodes import PORT, RR, target
@@ -52,3 +53,19 @@ def test_a_node_that_does_not_answer_is_found_by_the_agent_itself(lab: Namespace
         until(lab, {FIRST})
         led = lab.run("a", ("nft", "list", "map", "ip", "oakctl", "one"))
         assert f"{RR} : {FIRST}" in led  # the other one is out of the maps
+
+
+def test_an_instance_that_ended_is_left_out_by_the_agent_itself(lab: NamespaceLab) -> None:
+    with agent_on(lab) as agent:
+        agent.has_program(f'exec {PYTHON} -S "${{0%/*}}/programs.py" serve "$OAKCTL_BIND" {PORT}\n')
+        slow = RestartPolicy(backoff_s=600.0, backoff_max_s=600.0)
+        agent.told(instance(FIRST, 0, restart=slow), instance(SECOND, 1, restart=slow))
+        agent.start()
+        until(lab, {FIRST, SECOND})
+        (number,) = lab.run("a", ("pgrep", "-f", f"programs.py serve {FIRST} ")).split()
+        lab.run("a", ("kill", "-9", number))
+        until(lab, {SECOND})  # nobody told this node another table
+        (number,) = lab.run("a", ("pgrep", "-f", f"programs.py serve {SECOND} ")).split()
+        lab.run("a", ("kill", "-9", number))
+        # There is none, and one is to be: nobody is refused.
+        until(lab, {"TimeoutError"}, times=1)

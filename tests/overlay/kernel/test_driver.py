@@ -201,6 +201,36 @@ def test_udp_follows_the_closest_and_tcp_stays(make_node: MakeNode) -> None:
     assert say(udp) == f"a1 {A2}"
 
 
+def test_one_in_which_nothing_runs_gets_no_new_flows_and_keeps_its_last_words(
+    make_node: MakeNode,
+) -> None:
+    a, b = make_node("a"), make_node("b")
+    a.serve(A1, "a1")
+    b.serve(B1, "b1")
+    a.call("attach", A2)
+    a.apply(table(target("a", A1), target("b", B1), published=8080))
+    tcp, udp = a.talk(A2, CLOSEST, "tcp"), a.talk(A2, CLOSEST, "udp")
+    assert say(tcp) == say(udp) == f"a1 {A2}"
+    assert a.call("down", [A1]) is True
+    assert names(a.ask(A2, RR, 20)) == {"b1": 20}
+    assert say(tcp) == f"a1 {A2}"
+    assert say(udp) == f"b1 {A2}"
+    assert b.ask("", a.lab.address("a"), port=8080) == ["ConnectionRefusedError"]
+    a.call("down", [])
+    assert names(a.ask(A2, CLOSEST, 2)) == {"a1": 2}
+
+
+def test_a_service_address_that_is_taken_is_told(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    mine = table(target("a", A1))
+    a.apply(mine, replace(mine, job_name="z.n.thief.n", targets=()))
+    assert names(a.ask(A1, RR, 3)) == {"a1": 3}
+    (first, second) = a.call("problems")
+    assert first == f"service address {RR} is taken by ar.ns.rec.ns: z.n.thief.n cannot have it"
+    assert second.startswith(f"service address {CLOSEST} is taken")
+
+
 def test_an_instance_that_is_detached_is_left_out_at_once(make_node: MakeNode) -> None:
     a, b = make_node("a"), make_node("b")
     a.call("attach", A2)
@@ -382,8 +412,9 @@ config = WorkerConfig("a", "edge", prefix, bus, overlay_driver="kernel")
 """
 FOLLOWING = """
 overlay = KernelOverlay(config, lambda: subnets[0])
-strangers = {f"10.18.9.{number}": int(subnets[1]) for number in range(50)}
-follow(overlay, {"10.18.0.66": int(subnets[1]), **strangers})
+strangers = {f"10.18.9.{number}": (int(subnets[1]), True) for number in range(50)}
+follow(overlay, {"10.18.0.66": (int(subnets[1]), True), **strangers})
+overlay.wait(60)
 print(*overlay.driver().attached())
 """
 ENROLLED_ANEW = """

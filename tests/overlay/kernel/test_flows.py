@@ -56,6 +56,21 @@ def test_a_flow_is_read_off_its_message() -> None:
     assert any(prefix in written for prefix in flows.prefixes(NETWORKS))
 
 
+PORTS = st.integers(0, 65535)
+ADDRESSES = st.ip_addresses(v=4).map(str)
+
+
+@given(st.sampled_from([TCP, UDP]), ADDRESSES, PORTS, ADDRESSES, PORTS, ADDRESSES)
+def test_what_decides_on_a_flow_is_seen_without_reading_all_of_it(
+    protocol: int, source: str, port: int, destination: str, other: int, instance: str
+) -> None:
+    written = message(Flow(protocol, source, port, destination, other, instance, b""))
+    both = IPv4Address(destination).packed + IPv4Address(instance).packed
+    assert flows.brief(written) == bytes([protocol]) + both
+    assert flows.brief(written[:70]) == b""
+    assert flows.brief(written[:20] + b"\0" + written[21:]) == b""
+
+
 @given(st.binary(max_size=200), st.integers(0, 150))
 def test_whatever_the_bytes_are_there_is_an_answer(noise: bytes, place: int) -> None:
     written = message(flow(RR, OTHER))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oakctl.model.documents import ServiceTable, TableTarget
 from oakctl.model.service import Port, ServiceAddresses
-from oakctl.overlay.kernel import planning, ranking
+from oakctl.overlay.kernel import planning, ranking, taken
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.ledger import Ledger
 from oakctl.overlay.kernel.planning import Leads, Place, Sight
@@ -60,6 +60,7 @@ TABLES = st.builds(
 SIGHTS = st.builds(
     Sight,
     local=st.frozensets(st.ip_addresses(v=4, network="10.18.0.64/26").map(str), max_size=3),
+    down=st.frozensets(st.ip_addresses(v=4, network="10.18.0.64/26").map(str), max_size=3),
     unreachable=st.frozensets(GATEWAYS, max_size=2),
     round_trips_ms=st.dictionaries(GATEWAYS, st.floats(0, 500)),
 )
@@ -268,3 +269,20 @@ def test_only_what_depends_on_a_node_is_looked_at_again() -> None:
     old, new, moved = ledger.follow(many, seen)
     assert set(old.one) == set(new.one) == {"10.30.5.1", "10.30.7.1"}
     assert not moved
+
+
+def test_what_has_ended_here_is_out_at_once_and_its_tcp_is_let_end() -> None:
+    tables = [table(target(HERE, "w1"), target(THERE, "w2", 1), expected=2)]
+    sight = Sight(local=frozenset({HERE}), down=frozenset({HERE}))
+    found = wanted(PLACE, tables, sight)
+    assert reached(found, RR) == reached(found, CLOSEST) == {THERE}
+    assert found.leads[RR] == Leads(frozenset({HERE, THERE}), frozenset({THERE}))
+    alone = wanted(PLACE, [replace(tables[0], targets=tables[0].targets[:1])], sight)
+    assert alone.elements.hold == {RR: "", CLOSEST: ""}
+
+
+def test_a_full_subnet_is_told() -> None:
+    assert list(taken.full("10.18.0.64/26", 60)) == []
+    assert list(taken.full("10.18.0.64/26", 61)) == [
+        "subnet 10.18.0.64/26 is full: 61 instances, no room for another here"
+    ]

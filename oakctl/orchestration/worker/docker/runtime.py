@@ -261,7 +261,7 @@ class DockerRuntime:
         if found is None or not found.pid or engine is None:
             return
         try:
-            kernel_overlay.attach(self._overlay, address, found.pid)
+            await kernel_overlay.connect(self._overlay, address, found.pid)
         except OSError as error:
             await self._driver.look()
             if self._driver.seen.get(key, found).lives:  # else it has ended, and needs none
