@@ -23,11 +23,12 @@ class View(Enum):
     NODES = "Nodes"
     INSTANCES = "Instances"
     EVENTS = "Events"
+    OVERLAY = "Overlay"
     INSTANCE = "Instance"  # one of them
     DEMO = "Demonstration"
 
 
-TABS = (View.FLEET, View.SERVICES, View.NODES, View.INSTANCES, View.EVENTS)
+TABS = (View.FLEET, View.SERVICES, View.NODES, View.INSTANCES, View.EVENTS, View.OVERLAY)
 _FLEET_VIEWS = frozenset(View) - {View.DEMO}
 _LISTS = frozenset(TABS)
 
@@ -135,6 +136,23 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "follow", "f", "Follow", "go on to the newest line, or stay", _on(_V.EVENTS, _V.INSTANCE)
+    ),
+    Action(
+        "reach",
+        "t",
+        "Test",
+        "try from inside the nodes, or one, what should be reached",
+        _on(_V.OVERLAY),
+        target="NODE",
+    ),
+    Action(
+        "trace",
+        "v",
+        "Trace",
+        "follow the service's addresses from a node",
+        _on(_V.OVERLAY),
+        target="SERVICE",
+        argument="NODE",
     ),
     Action(
         "setup",

@@ -29,6 +29,7 @@ from oakctl.tui.screens.lists import (
     NodesScreen,
     ServicesScreen,
 )
+from oakctl.tui.screens.overlay import OverlayScreen
 from oakctl.tui.screens.view import FleetView
 from oakctl.tui.screens.wizard.frame import Connect as ConnectRoot
 from oakctl.tui.screens.wizard.frame import open_wizard
@@ -171,6 +172,7 @@ class FleetApp(OakApp):
         View.NODES: NodesScreen,
         View.INSTANCES: InstancesScreen,
         View.EVENTS: EventsScreen,
+        View.OVERLAY: OverlayScreen,
     }
 
     def __init__(

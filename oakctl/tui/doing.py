@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.views import InstanceView, ServiceView, WorkerView
-from oakctl.tui.actions import TABS, Action
+from oakctl.tui.actions import BY_NAME, TABS, Action
 from oakctl.tui.root_reader import Root
 from oakctl.tui.screens.ask import AskScreen
 from oakctl.tui.screens.confirm import ConfirmScreen
 from oakctl.tui.screens.help import HelpScreen
 from oakctl.tui.screens.instance import InstanceScreen
 from oakctl.tui.screens.lists import EventsScreen
+from oakctl.tui.screens.overlay import OverlayScreen
 from oakctl.tui.screens.text import TextScreen
-from oakctl.tui.viewmodels import changes, explanation, words
+from oakctl.tui.viewmodels import changes, explanation, overlay, words
 from oakctl.tui.viewmodels.changes import Question
 from oakctl.tui.viewmodels.snapshot import Snapshot
 
@@ -96,6 +97,8 @@ class Doing:
             await self._app.go_to(TABS[3], shown=f"service={name}")
         elif kind == "cluster":
             await self._app.go_to(TABS[2], shown=f"cluster={name}")
+        elif kind == "pair":
+            await self._path()
         elif kind:
             raise UsageError("there is nothing to open")
 
@@ -127,6 +130,38 @@ class Doing:
         async with self._app.feed.connect() as root:
             found = await root.explain(name)
         self._app.push_screen(TextScreen(f"Why {name} is where it is", explanation.lines(found)))
+
+    async def reach(self) -> None:
+        """Tries from inside the nodes."""
+        nodes = (self._target,) if self._target else ()
+        self._app.say("asking the nodes, which takes some seconds")
+        async with self._app.feed.connect() as root:
+            found = await root.overlay.test(nodes)
+        self._app.push_screen(TextScreen("What is reached", overlay.tested_lines(found)))
+
+    async def trace(self) -> None:
+        """A service from one node; where none is named, from one that talks to it."""
+        view = self._service()
+        node = self._argument or self._node_for(view.job_name)
+        async with self._app.feed.connect() as root:
+            found = await root.overlay.trace(view.job_name, node)
+        lines = overlay.trace_lines(found, self._app.feed.clock())
+        self._app.push_screen(TextScreen(f"{view.name} from {node}", lines))
+
+    def _node_for(self, job_name: str) -> str:
+        if isinstance(self._view, OverlayScreen):
+            node = self._view.node_for(job_name)
+            if node:
+                return node
+        raise UsageError("no node talks to it", hint=BY_NAME["trace"].usage)
+
+    async def _path(self) -> None:
+        pair = self._view.pair() if isinstance(self._view, OverlayScreen) else None
+        if pair is None:
+            raise NotFound("that pair carries no traffic any more")
+        async with self._app.feed.connect() as root:
+            found = await root.overlay.route(pair.a, pair.b)
+        self._app.push_screen(TextScreen(f"{pair.a} → {pair.b}", overlay.route_lines(found)))
 
     async def help(self) -> None:
         """The keys of this view."""

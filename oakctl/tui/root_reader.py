@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from oakctl.model.events import Event
+from oakctl.model.overlay_views import OverlayView, RouteView, TestedView, TraceView
 from oakctl.model.views import (
     ApplicationView,
     ClusterView,
@@ -24,8 +25,28 @@ from oakctl.model.views import (
 from oakctl.tui.viewmodels.snapshot import Snapshot
 
 
+class OverlayReader(Protocol):
+    """What screens ask about the overlay."""
+
+    async def view(self) -> OverlayView:
+        """All of it."""
+
+    async def trace(self, service: str, node: str) -> TraceView:
+        """A service from a node's point of view."""
+
+    async def route(self, a: str, b: str) -> RouteView:
+        """The way between two nodes."""
+
+    async def test(self, nodes: Sequence[str] = ()) -> TestedView:
+        """Tries from inside these, or all."""
+
+
 class RootReader(Protocol):
     """The questions that screens ask."""
+
+    @property
+    def overlay(self) -> OverlayReader:
+        """Those about the overlay."""
 
     async def status(self) -> RootStatus:
         """The root itself."""

@@ -26,6 +26,8 @@ from oakctl.model.views import (
     WorkerView,
 )
 
+from . import overlays
+
 NOW = 1_000_000.0
 HOSTILE = (
     "[/",
@@ -139,6 +141,7 @@ def storied() -> FakeRoot:
         (Decision(NOW - 9, "ar.default.Rec.default.instance.0", "root", "pending", verdicts),),
         ("limits are not enforced on edge/w1",),
     )
+    root.overlay = overlays.storied(NOW)
     return root
 
 
@@ -159,6 +162,7 @@ def hostile(*all_texts: str) -> FakeRoot:
     verdict = Verdict(text, False, 0.0, (text,))
     decision = Decision(NOW, text, text, text, (verdict,))
     root.explanation = Explanation(text, text, (decision,), (text,))
+    root.overlay = overlays.hostile(NOW, all_texts)
     return root
 
 
@@ -177,6 +181,7 @@ class FakeRoot:
     changes: list[tuple[object, ...]] = field(default_factory=list)  # what was asked to change
     explanation: Explanation = Explanation("ar.default.Rec.default", "1 of 1 waits")
     log: list[str] = field(default_factory=list)
+    overlay: overlays.FakeOverlay = field(default_factory=overlays.FakeOverlay)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[FakeRoot]:

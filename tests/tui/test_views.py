@@ -37,6 +37,7 @@ TO_VIEW = {
     View.NODES: "3",
     View.INSTANCES: "4",
     View.EVENTS: "5",
+    View.OVERLAY: "6",
 }
 
 

@@ -22,7 +22,9 @@ UDP_WAIT_S = 1.0
 ALL_S = 12.0  # for all of them; what has not begun by then is not tried
 AT_ONCE = 32
 PINGS = 3  # one may be lost while a tunnel wakes up
+_MTU_DISCOVER, _IN_ONE_PIECE = 10, 3  # Linux: IP_MTU_DISCOVER, IP_PMTUDISC_PROBE
 _WORDS = {
+    errno.EMSGSIZE: "this node's own link to it is too narrow",
     errno.ECONNREFUSED: "refused: nothing listens there",
     errno.EHOSTUNREACH: "no route to it",
     errno.ENETUNREACH: "no route to it",
@@ -98,6 +100,8 @@ async def _ping(wanted: Try) -> Probe:
         return wanted.ended(NOT_APPLICABLE, "only an agent that is root may ping")
     with opened:
         opened.setblocking(False)
+        # In pieces a large one would get through anywhere; and what is known of the path is old.
+        opened.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _IN_ONE_PIECE)
         identifier = int.from_bytes(os.urandom(2), "big")
         for sequence in range(1, PINGS + 1):
             began = time.monotonic()

@@ -30,6 +30,7 @@ from oakctl.tui.viewmodels.rows import Row, cell
 from oakctl.tui.viewmodels.status import Tone
 
 ADDRESS_COLUMNS = ("Service", "Policy", "Address", "Leads to", "Where")
+TROUBLE_COLUMNS = ("Where", "Problem", "What to do")
 PAIR_COLUMNS = ("From", "To", "Path", "Round-trip", "Reason")
 MOST_NAMED = 3
 
@@ -134,11 +135,16 @@ def _takes(address: AddressView) -> bool:
     return any(each.ready and not each.draining for each in address.targets)
 
 
+def pair_key(pair: PairView) -> str:
+    """What its row is known by."""
+    return f"pair:{pair.a} {pair.b}"
+
+
 def pair_rows(view: OverlayView, shown: Filter = NO_FILTER) -> tuple[Row, ...]:
     """One for each pair that carries traffic."""
     return tuple(
         Row(
-            f"pair:{each.a} {each.b}",
+            pair_key(each),
             (
                 cell(each.a),
                 cell(each.b),
@@ -152,27 +158,41 @@ def pair_rows(view: OverlayView, shown: Filter = NO_FILTER) -> tuple[Row, ...]:
     )
 
 
-def summary(view: OverlayView, now: float) -> Iterator[str]:
-    """What is wrong, worst first; else how much there is, and how old what is told of it is."""
+def trouble_rows(view: OverlayView, shown: Filter = NO_FILTER) -> tuple[Row, ...]:
+    """One for each thing that is wrong, worst first."""
+    return tuple(
+        Row(
+            f"trouble:{number}",
+            (
+                cell(each.where, Tone.IDLE if each.severity == "note" else Tone.BAD),
+                cell(each.words),
+                cell(each.hint or "-"),
+            ),
+        )
+        for number, each in enumerate(view.troubles)
+        if shown.lets({"where": each.where, "problem": each.words})
+    )
+
+
+def summary(view: OverlayView, now: float, fault: str = "") -> Iterator[str]:
+    """How much there is, and how old what is told of it is; `fault`: why it is not newer."""
+    if fault:
+        yield f"not asked: {fault}"
     if not view.at:
-        yield "not asked yet"
+        if not fault:
+            yield "asking the clusters"
         return
-    modes = Counter(node.mode or "not told" for node in view.nodes)
+    modes = Counter(node.mode or "untold" for node in view.nodes)
     counted = ", ".join(f"{count} {mode}" for mode, count in sorted(modes.items())) or "none"
-    yield f"nodes      {counted}   tables late on {sum(node.late for node in view.nodes)}"
-    heard = [
+    late = [f"{node.cluster}/{node.name}" for node in view.nodes if node.late]
+    more = f" +{len(late) - MOST_NAMED}" if len(late) > MOST_NAMED else ""
+    yield f"nodes   {counted}"
+    yield f"tables  {'late on ' + ', '.join(late[:MOST_NAMED]) + more if late else 'none is late'}"
+    heard = (
         f"{each.name} {words.age(each.heard_at, now)}{' ago' if each.heard_at else ''}"
         for each in view.clusters
-    ]
-    yield f"heard      {', '.join(heard) or '-'}"
-    faults = sum(each.severity != "note" for each in view.troubles)
-    yield f"problems   {faults or 'none'}" + (
-        f" and {words.count(len(view.troubles) - faults, 'note')}"
-        if len(view.troubles) > faults
-        else ""
     )
-    for each in view.troubles:
-        yield f"  {trouble(each)}"
+    yield f"heard   {', '.join(heard) or '-'}"
 
 
 def trouble(each: Trouble) -> str:

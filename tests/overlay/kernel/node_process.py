@@ -14,6 +14,7 @@ from typing import Any
 from oakctl.model import wire
 from oakctl.model.documents import TablesDocument
 from oakctl.model.overlay import OverlayNode
+from oakctl.overlay import sight
 from oakctl.overlay.kernel import nft, reporting
 from oakctl.overlay.kernel.driver import KernelDriver
 from oakctl.overlay.kernel.host import Host
@@ -33,6 +34,9 @@ def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:
         return driver.apply(desired_overlay(worker, None, document.tables, cluster="edge"))
     if call == "connect":
         return driver.connect([wire.from_plain(node, OverlayNode) for node in argument])
+    if call == "look":
+        document = wire.decode(json.dumps(argument).encode(), TablesDocument)
+        return wire.to_plain(sight.leads_of_maps(document.tables, driver.in_force()[0]))
     if call == "attach_process":
         return driver.attach(*argument)
     method = getattr(driver, call)

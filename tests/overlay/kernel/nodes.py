@@ -12,6 +12,7 @@ from oakctl.lab.namespaces.lab import NamespaceLab
 from oakctl.model import wire
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.overlay import OverlayNode
+from oakctl.model.overlay_asking import Lead
 from oakctl.model.service import Port, ServiceAddresses
 from oakctl.overlay.kernel.cables import namespace
 
@@ -67,6 +68,12 @@ class Node:
         """Give the driver these tables."""
         document = TablesDocument(self.host, 1, tables)
         return bool(self.call("apply", json.loads(wire.encode(document))))
+
+    def look(self, *tables: ServiceTable) -> list[Lead]:
+        """Where addresses of these tables lead by what is in force."""
+        document = TablesDocument(self.host, 1, tables)
+        found = self.call("look", json.loads(wire.encode(document)))
+        return [wire.from_plain(lead, Lead) for lead in found]
 
     def connect(self, *nodes: OverlayNode) -> bool:
         """Give the driver these nodes."""
