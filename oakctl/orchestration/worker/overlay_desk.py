@@ -14,7 +14,7 @@ from dataclasses import replace
 from oakctl.model.config import WorkerConfig
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.overlay_asking import NodeSight, OverlayLook
-from oakctl.orchestration.worker import overlay_probing
+from oakctl.orchestration.worker import kernel_overlay, overlay_probing
 from oakctl.orchestration.worker.kernel_overlay import KernelOverlay
 from oakctl.orchestration.worker.overlay import OverlayDriver
 from oakctl.orchestration.worker.overlay_probing import Try
@@ -44,7 +44,7 @@ class OverlayDesk:
     async def answer(self, asked: OverlayLook) -> NodeSight:
         """The overlay as it is here; what is tried for that takes some seconds."""
         document = self._tables() or TablesDocument(self._config.worker, 0)
-        found = self._look(document)
+        found = self._look(document, await kernel_overlay.problems(self._driver))
         if not asked.probe:
             return found
         if self._probing:  # each try costs others something, so not for several at a time
@@ -57,18 +57,12 @@ class OverlayDesk:
             self._probing = False
         return replace(found, probes=probes)
 
-    def _problems(self) -> tuple[str, ...]:
-        try:
-            return self._driver.problems()
-        except OSError as error:
-            return (f"the overlay cannot be looked at: {error.strerror or error}",)
-
-    def _look(self, document: TablesDocument) -> NodeSight:
+    def _look(self, document: TablesDocument, problems: tuple[str, ...]) -> NodeSight:
         found = NodeSight(
             self._config.worker,
             time.time(),
             self._config.overlay_driver,
-            self._problems(),
+            problems,
             document.tables,
         )
         if isinstance(self._driver, KernelOverlay):

@@ -119,7 +119,8 @@ class KernelDriver:
 
     def neighbours(self) -> frozenset[str]:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
-        return self._ledger.neighbours()
+        with self._reading:
+            return self._ledger.neighbours()
 
     @alone
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
