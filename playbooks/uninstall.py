@@ -46,9 +46,9 @@ done
 
 def steps(role: str = "") -> list[Step]:
     if not role:
-        return [jobs(), put_back(), rest()]
+        return [jobs(), faults(), put_back(), rest()]
     ending = [end_instances(), images()] if role == "worker" else []
-    return [jobs(), stop(role), *ending, files(role), put_back(), rest()]
+    return [jobs(), faults(), stop(role), *ending, files(role), put_back(), rest()]
 
 
 def jobs() -> Step:
@@ -63,6 +63,25 @@ def jobs() -> Step:
             detached.wait(remote, name, JOBS_S)
 
     return Step("uninstall: what is still at work", check, apply)
+
+
+def faults() -> Step:
+    """What `oakctl chaos` has broken there and not ended yet: each has its end beside it."""
+
+    def noted(remote: Remote) -> str:
+        return quote(str(remote.layout.prefix / "chaos"))
+
+    def check(remote: Remote) -> str:
+        found = remote.run(f"ls {noted(remote)} 2>/dev/null", check=False).stdout.split()
+        return f"{', '.join(found)} in force" if found else ""
+
+    def apply(remote: Remote) -> str:
+        remote.run(f'for undo in {noted(remote)}/*/undo; do sh "$undo"; done', check=False)
+        left = check(remote)
+        remote.run(f"rm -rf {noted(remote)}")  # told, and no hindrance
+        return f"does not end: {left}" if left else ""
+
+    return Step("uninstall: faults in force", check, apply, name="faults")
 
 
 def stop(role: str) -> Step:

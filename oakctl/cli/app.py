@@ -9,6 +9,7 @@ import typer
 
 from oakctl.cli import (
     application,
+    chaos_run,
     cluster_grant,
     diagnostics,
     event,
@@ -55,6 +56,7 @@ for noun in (
     secret,
     overlay,
     event,
+    chaos_run,
     playbook,
 ):
     app.add_typer(noun.app)

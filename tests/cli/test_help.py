@@ -43,7 +43,7 @@ def test_has_help_and_examples(path: tuple[str, ...]) -> None:
 
 def test_every_noun_says_what_it_is() -> None:
     groups = [command for command in PROGRAM.commands.values() if hasattr(command, "commands")]
-    assert len(groups) == 13
+    assert len(groups) == 14
     assert all(group.help for group in groups)
 
 

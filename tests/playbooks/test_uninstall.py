@@ -29,6 +29,17 @@ def test_a_playbook_that_was_deleted_keeps_nothing_from_going(here: Here) -> Non
     assert step.check(here) == ""
 
 
+def test_faults_end_with_the_first_role_that_goes(here: Here) -> None:
+    chaos = here.prefix / "chaos"
+    for name, undo in (("slow", f"rm -r '{chaos}/slow'"), ("isolate", "false")):
+        (chaos / name).mkdir(parents=True)
+        (chaos / name / "undo").write_text(undo)
+    step = playbook.load("uninstall").faults()
+    assert step.check(here) == "isolate, slow in force"
+    assert step.apply(here) == "does not end: isolate in force"
+    assert step.check(here) == ""
+
+
 PYTHON = """#!/bin/sh
 [ "$2" = -c ] || echo "$@" >>$(dirname "$0")/said
 """

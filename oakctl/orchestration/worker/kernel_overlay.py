@@ -114,6 +114,10 @@ class KernelOverlay:
         self._measuring = measuring
         self._watch()
 
+    def measuring(self) -> Measuring | None:
+        """What measures nodes, once it does."""
+        return self._measuring
+
     def made(self) -> KernelDriver | None:
         """The overlay itself, as far as it is there."""
         return self._made
