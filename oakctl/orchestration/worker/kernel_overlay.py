@@ -227,10 +227,6 @@ class KernelOverlay:
         """See `OverlayDriver`: as of the last look (`look`)."""
         return self._told
 
-    async def look(self) -> tuple[str, ...]:
-        """See `OverlayDriver.problems`: as of now."""
-        return tuple(await asyncio.wrap_future(self._line.do(self._look, "problems")))
-
     def _look(self) -> tuple[str, ...]:
         found: tuple[str, ...] = (self._failed,) if self._failed else ()
         try:
@@ -240,12 +236,17 @@ class KernelOverlay:
         self._told = found
         return found
 
-    def in_force(self) -> tuple[Elements, Sight]:
-        """See `KernelDriver.in_force`; nothing before there is a subnet."""
+    async def look(self) -> tuple[tuple[str, ...], Elements, Sight]:
+        """The problems that there are now, and what is in force; see `KernelDriver`."""
         from oakctl.overlay.kernel.elements import Elements
         from oakctl.overlay.kernel.planning import Sight
 
-        return self._made.in_force() if self._made is not None else (Elements(), Sight())
+        problems = await asyncio.wrap_future(self._line.do(self._look, "problems"))
+        made = self._made
+        if made is None:
+            return problems, Elements(), Sight()
+        elements, sight = await asyncio.wrap_future(self._line.do(made.in_force))
+        return problems, elements, sight
 
 
 def attach(overlay: object, address: str) -> str:
@@ -268,7 +269,8 @@ async def connect(overlay: object, address: str, pid: int) -> None:
 async def problems(overlay: OverlayDriver) -> tuple[str, ...]:
     """What does not work now, in words, of whatever overlay there is."""
     if isinstance(overlay, KernelOverlay):
-        return await overlay.look()
+        found, _, _ = await overlay.look()
+        return found
     try:
         return overlay.problems()
     except OSError as error:
