@@ -70,6 +70,7 @@ def assert_nothing_is_left() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("lab", ["loopback", "namespaces"])
 async def test_the_whole_of_it(lab: str, request: pytest.FixtureRequest) -> None:
     if lab == "namespaces":
