@@ -22,7 +22,7 @@ SERVE = (
     "/bin/busybox mkdir -p /www; echo $OAKCTL_INSTANCE >/www/index.html; "
     "exec /bin/busybox httpd -f -p 80 -h /www"
 )
-# A port of the host is given out once for each worker, so the instances are on different ones.
+# Each asks for more than the caller does, so that they are on different workers: the emptiest.
 DESCRIPTOR = f"""
 sla_version: v2.0
 customerID: Admin
@@ -35,7 +35,7 @@ applications:
         virtualization: container
         code: local/net:1
         cmd: ["/bin/busybox", "sh", "-c", "{SERVE}"]
-        memory: 16
+        memory: 64
         port: "8081:80"
         addresses: {{rr_ip: {SERVICE}}}
         connectivity: [{{target_microservice_id: web}}]

@@ -302,6 +302,9 @@ def test_the_overlay_between_hosts_one_of_them_behind_a_router(site: Place, tmp_
     site.push(written(tmp_path / "net.tar", image("net"), "local/net:1"))
     site.apply(overlay_calls.written(tmp_path))
 
+    places = {each["name"]: each for each in operator.json("instance", "ls")}
+    webs = [each["worker"] for name, each in places.items() if name != overlay_calls.CALLER]
+    assert sorted(webs) == list(WORKERS)
     everyone = {f"{overlay_calls.WEB}.{number}" for number in range(3)}
     for name, host in hosts.items():
         assert overlay_calls.from_host(host, overlay_calls.SERVICE) == everyone, name
@@ -309,7 +312,6 @@ def test_the_overlay_between_hosts_one_of_them_behind_a_router(site: Place, tmp_
         url = f"http://{host.view.address}:8081/index.html"
         assert urllib.request.urlopen(url, timeout=30).read().decode().strip() in everyone
     assert overlay_calls.from_process(operator, overlay_calls.SERVICE) == everyone
-    places = {each["name"]: each for each in operator.json("instance", "ls")}
     for number in range(3):
         assert overlay_calls.from_container(operator, number, overlay_calls.SERVICE) == everyone
         name = f"{overlay_calls.WEB}.{number}"
