@@ -15,14 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Site, Suite
+from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Suite
 from tests.image_files import Built, docker_archive, filler, layer
-from tests.lab import overlay_calls
 from tests.lab.fleet_hosts import FleetHosts, Host
-from tests.lab.host_state import left, take
 from tests.lab.operator_tool import Operator
 from tests.lab.requirements import MARKS
-from tests.lab.small_archive import small_archive
 from tests.waiting import until_now
 from tests.worker.docker_engine import busybox, installed
 
@@ -31,11 +28,7 @@ pytestmark = [*MARKS]
 ROOT = Path(__file__).parents[2]
 WORKERS = ("w1", "w2", "w3")
 PLAN = LabPlan(
-    hosts=tuple(
-        MachineHost(name, suite=Suite.BOOKWORM, docker=True, site="home" if name == "w3" else "")
-        for name in WORKERS
-    ),
-    sites=(Site("home"),),
+    hosts=tuple(MachineHost(name, suite=Suite.BOOKWORM, docker=True) for name in WORKERS)
 )
 DEADLINE_S = 180
 FRONT = "web.default.front.default.instance.0"
@@ -67,7 +60,7 @@ PLAIN = "id -u; cat /opt/oakctl/etc/worker/secret; ls /opt/oakctl; echo end; exe
 
 
 @dataclass
-class Place:
+class Site:
     """A cluster of three workers, and who runs it."""
 
     hosts: dict[str, Host]
@@ -100,7 +93,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def site(lab_directories: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(lab_directories: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Made once: each test brings its own application and takes it away."""
     missing = installed()  # of what images are made of
     if missing:
@@ -117,7 +110,7 @@ def site(lab_directories: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         operator.run("cluster", "create", "edge", "--on", "w1", "--accept-new")
         for name in WORKERS:
             operator.run("worker", "add", name, "--cluster", "edge", "--on", name, "--accept-new")
-        yield Place(hosts, operator)
+        yield Site(hosts, operator)
     finally:
         operator.kill()
         fleet.down()
@@ -166,7 +159,7 @@ def on_all_three(version: str) -> str:
     return yaml.safe_dump({"sla_version": "v2.0", "customerID": "Admin", "applications": [app]})
 
 
-def test_an_image_that_no_registry_has_on_three_workers(site: Place, tmp_path: Path) -> None:
+def test_an_image_that_no_registry_has_on_three_workers(site: Site, tmp_path: Path) -> None:
     sent = {}
     for version in ("1", "2"):
         name = f"local/three:{version}"
@@ -190,7 +183,7 @@ def test_an_image_that_no_registry_has_on_three_workers(site: Place, tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def ar_image(site: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ar_image(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The AR application's, of this machine's Debian packages."""
     out = tmp_path_factory.mktemp("ar") / "ar.tar"
     made = subprocess.run(
@@ -201,7 +194,7 @@ def ar_image(site: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_ar_application_in_containers(site: Place, ar_image: Path, tmp_path: Path) -> None:
+def test_the_ar_application_in_containers(site: Site, ar_image: Path, tmp_path: Path) -> None:
     assert site.push(ar_image)["sent_layers"] == 2
     descriptor = yaml.safe_load((ROOT / "examples/ar/ar-container.yaml").read_text())
     (app,) = descriptor["applications"]
@@ -235,9 +228,7 @@ def descriptor(tmp_path: Path) -> Path:
     return tmp_path / "app.yaml"
 
 
-def test_an_application_on_a_host_with_docker(
-    site: Place, descriptor: Path, tmp_path: Path
-) -> None:
+def test_an_application_on_a_host_with_docker(site: Site, descriptor: Path, tmp_path: Path) -> None:
     host, operator = site.hosts["w1"], site.operator
     web = written(tmp_path / "web.tar", image("web"), "local/web:1")
     (host.disk / "home/oak/web.tar").write_bytes(web.read_bytes())
@@ -272,61 +263,3 @@ def test_an_application_on_a_host_with_docker(
     operator.run("worker", "remove", "w1", "--yes")
     left = host.run("docker ps -a -q --no-trunc", root=True).stdout.split()
     assert left == [stranger]
-
-
-# Rules as they are found on hosts: strict about sources, and closed but for what is let in.
-STRICT = """
-for each in all default eth0; do echo 1 >/proc/sys/net/ipv4/conf/$each/rp_filter; done
-iptables -A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT
-iptables -A INPUT -i lo -j ACCEPT
-iptables -A INPUT -p tcp -m multiport --dports 22,4222,8081 -j ACCEPT
-iptables -P INPUT DROP
-"""
-NETWORK = ("rule ", "route ", "link ", "sysctl ", "socket udp", "process wireguard-go")
-
-
-def test_the_overlay_between_hosts_one_of_them_behind_a_router(site: Place, tmp_path: Path) -> None:
-    operator, hosts = site.operator, site.hosts
-    for worker in operator.json("worker", "ls"):
-        operator.run("worker", "remove", worker["name"], "--yes")
-    for host in hosts.values():
-        host.run(STRICT, root=True)
-    with small_archive("bookworm", overlay_calls.PACKAGES, list(hosts.values())):
-        before = {name: take(host) for name, host in hosts.items()}
-        for name in WORKERS:
-            operator.run("worker", "add", name, "--cluster", "edge", "--on", name)
-    shown = {name: operator.json("worker", "show", name)["summary"]["facts"] for name in WORKERS}
-    assert {facts["overlay_driver"] for facts in shown.values()} == {"kernel"}
-    assert [name for name in WORKERS if shown[name]["relay"]] == ["w1"], "the orchestrator's host"
-    assert shown["w3"]["seen_address"] != shown["w3"]["address"], "a router translates it"
-    site.push(written(tmp_path / "net.tar", image("net"), "local/net:1"))
-    site.apply(overlay_calls.written(tmp_path))
-
-    places = {each["name"]: each for each in operator.json("instance", "ls")}
-    webs = [each["worker"] for name, each in places.items() if name != overlay_calls.CALLER]
-    assert sorted(webs) == list(WORKERS)
-    everyone = {f"{overlay_calls.WEB}.{number}" for number in range(3)}
-    for name, host in hosts.items():
-        assert overlay_calls.from_host(host, overlay_calls.SERVICE) == everyone, name
-        # The published port of that host, from outside of the overlay.
-        url = f"http://{host.view.address}:8081/index.html"
-        assert urllib.request.urlopen(url, timeout=30).read().decode().strip() in everyone
-    assert overlay_calls.from_process(operator, overlay_calls.SERVICE) == everyone
-    for number in range(3):
-        assert overlay_calls.from_container(operator, number, overlay_calls.SERVICE) == everyone
-        name = f"{overlay_calls.WEB}.{number}"
-        address = places[name]["address"]
-        assert overlay_calls.from_process(operator, address, 1) == {name}
-        assert overlay_calls.from_container(operator, 2 - number, address, 1) == {name}
-        ping = ("ping", "-c", "1", "-W", "20", address)
-        operator.run("instance", "exec", overlay_calls.CALLER, "--", *ping)
-
-    operator.run("app", "delete", "net.default", "--yes")
-    for name in WORKERS:
-        operator.run("worker", "remove", name, "--yes")
-    after = {name: take(host) for name, host in hosts.items()}
-    # Its packages stay with the orchestrator's role.
-    kept = [each for each in left(before["w1"], after["w1"]) if each[2:].startswith(NETWORK)]
-    assert kept == []
-    for name in ("w2", "w3"):
-        assert "\n".join(left(before[name], after[name])) == "", name
