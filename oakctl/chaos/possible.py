@@ -43,8 +43,8 @@ def _network(fault: Fault, host: HostView, means: Means) -> None:
         raise Conflict(
             f"{host.name} is a host of a loopback lab: it shares this machine's network, in which "
             f"no {fault.kind.value} can be made for it alone",
-            hint=f"oakctl chaos power-cut {host.name}, or a lab of real hosts, as root: "
-            "oakctl lab up --kind machines",
+            hint=f"oakctl chaos power-cut {host.name}, or a lab whose hosts have networks: "
+            "oakctl lab up --kind namespaces",
         )
     if not means.superuser:
         raise OakError(
