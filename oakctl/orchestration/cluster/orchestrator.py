@@ -35,8 +35,8 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_candidates import OverlayCandidates
 from oakctl.orchestration.cluster.overlay_desk import OverlayDesk
-from oakctl.orchestration.cluster.overlay_reports import OverlayReports
 from oakctl.orchestration.cluster.peer_file import PeerFolder
 from oakctl.orchestration.cluster.peers import Peers
 from oakctl.orchestration.cluster.processes import ProcessMeter
@@ -112,7 +112,8 @@ class Orchestrator:
         self._peers = peers
         secrets = SecretDesk(client, core, self._secrets)
         addresses = AddressDesk(client, core)
-        overlays = OverlayReports(lambda: core.state.workers)
+        candidates = OverlayCandidates(core)
+        overlays = candidates.reports
         await workers.open()
         await overlays.open(client)
         await OverlayDesk(client, core, self._tasks, overlays.of).open()
@@ -137,6 +138,7 @@ class Orchestrator:
             peers.run(),
             self._audience.run_events(client),
             self._thrown_out(),
+            candidates.run(),
         )
 
     async def close(self) -> None:

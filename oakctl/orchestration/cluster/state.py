@@ -15,7 +15,7 @@ from typing import TypeVar
 from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.node import NodeFacts
-from oakctl.model.overlay import OverlayNode
+from oakctl.model.overlay import Candidate, OverlayNode
 from oakctl.model.roots import RootRules
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.orchestration.cluster import epochs
@@ -153,6 +153,8 @@ class State:
     """(job name, other cluster) → its table."""
     roots: Mapping[str, RootRecord] = field(default_factory=dict)
     peers: Mapping[str, PeerRecord] = field(default_factory=dict)
+    # By worker. The one thing here that is not stored: after a start workers tell it anew.
+    candidates: Mapping[str, tuple[Candidate, ...]] = field(default_factory=dict)
 
     def spec(self, job_name: str) -> ServiceSpec | None:
         """The specification of a service, where one is known."""

@@ -114,6 +114,10 @@ class KernelOverlay:
         self._measuring = measuring
         self._watch()
 
+    def measuring(self) -> Measuring | None:
+        """What measures nodes, once it does."""
+        return self._measuring
+
     def made(self) -> KernelDriver | None:
         """The overlay itself, as far as it is there."""
         return self._made
@@ -222,12 +226,17 @@ class KernelOverlay:
         with _warned():
             self._told = self._made.problems() if self._made is not None else ()
 
-    def in_force(self) -> tuple[Elements, Sight]:
-        """See `KernelDriver.in_force`; nothing before there is a subnet."""
+    async def look(self) -> tuple[tuple[str, ...], Elements, Sight]:
+        """The problems that there are now, and what is in force; see `KernelDriver`."""
         from oakctl.overlay.kernel.elements import Elements
         from oakctl.overlay.kernel.planning import Sight
 
-        return self._made.in_force() if self._made is not None else (Elements(), Sight())
+        made = self._made
+        if made is None:
+            return (), Elements(), Sight()
+        self._line.do(self._look, "problems")
+        elements, sight = await asyncio.wrap_future(self._line.do(made.in_force))
+        return self._told, elements, sight
 
 
 def attach(overlay: object, address: str) -> str:
