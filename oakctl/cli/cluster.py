@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oakctl.cli import diagnostics, host_python, session
+from oakctl.cli import cluster_link, diagnostics, host_python, session
 from oakctl.cli.carrying_out import Begin, Manner, carry_out
 from oakctl.cli.grammar import (
     DEFAULT_TIMEOUT,
@@ -51,6 +52,7 @@ COLUMNS = (
     Column[ClusterView]("Seen", lambda view, now: words.age(view.last_seen, now)),
     Column[ClusterView]("Location", lambda view, now: words.place(view.location), wide=True),
     Column[ClusterView]("Subnets", lambda view, now: view.node_subnets, wide=True),
+    Column[ClusterView]("Links", cluster_link.column, wide=True),
     Column[ClusterView]("Reason", lambda view, now: view.status_reason, wide=True),
 )
 
@@ -114,6 +116,7 @@ def show(name: Name, output: Output = Format.TABLE) -> None:
         ("instances", str(view.instances)),
         ("node subnets", view.node_subnets or "-"),
     ]
+    fields += cluster_link.fields(view, time.time())
     if view.aggregate is not None:
         fields.append(("capacity", words.amounts(view.aggregate.capacity)))
         fields.append(("free", words.amounts(view.aggregate.free)))

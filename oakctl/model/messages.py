@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceStatistics, ObservedInstance
 from oakctl.model.node import NodeFacts, Usage
+from oakctl.model.peers import PeerSummary
 from oakctl.model.resources import Location, Resources
 from oakctl.model.roots import RootSummary
 from oakctl.model.secrets import SecretValue
@@ -327,6 +328,7 @@ class ClusterState:
     secrets: dict[str, int] = field(default_factory=dict)  # name → version of those it has
     roots: tuple[RootSummary, ...] = ()  # granted ones; told to the owner's root alone
     tokens: tuple[TokenSummary, ...] = ()  # as `roots`
+    peers: tuple[PeerSummary, ...] | None = None  # as `roots`; None: it links with nobody
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ HEADER_ERROR = "Oakctl-Error"
 CTL_ROOT = "ctl.root"  # RootGrant → Answer
 CTL_REVOKE = "ctl.revoke"  # RootRevocation → Answer
 CTL_INVITE = "ctl.invite"  # TokenOrder → Answer
+CTL_PEER = "ctl.peer"  # PeerIntroduction → Answer
+CTL_UNPEER = "ctl.unpeer"  # PeerRemoval → Answer
+CTL_WORD = "ctl.word"  # PeerWord → PeerWord: carried for two clusters that have no link
 
 # Cluster orchestrator → root.
 UP_STATE = "up.state"  # ClusterState, published on change and every second
@@ -76,6 +79,10 @@ ASK_LOGIN = "login"  # LoginRequest → LoginAnswer
 OBS_REPORT = "report"  # Report → ReportAnswer
 OBS_STATISTICS = "statistics"  # StatisticsReport, published
 OBS_OVERLAY = "overlay"  # OverlayReport, published
+
+# Orchestrator that dials ↔ the one whose bus it is; `peer.<who dials>.…`.
+PEER_SYNC = "sync"  # PeerWord → PeerWord
+PEER_WORD = "word"  # PeerWord, published to who dials
 
 
 def of_root(name: str, subject: str) -> str:
@@ -140,6 +147,16 @@ def join(token: str) -> str:
 
 def token_of(subject: str) -> str:
     """The token in a `join.` subject."""
+    return subject.split(".")[1]
+
+
+def peer(cluster: str, what: str) -> str:
+    """Where a cluster that dials another's bus speaks and hears there (`PEER_*`)."""
+    return f"peer.{cluster}.{what}"
+
+
+def peer_of(subject: str) -> str:
+    """The cluster in a `peer.` subject."""
     return subject.split(".")[1]
 
 

@@ -151,6 +151,17 @@ class FleetLook:
 
 
 @dataclass(frozen=True)
+class ClusterLink:
+    """How a cluster hears of services and nodes of another one: by itself, or through the root."""
+
+    cluster: str  # the other
+    linked: bool  # False: the root carries, `reason` says why
+    dialled_by: str = ""  # which of the two dials
+    since: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class ClusterView:
     """A cluster as the root sees it."""
 
@@ -168,6 +179,7 @@ class ClusterView:
     aggregate: Aggregate | None = None
     processes: dict[str, ProcessUse] = field(default_factory=dict)
     release: str = ""  # the node archive that its orchestrator runs from
+    links: tuple[ClusterLink, ...] = ()  # to every other cluster of the same operator
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ ROLES: dict[str, Role] = {
             "state/artifacts",
             "state/secrets.json",
             "state/tokens.json",
+            "state/peers",
             "run/bus.pid",
             "run/orchestrator.lock",
             "log/bus.log",

@@ -51,7 +51,7 @@ async def until(what: str, holds: Callable[[], T], patience_s: float = PATIENCE_
 async def leave(client: Client) -> None:
     """Close a client; nats-py stumbles over a connection that the bus has cut, the first time."""
     for _ in range(2):
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
+        with contextlib.suppress(OSError, asyncio.TimeoutError, AttributeError):
             await asyncio.wait_for(client.close(), 5)
 
 
@@ -300,7 +300,9 @@ class Worker:
 class Rig:
     """Bus, orchestrator and root; workers join."""
 
-    def __init__(self, bus: Bus, timers: Timers = TIMERS) -> None:
+    def __init__(
+        self, bus: Bus, timers: Timers = TIMERS, node_subnets: str = "10.18.0.0/20"
+    ) -> None:
         self.bus = bus
         self.root: Root
         self.workers: dict[str, Worker] = {}
@@ -312,7 +314,7 @@ class Rig:
             prefix=str(bus.layout.prefix),
             bus=bus.access("orchestrator"),
             watcher=bus.access("watcher"),
-            node_subnets="10.18.0.0/20",
+            node_subnets=node_subnets,
             timers=timers,
         )
         self.config.write_bytes(wire.encode(config))
@@ -376,9 +378,14 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def running_rig(directory: Path, timers: Timers = TIMERS) -> AsyncIterator[Rig]:
+async def running_rig(
+    directory: Path,
+    timers: Timers = TIMERS,
+    cluster: str = "edge",
+    node_subnets: str = "10.18.0.0/20",
+) -> AsyncIterator[Rig]:
     """A rig with bus, orchestrator and root up; everything ended afterwards."""
-    rig = Rig(Bus.create(directory / "host"), timers)
+    rig = Rig(Bus.create(directory / "host", cluster), timers, node_subnets)
     rig.bus.start()
     rig.start_orchestrator()
     rig.root = await Root.connect(rig.bus)

@@ -39,8 +39,7 @@ async def test_an_instance_from_offer_to_running_and_gone(rig: Rig) -> None:
     assert wanted.address.startswith("10.18.0.")
     await until("its table reaches its worker", lambda: (worker.table(web) or web) is not web)
     await until("it is a target", lambda: worker.table(web).targets)
-    assert rig.root.state is not None
-    assert rig.root.state.shares == {web.job_name: 1}
+    await until("its share is told", lambda: rig.root.state.shares == {web.job_name: 1})  # type: ignore[union-attr]
     assert rig.root.state.aggregate.workers == 1
     assert set(rig.root.state.processes) == {"bus", "orchestrator"}
     assert (await rig.root.share(web, 2, {}, gone=True)).ok

@@ -64,14 +64,21 @@ class RigInstaller(FakeInstaller):
 @pytest_asyncio.fixture
 async def rigs(tmp_path: Path) -> AsyncIterator[dict[str, Rig]]:
     """Two clusters' hosts: a bus that runs, an orchestrator that does not yet."""
+    timers = replace(TIMERS, suspect_s=5.0, dead_s=15.0)
+    blocks = {"edge": "10.18.0.0/20", "cloud": "10.18.16.0/20"}  # as the root gives them
     made = {
-        name: Rig(Bus.create(tmp_path / name, name), replace(TIMERS, suspect_s=5.0, dead_s=15.0))
-        for name in ("edge", "cloud")
+        name: Rig(Bus.create(tmp_path / name, name), timers, block)
+        for name, block in blocks.items()
     }
     for rig in made.values():
         rig.bus.start()
     yield made
-    for rig in made.values():
+    await ended(made)
+
+
+async def ended(rigs: dict[str, Rig]) -> None:
+    """Everything of them ends."""
+    for rig in rigs.values():
         for worker in rig.workers.values():
             await worker.vanish()
         if rig.process is not None:

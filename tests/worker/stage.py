@@ -45,6 +45,7 @@ from oakctl.model.messages import (
     SecretsAnswer,
     SecretsRequest,
 )
+from oakctl.model.overlay_report import OverlayReport
 from oakctl.model.secrets import SecretValue, encoded
 from oakctl.model.service import RestartPolicy, ServiceSpec
 from oakctl.orchestration import bus as bus_client
@@ -111,6 +112,7 @@ class Orchestrator:
     reports: list[Report] = field(default_factory=list)
     heartbeats: list[Heartbeat] = field(default_factory=list)
     statistics: list[StatisticsReport] = field(default_factory=list)
+    overlays: list[OverlayReport] = field(default_factory=list)
     chunks: list[ChunkRequest] = field(default_factory=list)
     secrets: dict[str, bytes] = field(default_factory=dict)
     secrets_asked: list[str] = field(default_factory=list)
@@ -214,6 +216,9 @@ class Orchestrator:
             return
         if message.subject.endswith(subjects.OBS_STATISTICS):
             self.statistics.append(wire.decode(message.data, StatisticsReport))
+            return
+        if message.subject.endswith(subjects.OBS_OVERLAY):
+            self.overlays.append(wire.decode(message.data, OverlayReport))
             return
         report = wire.decode(message.data, Report)
         if self.acknowledges:

@@ -172,6 +172,7 @@ def view(state: ClusterState, account: str, left: Resources) -> ClusterState:
         processes={},
         roots=(),
         tokens=(),
+        peers=None,
         secrets={},
         aggregate=_bounded(state.aggregate, left),
     )

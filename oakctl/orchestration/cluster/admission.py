@@ -155,6 +155,16 @@ def address_taken(state: State, account: str, addresses: ServiceAddresses) -> tu
     return ()
 
 
+def addresses_of_others(state: State, account: str) -> frozenset[str]:
+    """The service addresses that other roots than this one have here."""
+    return frozenset(
+        address
+        for job_name, taken in _addresses(state)
+        if accounts.owner_of(job_name) != account
+        for address in taken.given
+    )
+
+
 def _addresses(state: State) -> Iterator[tuple[str, ServiceAddresses]]:
     for job_name, service in state.services.items():
         if service.spec is not None:

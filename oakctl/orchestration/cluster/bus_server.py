@@ -22,6 +22,7 @@ from typing import Any
 from oakctl.errors import Conflict, OakError, UsageError
 from oakctl.model import subjects
 from oakctl.model.config import HostLayout, endpoint
+from oakctl.model.peers import peer_user
 from oakctl.model.roots import granted_user
 from oakctl.model.tokens import token_user
 
@@ -30,6 +31,7 @@ ROLE_ROOT = "root"
 ROLE_WORKER = "worker"
 ROLE_GRANTED = "granted-root"
 ROLE_JOINING = "joining"
+ROLE_PEER = "peer"
 
 DRY_RUN_TIMEOUT_S = 20.0
 MAX_PAYLOAD = 8 * 1024 * 1024  # bytes; a ClusterState of a big cluster travels in one message
@@ -288,6 +290,12 @@ def _permissions(name: str, role: str) -> dict[str, Any] | None:
         return {
             "publish": {"allow": [subjects.join(name.removeprefix(token_user("")))]},
             "subscribe": {"allow": [inbox]},
+        }
+    if role == ROLE_PEER:
+        other = name.removeprefix(peer_user(""))
+        return {
+            "publish": {"allow": [subjects.peer(other, subjects.PEER_SYNC)]},
+            "subscribe": {"allow": [subjects.peer(other, subjects.PEER_WORD), inbox]},
         }
     raise UsageError(f"{role!r} is no role of a bus user", hint="orchestrator, root or worker")
 

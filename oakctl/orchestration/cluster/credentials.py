@@ -1,4 +1,4 @@
-"""Bus credentials of workers and granted roots: given and taken back while the bus runs.
+"""Bus credentials of workers, roots and other clusters: given and taken back while the bus runs.
 
 Belongs here: changing `users.json`, and waiting until the server has read the change. Does not
 belong here: what the files look like (`bus_server`), the worker's record (`membership`).
@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 
 from oakctl.errors import Conflict, DeadlineExceeded, OakError
 from oakctl.model.config import HostLayout
+from oakctl.model.peers import peer_user
 from oakctl.model.roots import granted_user
 from oakctl.model.tokens import token_user
 from oakctl.orchestration.cluster import bus_server
@@ -63,6 +64,10 @@ class Credentials:
         """As `give`, for a token by which a machine joins."""
         await self._give(token_user(token), bus_server.ROLE_JOINING, bcrypt_hash)
 
+    async def give_peer(self, cluster: str, bcrypt_hash: str) -> None:
+        """As `give`, for the orchestrator of another cluster."""
+        await self._give(peer_user(cluster), bus_server.ROLE_PEER, bcrypt_hash)
+
     async def take_back(self, worker: str) -> None:
         """Its connection is cut; raises as `give` does. Unknown: nothing to do."""
         await self._take_back(worker, bus_server.ROLE_WORKER)
@@ -74,6 +79,10 @@ class Credentials:
     async def take_back_token(self, token: str) -> None:
         """As `take_back`, for a token."""
         await self._take_back(token_user(token), bus_server.ROLE_JOINING)
+
+    async def take_back_peer(self, cluster: str) -> None:
+        """As `take_back`, for another cluster."""
+        await self._take_back(peer_user(cluster), bus_server.ROLE_PEER)
 
     async def _give(self, user: str, role: str, bcrypt_hash: str) -> None:
         wanted = {"role": role, "hash": bcrypt_hash}

@@ -35,8 +35,10 @@ from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
 from oakctl.orchestration.cluster.outbox import Outbox
+from oakctl.orchestration.cluster.overlay_candidates import OverlayCandidates
 from oakctl.orchestration.cluster.overlay_desk import OverlayDesk
-from oakctl.orchestration.cluster.overlay_reports import OverlayReports
+from oakctl.orchestration.cluster.peer_file import PeerFolder
+from oakctl.orchestration.cluster.peers import Peers
 from oakctl.orchestration.cluster.processes import ProcessMeter
 from oakctl.orchestration.cluster.root_desk import RootDesk
 from oakctl.orchestration.cluster.secret_desk import SecretDesk
@@ -73,6 +75,7 @@ class Orchestrator:
         self._artifacts = Artifacts(Path(self._layout.state("artifacts")))
         self._secrets = Secrets(Path(self._layout.state("secrets.json")))
         self._tokens = Tokens(Path(self._layout.state("tokens.json")))
+        self._peers: Peers | None = None
         self._meter = ProcessMeter()
         self._back = asyncio.Event()
         self._store: Store | None = None
@@ -103,9 +106,14 @@ class Orchestrator:
             self._audience,
             tokens,
         )
+        folder = PeerFolder(Path(self._layout.state("peers")), self._config.cluster)
+        touch = self._uplink.touch
+        peers = Peers(self._config.cluster, client, core, credentials, folder, touch)
+        self._peers = peers
         secrets = SecretDesk(client, core, self._secrets)
         addresses = AddressDesk(client, core)
-        overlays = OverlayReports(lambda: core.state.workers)
+        candidates = OverlayCandidates(core)
+        overlays = candidates.reports
         await workers.open()
         await overlays.open(client)
         await OverlayDesk(client, core, self._tasks, overlays.of).open()
@@ -113,6 +121,7 @@ class Orchestrator:
         await addresses.open()
         await root.open()
         await tokens.open()
+        await peers.open()
         await root.sessions.open(watcher)
         log.info("cluster %s: %d workers, %d instances", self._config.cluster,
                  len(core.state.workers), len(core.state.instances))  # fmt: skip
@@ -126,8 +135,10 @@ class Orchestrator:
             secrets.tidy(),
             addresses.tidy(),
             tokens.tidy(),
+            peers.run(),
             self._audience.run_events(client),
             self._thrown_out(),
+            candidates.run(),
         )
 
     async def close(self) -> None:
@@ -179,10 +190,15 @@ class Orchestrator:
             state = membership.enrolled(state, worker, now)
         events = contents[subjects.BUCKET_EVENTS]
         outbox = Outbox(self._config.cluster, events, now, self._audience.overhear)
-        core = Core(client, stored, state, outbox, self._config.timers, self._uplink.touch)
+        core = Core(client, stored, state, outbox, self._config.timers, self._changed)
         await core.start(before)
         self._audience.looks_at(lambda: core.state)
         return core
+
+    def _changed(self) -> None:
+        self._uplink.touch()
+        if self._peers is not None:
+            self._peers.touch()
 
     def _compose(self, core: Core) -> Callable[[str, int], ClusterState]:
         def compose(session: str, seq: int) -> ClusterState:
@@ -199,6 +215,7 @@ class Orchestrator:
                 release=self._release,
                 secrets=self._secrets.versions(),
                 tokens=self._tokens.summaries(now.wall),
+                peers=self._peers.summaries() if self._peers is not None else (),
                 now=now,
             )
 

@@ -35,6 +35,7 @@ def nodes(state: State) -> tuple[OverlayNode, ...]:
             facts.tunnel_key,
             endpoint(facts),
             name == passes_on,
+            tuple(state.candidates.get(name, ())),
         )
         for name, facts in known.items()
     )

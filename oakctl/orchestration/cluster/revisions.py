@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from oakctl.model.documents import DesiredDocument, ServiceTable, TablesDocument
-from oakctl.orchestration.cluster import desired, tables
+from oakctl.model.peers import PeerDocument
+from oakctl.orchestration.cluster import desired, peer_tables, tables
 from oakctl.orchestration.cluster.clock import Now
 from oakctl.orchestration.cluster.state import Key, State
 
-D = TypeVar("D", DesiredDocument, TablesDocument)
+D = TypeVar("D", DesiredDocument, TablesDocument, PeerDocument)
 
 STRIDE = 1000  # numbers that one stored mark is good for
 
@@ -29,6 +30,7 @@ class Documents:
     desired: Mapping[str, DesiredDocument] = field(default_factory=dict)
     tables: Mapping[str, TablesDocument] = field(default_factory=dict)
     own: Mapping[str, ServiceTable] = field(default_factory=dict)
+    told: Mapping[str, PeerDocument] = field(default_factory=dict)  # other cluster → for it
 
     def desired_revision(self, worker: str) -> int:
         """Of the worker's desired document; 0 when there is none."""
@@ -42,9 +44,15 @@ def at_start(state: State, now: Now) -> Documents:
 
 
 def settle(
-    state: State, before: Documents, spares: Mapping[Key, int] = tables.NONE_KNOWN
+    state: State,
+    before: Documents,
+    spares: Mapping[Key, int] = tables.NONE_KNOWN,
+    sought: frozenset[str] = frozenset(),
 ) -> tuple[State, Documents]:
-    """The documents of `state`, and the state with a mark above their numbers."""
+    """The documents of `state`, and the state with a mark above their numbers.
+
+    `sought` are addresses of services that other clusters are asked for.
+    """
     numbers = _Counter(before.counter)
     own = {
         job_name: _numbered_table(table, before.own.get(job_name), numbers)
@@ -58,10 +66,14 @@ def settle(
         needed[worker] = _numbered(
             tables.for_worker(state, worker, own, 0), before.tables.get(worker), numbers
         )
+    told = {
+        name: _numbered(document, before.told.get(name), numbers)
+        for name, document in peer_tables.documents(state, own, sought).items()
+    }
     if numbers.last > state.settings.mark:
         mark = numbers.last + STRIDE
         state = replace(state, settings=replace(state.settings, mark=mark))
-    return state, Documents(numbers.last, wanted, needed, own)
+    return state, Documents(numbers.last, wanted, needed, own, told)
 
 
 class _Counter:

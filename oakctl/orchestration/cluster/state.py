@@ -15,6 +15,7 @@ from typing import TypeVar
 from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceState, ObservedInstance
 from oakctl.model.node import NodeFacts
+from oakctl.model.overlay import Candidate, OverlayNode
 from oakctl.model.roots import RootRules
 from oakctl.model.service import ServiceSpec, instance_name
 from oakctl.orchestration.cluster import epochs
@@ -42,6 +43,16 @@ class RootRecord:
     name: str
     rules: RootRules
     since: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class PeerRecord:
+    """Another cluster of the same operator, and what it told of itself besides tables."""
+
+    cluster: str
+    block: str  # its node subnets; what it says of addresses elsewhere is not believed
+    wants: tuple[str, ...] = ()  # services whose tables it needs, or addresses of some
+    nodes: tuple[OverlayNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,9 @@ class State:
     foreign: Mapping[tuple[str, str], ServiceTable] = field(default_factory=dict)
     """(job name, other cluster) → its table."""
     roots: Mapping[str, RootRecord] = field(default_factory=dict)
+    peers: Mapping[str, PeerRecord] = field(default_factory=dict)
+    # By worker. The one thing here that is not stored: after a start workers tell it anew.
+    candidates: Mapping[str, tuple[Candidate, ...]] = field(default_factory=dict)
 
     def spec(self, job_name: str) -> ServiceSpec | None:
         """The specification of a service, where one is known."""

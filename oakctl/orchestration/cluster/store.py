@@ -5,7 +5,7 @@ it is written, and that a write goes on until it is durable. Does not belong her
 records mean (`state`).
 
 Keys (bytes that a key can't have are written =XX):
-    settings   settings, root.<granted root>
+    settings   settings, root.<granted root>, peer.<other cluster>
     leases     subnets, worker.<worker>
     workers    <worker>
     instances  <job name>.<number>
@@ -34,6 +34,7 @@ from oakctl.model.documents import ServiceTable
 from oakctl.orchestration.cluster.state import (
     NO_SHARE,
     InstanceRecord,
+    PeerRecord,
     RootRecord,
     ServiceRecord,
     SettingsRecord,
@@ -65,7 +66,7 @@ AT_ONCE = 64  # writes under way
 
 _NOT_NOW = (NatsError, OSError, asyncio.TimeoutError, asyncio.CancelledError)
 _NOT_IN_A_KEY = re.compile(r"[^-_.a-zA-Z0-9]")
-_ROOT = "root."
+_ROOT, _PEER = "root.", "peer."
 _SETTINGS, _SUBNETS, _WORKER, _SHARE, _TABLE = "settings", "subnets", "worker.", "share.", "table."
 
 
@@ -94,6 +95,8 @@ def records(state: State) -> dict[tuple[str, str], Any]:
     }
     for name, root in state.roots.items():
         found[subjects.BUCKET_SETTINGS, _ROOT + key(name)] = root
+    for name, peer in state.peers.items():
+        found[subjects.BUCKET_SETTINGS, _PEER + key(name)] = peer
     for worker, leases in state.addresses.items():
         found[subjects.BUCKET_LEASES, _WORKER + key(worker)] = leases
     for name, record in state.workers.items():
@@ -133,6 +136,7 @@ def restored(contents: Contents, empty: State) -> State:
         or empty.settings,
         subnets=_one(contents, subjects.BUCKET_LEASES, _SUBNETS, Leases) or empty.subnets,
         roots={r.name: r for r in _all(contents, subjects.BUCKET_SETTINGS, _ROOT, RootRecord)},
+        peers={p.cluster: p for p in _all(contents, subjects.BUCKET_SETTINGS, _PEER, PeerRecord)},
         workers={w.name: w for w in _all(contents, subjects.BUCKET_WORKERS, "", WorkerRecord)},
         services={
             s.job_name: s for s in _all(contents, subjects.BUCKET_SHARES, _SHARE, ServiceRecord)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, WorkerSummary
+from oakctl.model.peers import PeerSummary
 from oakctl.model.resources import Location, Resources
 from oakctl.model.tokens import TokenSummary
 from oakctl.orchestration.cluster.clock import Now
@@ -30,6 +31,7 @@ def cluster_state(
     release: str = "",
     secrets: Mapping[str, int] = NONE,
     tokens: tuple[TokenSummary, ...] = (),
+    peers: tuple[PeerSummary, ...] | None = None,
     now: Now,
 ) -> ClusterState:
     """All that a root needs to catch up."""
@@ -42,6 +44,7 @@ def cluster_state(
         release=release,
         secrets=dict(secrets),
         tokens=tokens,
+        peers=peers,
         seq=seq,
         sent_at=now.wall,
         aggregate=summarise(state.cluster, known, policy, location, now.wall),

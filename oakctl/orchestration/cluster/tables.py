@@ -1,8 +1,8 @@
 """Where service addresses lead, and which worker has to know. Pure functions of the state.
 
-Belongs here: this cluster's table of each of its services, the other clusters' tables as the root
-brought them, and interest: a worker learns the tables of the services that its instances are of
-or talk to, and no others. Does not belong here: what a node makes of them (`overlay.plan`).
+Belongs here: this cluster's table of each of its services, the other clusters' tables as these or
+the root brought them, and interest: a worker learns the tables of the services that its instances
+are of or talk to, and no others. Does not belong here: what a node makes of them (`overlay.plan`).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def for_worker(
     """The worker's document; `own` are this cluster's tables with their generations."""
     wanted = interest(state, worker)
     return TablesDocument(
-        worker, revision, tuple(_wanted(state, wanted, own)), tuple(_nodes(state, worker))
+        worker, revision, tuple(_wanted(state, wanted, own)), _nodes(state, worker)
     )
 
 
@@ -94,12 +94,13 @@ def foreign(state: State, table: ServiceTable) -> tuple[State, Answer]:
     return replace(state, foreign=put(state.foreign, key, table)), Answer(True)
 
 
-def _nodes(state: State, worker: str) -> Iterable[OverlayNode]:
-    """The nodes of the kernel overlay, for one that is among them."""
+def _nodes(state: State, worker: str) -> tuple[OverlayNode, ...]:
+    """The nodes of the kernel overlay, other clusters' too, for one that is among them."""
     its = state.workers[worker].facts if worker in state.workers else None
     if its is None or not its.tunnel_key:
-        return
-    yield from overlay_nodes.nodes(state)
+        return ()
+    elsewhere = (node for _, peer in sorted(state.peers.items()) for node in peer.nodes)
+    return (*overlay_nodes.nodes(state), *elsewhere)
 
 
 def _wanted(

@@ -42,6 +42,7 @@ from oakctl.orchestration.root.delegation import (
 )
 from oakctl.orchestration.root.links import Link
 from oakctl.orchestration.root.looking import Stored, capacity, current_share, rank, read, sight
+from oakctl.orchestration.root.peering import Peering
 from oakctl.orchestration.root.secret_delivery import SecretDelivery
 from oakctl.orchestration.root.secrets import Secrets
 from oakctl.orchestration.root.store import events, records, wanted
@@ -77,6 +78,7 @@ class Driver:
         self._sending: set[Seat] = set()
         self._raised_at: dict[Seat, float] = {}
         self._upkeep = Upkeep(links)
+        self._peering = Peering(links)
         self._secrets = SecretDelivery(secrets, links)
         self._fingerprints: dict[str, object] = {}
         self._capacity = 0
@@ -114,7 +116,7 @@ class Driver:
         """Break off what is under way; all of it is done again by the next root."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, self._peering.close(), return_exceptions=True)
 
     async def once(self) -> None:
         """One pass: look, decide, begin what is due."""
@@ -129,6 +131,7 @@ class Driver:
         placed = [(row.cluster, row.job_name) for row in stored.rows if row.cluster]
         await self._upkeep.once(stored.clusters, placed, specs, listed - stored.workers)
         await self._secrets.once(placed, specs)
+        self._peering.once(stored.clusters)
         self._forget_memory(stored)
 
     # --- looking ---

@@ -1,18 +1,21 @@
-"""Which cluster has to be told where services of other clusters lead. Pure.
+"""Which cluster has to be told by us where services of other clusters lead. Pure.
 
-Until orchestrators are linked directly the root carries tables between clusters. Does not
-belong here: sending (`root.driver`), tables of a cluster's own services (`cluster`).
+Clusters of one operator tell each other, once introduced (`root.peering`). So this is for those
+that are not: another operator's, into which we were let. Does not belong here: sending
+(`root.upkeep`), tables of a cluster's own services (`cluster`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from oakctl.model.documents import ServiceTable
 from oakctl.model.service import ServiceSpec
 
 Route: TypeAlias = tuple[str, str, str]  # to cluster, job name, of cluster
+NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 def interested(
@@ -35,13 +38,18 @@ def due(
     tables: Iterable[ServiceTable],
     interest: Mapping[str, frozenset[str]],
     sent: Mapping[Route, int],
+    peers: Mapping[str, frozenset[str]] = NOBODY,
 ) -> Mapping[Route, ServiceTable]:
-    """The tables to send; `sent` are the generations that have arrived."""
+    """The tables to send; `sent` are the generations that have arrived.
+
+    `peers` is cluster → those that tell it themselves.
+    """
     found: dict[Route, ServiceTable] = {}
     for table in tables:
         for cluster, jobs in interest.items():
             route = (cluster, table.job_name, table.cluster)
+            told = table.cluster in peers.get(cluster, ())
             foreign = cluster != table.cluster and table.job_name in jobs
-            if foreign and sent.get(route, -1) < table.generation:
+            if foreign and not told and sent.get(route, -1) < table.generation:
                 found[route] = table
     return found

@@ -53,7 +53,8 @@ class Upkeep:
             and self._policies.get(row.name) != row.policy
         ]
         every = [t for link in self._links.values() if link.state for t in link.state.tables]
-        due = tables.due(every, tables.interested(placed, specs), self._tables)
+        peers = {name: _peers(link) for name, link in self._links.items()}
+        due = tables.due(every, tables.interested(placed, specs), self._tables, peers)
         asks += [
             self._table(reachable[route[0]], route, table)
             for route, table in due.items()
@@ -89,3 +90,7 @@ class Upkeep:
             self._tables[route] = table.generation
         except OakError as error:
             log.warning("table of %s: %s", table.job_name, error.message)
+
+
+def _peers(link: Link) -> frozenset[str]:
+    return frozenset(p.cluster for p in (link.state.peers or ())) if link.state else frozenset()

@@ -20,6 +20,7 @@ from oakctl.model.views import (
     WorkerView,
 )
 from oakctl.orchestration.root.delegation import Key, Phase, Row
+from oakctl.orchestration.root.peering import links_of
 from oakctl.orchestration.root.store.fleet import ClusterRow, WorkerRow
 from oakctl.orchestration.root.store.wanted import ApplicationRow, ServiceRow
 from oakctl.overlay.addressing import CLUSTERS, cluster_block
@@ -240,6 +241,7 @@ def _cluster(scene: Scene, row: ClusterRow) -> ClusterView:
     if row.state == "ready" and not heard.reachable:
         status = "unreachable"
     summaries = heard.state.workers if heard.state else ()
+    said = {each.name: one.state for each in scene.clusters if (one := scene.heard.get(each.name))}
     return ClusterView(
         name=row.name,
         status=status,
@@ -256,6 +258,7 @@ def _cluster(scene: Scene, row: ClusterRow) -> ClusterView:
         aggregate=heard.state.aggregate if heard.state else None,
         processes=dict(heard.state.processes) if heard.state else {},
         release=heard.state.release if heard.state else "",
+        links=links_of(row.name, said),
     )
 
 

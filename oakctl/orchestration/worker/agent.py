@@ -49,6 +49,7 @@ from oakctl.orchestration.worker.log_service import LogService
 from oakctl.orchestration.worker.needs import Need
 from oakctl.orchestration.worker.overlay import driver_for
 from oakctl.orchestration.worker.overlay_desk import OverlayDesk
+from oakctl.orchestration.worker.overlay_reporter import OverlayReporter
 from oakctl.orchestration.worker.probes import Probes, Surroundings, run_here
 from oakctl.orchestration.worker.processes import ProcessRuntime
 from oakctl.orchestration.worker.record import Record
@@ -131,6 +132,10 @@ class Agent:
             self._instances.running, self._address, self._processes, self._containers,
             scripts["launcher"], self._link.frame,
         )  # fmt: skip
+        self._overlay_reporter = OverlayReporter(
+            config, self._agent_id, self._overlay, lambda: self._facts,
+            lambda: self._documents.tables, self._link.overlay,
+        )  # fmt: skip
         self._overlay_desk = OverlayDesk(
             config, self._overlay, lambda: self._documents.tables, self._plan
         )
@@ -156,6 +161,7 @@ class Agent:
                 self._tidying(),
                 self._containers.run_until_cancelled(),
                 kernel_overlay.measure(self._overlay),
+                self._overlay_reporter.run(lambda: self._link.connected),
                 asking.run(self._overlay, self._link.addresses),
             )
         ]
@@ -375,7 +381,8 @@ class Agent:
             await asyncio.sleep(TIDY_S)
             self._instances.sweep()
             self._apply_tables()
-            problems = self._overlay.problems()
+            problems = await kernel_overlay.problems(self._overlay)
+            self._overlay_reporter.problems = problems
             if problems != told:
                 told = problems
                 for problem in problems:
