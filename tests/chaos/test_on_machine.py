@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from oakctl.chaos import deeds, envelope, faults, means, records
 from oakctl.chaos.deeds import Deed
 from oakctl.chaos.faults import Fault, Kind
@@ -41,6 +43,7 @@ def heal(host: RealHost) -> list[records.Healed]:
     return records.healed("pi", host.shell(script).splitlines(), "n0")
 
 
+@pytest.mark.soak
 @on_a_real_host
 def test_systemd_ends_what_was_broken(tmp_path: Path) -> None:
     with real_host("chaos", tmp_path) as host:
