@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 
 from oakctl.model import messages as m
 from oakctl.model import subjects, wire
+from oakctl.model.asking import AddressesAnswer, AddressesRequest
 from oakctl.model.config import BusAccess
 from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceState
@@ -264,3 +265,16 @@ async def test_words_that_the_root_carries_do_the_same(pair: Pair) -> None:
     await until("edge knows Pre", lambda: targets(edge, PRE, "cloud"))
     assert not summaries(pair.edge)[0].linked
     assert cloud.tables.tables
+
+
+async def test_an_address_of_another_clusters_service_is_asked_for_there(pair: Pair) -> None:
+    edge, _ = await populated(pair)
+    far = spec("far", rr_ip="10.30.1.9")
+    await pair.cloud.deployed(far)
+    assert edge.table(far) is None
+    subject = subjects.ask(edge.name, subjects.ASK_ADDRESSES)
+    asked = AddressesRequest((far.addresses.rr_ip,))
+    assert (await edge.ask(subject, asked, AddressesAnswer)).known == ()  # not here, not yet
+    table = await until("its table crosses", lambda: edge.table(far))
+    assert [target.cluster for target in table.targets] == ["cloud"]
+    assert (await edge.ask(subject, asked, AddressesAnswer)).known == asked.addresses
