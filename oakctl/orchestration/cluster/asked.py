@@ -6,7 +6,7 @@ here: other reasons for interest (`tables`), messages (`address_desk`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import replace
 
 from oakctl.orchestration.cluster import tables
@@ -15,18 +15,13 @@ from oakctl.orchestration.cluster.state import State
 
 KEPT_S = 600.0  # after it was last asked for; workers ask again while flows are open
 RENEWED_S = 120.0  # earlier than that nothing is written for being asked again
-SOUGHT_S = 60.0  # likewise, where nobody has it
-MOST_SOUGHT = 32  # of one worker
 MOST_KEPT = 256  # of one worker: the oldest go first
 
 
 def remember(
-    state: State, worker: str, addresses: Collection[str], now: Now
+    state: State, worker: str, addresses: Iterable[str], now: Now
 ) -> tuple[State, frozenset[str]]:
-    """With these among what the worker has asked for; and those that a service has.
-
-    Some that nobody has are kept, too: other clusters are asked for them.
-    """
+    """With these among what the worker has asked for; and those that a service has."""
     known = frozenset(address for address in addresses if address in state.by_address)
     record = state.workers.get(worker)
     if record is None:
@@ -38,9 +33,6 @@ def remember(
         if state.by_address[address] not in told
         and abs(now.wall - record.asked.get(address, 0.0)) > RENEWED_S
     }
-    room = MOST_SOUGHT - len(sought(state, worker))
-    unknown = (each for each in sorted(addresses) if each not in known and each not in record.asked)
-    due.update((address, now.wall) for address, _ in zip(unknown, range(room)))  # noqa: B905
     if not due:
         return state, known
     newest = sorted({**record.asked, **due}.items(), key=lambda item: (-item[1], item[0]))
@@ -50,24 +42,7 @@ def remember(
 def forget(state: State, now: Now) -> State:
     """Without what nobody has asked for in a while; so, too, when the clock has jumped."""
     for record in tuple(state.workers.values()):
-        kept = {
-            address: at
-            for address, at in record.asked.items()
-            if abs(now.wall - at) <= (KEPT_S if address in state.by_address else SOUGHT_S)
-        }
+        kept = {a: at for a, at in record.asked.items() if abs(now.wall - at) <= KEPT_S}
         if len(kept) != len(record.asked):
             state = state.with_worker(replace(record, asked=kept))
     return state
-
-
-def sought(state: State, worker: str) -> frozenset[str]:
-    """The addresses that the worker asked for of late and that nobody has."""
-    record = state.workers.get(worker)
-    asked = record.asked if record is not None else {}
-    return frozenset(each for each in asked if each not in state.by_address)
-
-
-def elsewhere(state: State) -> frozenset[str]:
-    """The addresses that workers asked for and no service here has: others may tell of them."""
-    every = {address for record in state.workers.values() for address in record.asked}
-    return frozenset(a for a in every if state.by_address.get(a) not in state.services)

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import OverlayNode
 from oakctl.model.peers import PeerDocument, PeerNews
-from oakctl.orchestration.cluster import accounts, admission, asked, overlay_nodes, tables
+from oakctl.orchestration.cluster import accounts, admission, overlay_nodes, tables
 from oakctl.orchestration.cluster.state import PeerRecord, State, drop, put
 
 OWNER = ""
-AT = "@"  # before a service address, among what is wanted: of whatever service has it
 
 
 @dataclass(frozen=True)
@@ -30,26 +29,27 @@ class Taken:
     refused: tuple[ServiceTable, ...] = ()
 
 
-def documents(state: State, own: Mapping[str, ServiceTable]) -> Mapping[str, PeerDocument]:
-    """Other cluster → what it is to be told; `own` are this cluster's tables, numbered."""
+def documents(
+    state: State, own: Mapping[str, ServiceTable], sought: frozenset[str] = frozenset()
+) -> Mapping[str, PeerDocument]:
+    """Other cluster → what it is to be told; `own` are this cluster's tables, numbered.
+
+    `sought` are addresses that workers here asked for and that no service has that is known here.
+    """
     if not state.peers:
         return {}
-    wants, nodes = tuple(sorted(wanted(state))), tuple(overlay_nodes.nodes(state))
+    wants, nodes = tuple(sorted(wanted(state) | sought)), tuple(overlay_nodes.nodes(state))
     found = {}
     for name, peer in state.peers.items():
-        jobs = {_job(state, each) for each in peer.wants}
-        asked_for = [job for job in jobs if job in own and accounts.owner_of(job) == OWNER]
-        theirs = tuple(own[job] for job in sorted(asked_for))
+        named = {job if job in own else state.by_address.get(job, "") for job in peer.wants}
+        asked = [job for job in named if job in own and accounts.owner_of(job) == OWNER]
+        theirs = tuple(own[job] for job in sorted(asked))
         found[name] = PeerDocument(state.cluster, 0, wants, theirs, nodes)
     return found
 
 
-def _job(state: State, wish: str) -> str:
-    return state.by_address.get(wish[len(AT) :], "") if wish.startswith(AT) else wish
-
-
 def wanted(state: State) -> frozenset[str]:
-    """The services that instances here are of or talk to, placed or not, and addresses (`AT`)."""
+    """The services that instances here are of or talk to, placed or not."""
     found: set[str] = set()
     for worker in state.workers:
         found |= tables.interest(state, worker)
@@ -58,8 +58,7 @@ def wanted(state: State) -> frozenset[str]:
         if not record.worker and not record.stopping and spec is not None:
             found.add(record.job_name)
             found.update(link.target for link in spec.connectivity)
-    jobs = frozenset(job for job in found if accounts.owner_of(job) == OWNER)
-    return jobs | {AT + address for address in asked.elsewhere(state)}
+    return frozenset(job for job in found if accounts.owner_of(job) == OWNER)
 
 
 def change(before: PeerDocument | None, after: PeerDocument) -> PeerNews:
@@ -118,7 +117,7 @@ def with_tables(
     for table in told:
         if table.cluster != other or accounts.owner_of(table.job_name) != OWNER:
             continue
-        if not others.isdisjoint(table.addresses.given):
+        if others.intersection(table.addresses.given):
             refused.append(table)
             continue
         targets = tuple(
