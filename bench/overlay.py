@@ -1,12 +1,13 @@
 """Through a service address of the kernel overlay, beside the same way without one.
 
-    sudo python bench/overlay.py [--rounds 5]
+    sudo python bench/overlay.py [--rounds 5] [--changes]
 
 Makes a lab of network namespaces with two hosts on one segment. In each round, one after the other:
 plain veth between the hosts; wireguard-go alone, from an instance to another one's own address;
 the same through a service address; and both on one node. Then the time of a change of one service's
 targets (plan, rules, flows) with 1, 1,000 and 10,000 services on the node, by the host's library
-and by the command `nft`. Prints medians; takes everything away again.
+and by the command `nft`, and with 50,000 flows open through service addresses. `--changes`: these
+alone. Prints medians; takes everything away again.
 
 Both ends, the tunnels and whatever else runs share this machine's processors: read the ratios.
 """
@@ -14,6 +15,7 @@ Both ends, the tunnels and whatever else runs share this machine's processors: r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -48,6 +50,7 @@ STREAM_S = 1.0
 REQUESTS, CONNECTS = 400, 300
 PIECE = bytes(1 << 16)
 CHANGES = 20
+FLOWS, FLOWS_OF_ONE = 50_000, 10_000
 
 
 def serve() -> None:
@@ -118,8 +121,11 @@ def node(host: str, state: str) -> None:
     driver.remove()
 
 
-def change(state: str, services: int, way: str) -> None:
-    """Print the milliseconds of each of some changes of one service among `services`."""
+def change(state: str, services: int, way: str, open_flows: int = 0) -> None:
+    """Print the milliseconds of each of some changes of one service among `services`.
+
+    Those of the processor after those of the clock.
+    """
     driver = driver_of("a", state, way)
     driver.start()
     tables = [
@@ -129,17 +135,31 @@ def change(state: str, services: int, way: str) -> None:
         )
         for i in range(services)
     ]
+    if open_flows:
+        driver.attach(HERE)
+        tables.append(table(services, SERVICE_HERE, "a", HERE))
     driver.apply(NodeOverlay("a", None, tables=tuple(tables)))
-    took = []
+    send(SERVICE_HERE, open_flows)
+    took, busy = [], []
     for i in range(CHANGES):
         tables[0] = replace(
             tables[0], targets=tuple(target(n, "b", f"10.18.3.{n + 1}") for n in range(9 + i % 2))
         )
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         driver.apply(NodeOverlay("a", None, tables=tuple(tables)))
         took.append((time.perf_counter() - begin) * 1e3)
+        busy.append((time.process_time() - used) * 1e3)
     driver.remove()
-    print(json.dumps(took))
+    print(json.dumps([took, busy]))
+
+
+def send(address: str, count: int) -> None:
+    """Open so many flows of UDP."""
+    for _ in range(-(-count // FLOWS_OF_ONE)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            for port in range(1, FLOWS_OF_ONE + 1):
+                with contextlib.suppress(OSError):
+                    one.sendto(b"?", (address, port))
 
 
 def table(number: int, address: str, worker: str, instance: str) -> ServiceTable:
@@ -201,13 +221,18 @@ def bench(rounds: int) -> None:
             print(f"through a service address: {ratio:.1%} of the throughput of {plain}")
         for process in nodes.values():
             process.communicate()
-        for way in ("library", "command"):
-            for services in (1, 1000, 10000):
-                argv = command("", "change", f"{folder}/a", str(services), way)
-                took = json.loads(lab.run("a", argv, timeout_s=600))
-                median = statistics.median(took)
-                print(f"change of one of {services:6} services, {way}: {median:8.1f} ms, "
-                      f"at most {max(took):.1f}", flush=True)  # fmt: skip
+        changes(lab, folder)
+
+
+def changes(lab: NamespaceLab, folder: str) -> None:
+    """What a change of one service costs."""
+    cases = [(services, way, 0) for way in ("library", "command") for services in (1, 1000, 10000)]
+    for services, way, flows in (*cases, (1, "library", FLOWS)):
+        argv = command("", "change", f"{folder}/a", str(services), way, str(flows))
+        took, busy = json.loads(lab.run("a", argv, timeout_s=600))
+        print(f"change of one of {services:6} services, {way}, {flows:5} flows: "
+              f"{statistics.median(took):8.1f} ms, at most {max(took):.1f}; "
+              f"{statistics.median(busy):.1f} ms of the processor", flush=True)  # fmt: skip
 
 
 def command(address: str, *words: str) -> tuple[str, ...]:
@@ -238,11 +263,18 @@ def main() -> None:
     elif words[:1] == ["node"]:
         node(words[1], words[2])
     elif words[:1] == ["change"]:
-        change(words[1], int(words[2]), words[3])
+        change(words[1], int(words[2]), words[3], int(words[4]))
     else:
         parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
         parser.add_argument("--rounds", type=int, default=5)
-        bench(parser.parse_args().rounds)
+        parser.add_argument("--changes", action="store_true")
+        chosen = parser.parse_args()
+        if not chosen.changes:
+            bench(chosen.rounds)
+            return
+        lab = NamespaceLab(LabPlan((MachineHost("a"),)))
+        with lab, tempfile.TemporaryDirectory() as folder:
+            changes(lab, folder)
 
 
 if __name__ == "__main__":

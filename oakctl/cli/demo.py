@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
 HEADLESS_S = 10.0
 
 
+class LabKind(str, Enum):
+    """What it is built on."""
+
+    LOOPBACK = "loopback"
+    NAMESPACES = "namespaces"
+
+
 def demo(
+    lab: Annotated[
+        LabKind, typer.Option("--lab", help="Which kind of hosts it is built on.")
+    ] = LabKind.LOOPBACK,
     headless: Annotated[
         bool, typer.Option("--headless", help="One line for each step, also on a terminal.")
     ] = False,
@@ -39,30 +50,30 @@ def demo(
     if report is not None and not report.absolute().parent.is_dir():
         raise UsageError(f"{report.parent} is no directory", hint=f"mkdir -p {report.parent}")
     if headless or not diagnostics.is_terminal():
-        _told(HEADLESS_S if seconds is None else seconds, report)
+        _told(HEADLESS_S if seconds is None else seconds, report, lab)
     else:
-        _shown(math.inf if seconds is None else seconds, report)
+        _shown(math.inf if seconds is None else seconds, report, lab)
 
 
-def _told(seconds: float, file: Path | None) -> None:
+def _told(seconds: float, file: Path | None, lab: LabKind) -> None:
     from oakctl.demo.headless import HeadlessObserver, summary
     from oakctl.demo.runner import Demo
 
-    result = session.run(Demo(seconds=seconds).run(HeadlessObserver(output.line)))
+    result = session.run(Demo(seconds=seconds, lab=lab.value).run(HeadlessObserver(output.line)))
     _write(result, file)
     for line in summary(result):
         output.line(line)
     _judge(result)
 
 
-def _shown(seconds: float, file: Path | None) -> None:
+def _shown(seconds: float, file: Path | None, lab: LabKind) -> None:
     import asyncio
 
     from oakctl.demo.headless import summary
     from oakctl.demo.runner import Demo
     from oakctl.tui.run import show_demo
 
-    demonstration = Demo(seconds=seconds)
+    demonstration = Demo(seconds=seconds, lab=lab.value)
     result, code = asyncio.run(
         show_demo(demonstration.run, diagnostics.say, stop=demonstration.stop)
     )

@@ -20,6 +20,7 @@ from oakctl.client import artifact
 from oakctl.client.process import hosted_root, log_file, running_root
 from oakctl.client.root import RootClient
 from oakctl.demo import isolation, report, watch
+from oakctl.demo.ground import LOOPBACK, Ground
 from oakctl.demo.observer import DemoObserver
 from oakctl.demo.report import Report
 from oakctl.demo.steps import Steps
@@ -45,9 +46,12 @@ POLL_S = 0.2
 
 
 class Demo:
-    """One demonstration. `seconds`: how long the application is watched."""
+    """One demonstration. `seconds`: how long the application is watched; `lab`: which kind."""
 
-    def __init__(self, *, seconds: float = 10.0, descriptor: Path | None = None) -> None:
+    def __init__(
+        self, *, seconds: float = 10.0, descriptor: Path | None = None, lab: str = LOOPBACK
+    ) -> None:
+        self._ground = Ground(lab)
         self._seconds = seconds
         self._descriptor = descriptor
         self._applications: tuple[str, ...] = ()
@@ -89,7 +93,7 @@ class Demo:
     async def _build_and_watch(self, steps: Steps, observer: DemoObserver) -> None:
         with steps.step("lab up") as step:
             await _clear_leftovers()
-            lab = self._lab = await loopback.up(LAB, DEMO_HOSTS, step.progress)
+            lab = self._lab = await self._ground.up(LAB, step.progress)
             step.message = f"{len(lab.hosts)} hosts answer SSH"
             self._report = replace(self._report, hosts=len(lab.hosts))
         with steps.step("root up") as step:
@@ -133,7 +137,7 @@ class Demo:
     async def _apply(self, root: RootClient, steps: Steps) -> None:
         with steps.step("application apply") as step:
             file = self._descriptor or resources.data("examples") / "ar" / "ar.yaml"
-            text = file.read_text(encoding="utf-8")
+            text = self._ground.descriptor(file.read_text(encoding="utf-8"))
             checked = sla.parse(text)
             checked.require(str(file))
             uploaded = {}
@@ -169,8 +173,9 @@ class Demo:
         with steps.step("watch") as step:
             self._watching = True
             measured = await watch.watch(
-                root, self._applications[0], observer, self._seconds, self._enough
-            )
+                root, self._applications[0], observer, self._seconds, self._enough,
+                self._ground.reach,
+            )  # fmt: skip
             step.message = f"{measured.frames} frames, {measured.fps:.1f} fps"
             self._report = replace(
                 self._report,
@@ -192,6 +197,7 @@ class Demo:
 
     async def _tear_down(self, steps: Steps, logs: Path) -> None:
         """Every step of it is tried, whatever became of those before."""
+        await _attempt(self._ground.close())
         if self._applications:
             await _attempt(self._delete(steps))
         if any(step.name == "root up" and step.ok for step in steps.results):

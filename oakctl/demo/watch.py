@@ -12,7 +12,7 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -20,7 +20,7 @@ import httpx
 from oakctl.client.root import RootClient
 from oakctl.demo.observer import Box, DemoObserver, DemoSample, Picture
 from oakctl.demo.report import Measured
-from oakctl.errors import DeadlineExceeded
+from oakctl.errors import DeadlineExceeded, OakError
 from oakctl.model.views import InstanceView
 from oakctl.orchestration import waits
 
@@ -34,6 +34,9 @@ VIEW_TIMEOUT_S = 1.0
 FIRST_FIGURES_S = 30.0
 CLIENT_WINDOW_S = 5.0  # how far back a client's own figures reach
 LARGEST_PICTURE = 1 << 20  # pixels
+
+# Where a port of an instance is to be reached from here: "ADDRESS:PORT".
+Reach = Callable[[InstanceView, int], Awaitable[str]]
 
 
 class Figures:
@@ -116,13 +119,14 @@ async def watch(
     observer: DemoObserver,
     seconds: float,
     enough: asyncio.Event,
+    reach: Reach,
 ) -> Measured:
     """Watch for `seconds` from the first labels on, or until `enough` is set.
 
     Raises DeadlineExceeded when no figures come.
     """
     figures = Figures()
-    pictures = asyncio.create_task(_show_pictures(root, application, observer))
+    pictures = asyncio.create_task(_show_pictures(root, application, observer, reach))
     try:
         await _first_labels(root, application, observer, figures, enough)
         end = time.monotonic() + seconds
@@ -169,24 +173,26 @@ async def _clients(root: RootClient, application: str) -> list[InstanceView]:
     return [one for one in instances if one.job_name.startswith(prefix) and one.bind]
 
 
-async def _show_pictures(root: RootClient, application: str, observer: DemoObserver) -> None:
+async def _show_pictures(
+    root: RootClient, application: str, observer: DemoObserver, reach: Reach
+) -> None:
     shown = -1
     async with httpx.AsyncClient(timeout=VIEW_TIMEOUT_S, trust_env=False) as http:
         while True:
             for client in (await _clients(root, application))[:1]:
-                picture = await _picture(http, client.bind)
+                picture = await _picture(http, client, reach)
                 if picture is not None and picture.frame != shown:
                     shown = picture.frame
                     observer.picture(picture)
             await asyncio.sleep(PICTURE_EVERY_S)
 
 
-async def _picture(http: httpx.AsyncClient, bind: str) -> Picture | None:
+async def _picture(http: httpx.AsyncClient, client: InstanceView, reach: Reach) -> Picture | None:
     try:
-        answer = await http.get(f"http://{bind}:{METRICS_PORT}/view")
+        answer = await http.get(f"http://{await reach(client, METRICS_PORT)}/view")
         return read_picture(answer.content)
-    except httpx.HTTPError as error:
-        log.debug("no picture from %s: %s", bind, error)
+    except (httpx.HTTPError, OakError) as error:
+        log.debug("no picture from %s: %s", client.name, error)
         return None
 
 

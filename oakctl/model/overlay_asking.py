@@ -57,6 +57,7 @@ class Probe:
     outcome: str = REACHED
     round_trip_ms: float = -1.0
     words: str = ""  # what went wrong, or why it says nothing
+    node: str = ""  # CLUSTER/WORKER that it is on; empty: a service's address is on none
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class NodeSight:
     tables: tuple[ServiceTable, ...] = ()  # as they came, one for each service and cluster
     leads: tuple[Lead, ...] = ()
     reach: tuple[Reach, ...] = ()  # of the nodes that it measures
-    attached: tuple[str, ...] = ()  # own instances that have their interface
+    attached: tuple[str, ...] = ()  # own instances that run and have their interface
     measures: bool = False  # whether this driver measures, and has interfaces, at all
     probes: tuple[Probe, ...] = ()
 

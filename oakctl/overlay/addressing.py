@@ -19,6 +19,7 @@ from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
 CLUSTER_PREFIX = 20
 WORKER_PREFIX = 26
 QUARANTINE_S = 60.0  # longer than any flow or cached answer that may still use the address
+LONGEST_REST_S = 2 * QUARANTINE_S
 CLUSTERS = 2 ** (CLUSTER_PREFIX - 16)
 
 
@@ -136,7 +137,10 @@ def release(leases: Leases, holder: str, now: float, quarantine_s: float = QUARA
 
 
 def _resting(resting: Mapping[str, float], now: float) -> dict[str, float]:
-    return {address: until for address, until in resting.items() if until > now}
+    # A clock that was set back must not hold addresses for as long as it was ahead.
+    return {
+        address: until for address, until in resting.items() if now < until <= now + LONGEST_REST_S
+    }
 
 
 def _all(leases: Leases) -> Iterator[str]:

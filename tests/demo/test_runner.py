@@ -19,6 +19,7 @@ from oakctl.demo import report
 from oakctl.demo.observer import DemoSample, Picture
 from oakctl.demo.runner import Demo
 from oakctl.lab.loopback import DEMO_HOSTS
+from tests.overlay.kernel.requirements import kernel_overlay as kernel_overlay
 
 
 class Recorder:
@@ -69,9 +70,13 @@ def assert_nothing_is_left() -> None:
 
 
 @pytest.mark.slow
-async def test_the_whole_of_it() -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("lab", ["loopback", "namespaces"])
+async def test_the_whole_of_it(lab: str, request: pytest.FixtureRequest) -> None:
+    if lab == "namespaces":
+        request.getfixturevalue("kernel_overlay")
     recorder = Recorder()
-    demonstration = Demo(seconds=math.inf)
+    demonstration = Demo(seconds=math.inf, lab=lab)
     recorder.on_sample = lambda: len(recorder.samples) == 4 and demonstration.stop()
     found = await demonstration.run(recorder)
     body = json.loads(report.to_json(found))

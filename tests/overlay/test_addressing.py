@@ -51,6 +51,14 @@ def test_a_lease_is_kept_and_rests_when_it_is_given_back() -> None:
     assert addressing.release(leases, "nobody", 0) is leases
 
 
+def test_a_clock_that_was_set_back_holds_no_addresses() -> None:
+    leases, address = addressing.lease(Leases("10.18.0.0/32"), "a", 1e9)
+    leases = addressing.release(leases, "a", 1e9)
+    with pytest.raises(Conflict, match="1 rest"):
+        addressing.lease(leases, "b", 1e9 - 30)
+    assert addressing.lease(leases, "b", 1e9 - 3600)[1] == address
+
+
 def test_pinned_addresses() -> None:
     leases = addressing.pin(addressing.service_addresses(), "a", "10.30.30.30")
     assert leases.held == {"a": "10.30.30.30"}

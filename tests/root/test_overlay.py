@@ -270,6 +270,22 @@ def test_what_is_wrong_with_a_way_is_told() -> None:
     assert any("there it is direct, and back relayed" in each for each in words)
 
 
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [
+        ("the tunnel to hub (192.0.2.9:51820) has had no answer yet", "let UDP through"),
+        ("neither has an address for the other, and there is no relay", "the cluster a relay"),
+        ("\x1b[31m", "oakctl overlay status"),
+    ],
+)
+def test_no_way_at_all_says_what_would_make_one(reason: str, what: str) -> None:
+    none = given.path("w2", "edge", NONE, reason=reason)
+    answer = given.edge(given.node("w1", given.report("w1", none)), given.w2())
+    found = overlay_route.route(given.fleet(answer), "w1", "w2", HOSTS, NOW)
+    assert found.kind == NONE
+    assert what in found.troubles[0].hint
+
+
 def test_ways_to_itself_to_nobody_and_to_the_unknown() -> None:
     assert overlay_route.route(given.fleet(), "w1", "edge/w1", HOSTS, NOW).hops[1].at == "cable"
     with pytest.raises(NotFound, match="no node 'w9'"):

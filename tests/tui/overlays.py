@@ -24,6 +24,7 @@ from oakctl.model.overlay_views import (
     Trouble,
 )
 
+REFUSED = "refused: nothing listens there"
 PRE, REC = "ar.default.Pre.default", "ar.default.Rec.default"
 
 
@@ -107,8 +108,9 @@ def storied(now: float) -> FakeOverlay:
     )  # fmt: skip
     hops = (Hop("edge/w1", "overlay full", True), Hop("relay edge/hub", "passes on", None, 10.0))
     probes = (
-        Probe("ping", "edge/w2", "10.18.1.1", 0, REACHED, 1.5),
-        Probe("tcp", w2.instance, "10.18.1.2", 80, FAILED, words="refused: nothing listens there"),
+        Probe("ping", "edge/w2", "10.18.1.1", 0, REACHED, 1.5, node="edge/w2"),
+        Probe("tcp", w2.instance, "10.18.1.2", 80, FAILED, -1.0, REFUSED, "edge/w2"),
+        Probe("tcp", w1.instance, "10.18.0.2", 80, REACHED, 0.2, node="edge/w1"),
         Probe("tcp", f"{PRE} closest", "10.30.9.2", 80, REACHED, 0.01),
         Probe("udp", w2.instance, "10.18.1.2", 81, UNKNOWN, words="sent; nothing came back"),
     )

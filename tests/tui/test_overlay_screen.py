@@ -161,7 +161,13 @@ def test_pages_of_text() -> None:
     assert any("unreachable: its node does not answer, by relay hub" in line for line in trace)
     assert trace[-1] == "✗ edge/w1: something  → oakctl worker show edge/w1"
     told = [*words.tested_lines(given.tested)]
-    assert told[0] == "from edge/w1: 1 failed, 2 reached, 1 unknown"
+    assert told[:4] == [
+        "from / to  edge/w1   edge/w2",
+        "edge/w1    ● 0.2 ms  ✗ 1 of 2",
+        "edge/w2    -         -",
+        "",
+    ]
+    assert told[4] == "from edge/w1: 1 failed, 3 reached, 1 unknown"
     assert any("Pre closest" in line and "<0.1 ms" in line for line in told)
     assert told[-1] == "from edge/w2: it is dead"
 

@@ -130,6 +130,15 @@ async def test_a_node_without_overlay_tries_hosts_addresses(tmp_path: Path, echo
     assert (found.driver, found.leads, found.measures) == ("host", (), False)
 
 
+async def test_a_kernel_overlay_without_a_subnet_yet_leads_nowhere(tmp_path: Path) -> None:
+    there = TableTarget(0, "10.18.0.66", "w2", "edge", "")
+    the = desk(config(tmp_path, "kernel"), table(there, ports=(Port(80),)))
+    found = await the.answer(OverlayLook())
+    assert (found.driver, found.measures, found.problems) == ("kernel", True, ())
+    assert [lead.instances for lead in found.leads] == [{}]
+    assert found.reach == ()
+
+
 async def test_one_test_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 

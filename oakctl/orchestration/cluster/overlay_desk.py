@@ -37,7 +37,7 @@ from oakctl.overlay.sight import addresses_of
 
 log = logging.getLogger("oakctl.cluster.overlay")
 
-LOOK_S = 3.0
+LOOK_S = 6.0
 PROBE_S = 18.0  # an agent takes its time for all that it tries, and ends by itself
 
 

@@ -35,7 +35,7 @@ from oakctl.orchestration.root.links import Link
 from oakctl.orchestration.root.overlay_known import Fleet, Known
 
 ASK_S = 4.0
-LOOK_S = 6.0  # longer than a cluster waits for its agents
+LOOK_S = 9.0  # longer than a cluster waits for its agents
 PROBE_S = 22.0
 FOREIGN = "it is another operator's: he alone is told of its overlay"
 

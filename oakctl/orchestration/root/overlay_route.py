@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from oakctl.model.overlay_asking import NodeKnown
 from oakctl.model.overlay_report import ALONE, DIRECT, LOCAL, NONE, RELAYED, PathReport
 from oakctl.model.overlay_views import Hop, RouteView, Trouble
-from oakctl.orchestration.root import overlay_known, overlay_status
+from oakctl.orchestration.root import overlay_known, overlay_status, overlay_troubles
 from oakctl.orchestration.root.overlay_known import Fleet, Known, full
-from oakctl.orchestration.root.overlay_troubles import FAULT, NOTE, of_problems
+from oakctl.orchestration.root.overlay_troubles import FAULT, NOTE
 
 HANDSHAKE_S = 200.0  # WireGuard makes a new one at least every three minutes while it is used
 
@@ -115,11 +115,10 @@ def _of_ends(ends: tuple[End, ...], hosts: overlay_status.Hosts) -> Iterator[Tro
             yield Trouble(name, f"its agent is {node.status}", f"oakctl worker show {name}", FAULT)
         if overlay_known.mode_of(node) == ALONE:
             words = overlay_known.reason_of(node) or "it has no tunnel to other nodes"
-            yield Trouble(
-                name, words, f"oakctl host check {hosts.get(_key(known, node), '')}", FAULT
-            )
+            hint = f"oakctl host check {hosts.get(_key(known, node), '')}".rstrip()
+            yield Trouble(name, words, hint, FAULT if "tunnel" in words else NOTE)
         problems = node.report.problems if node.report is not None else ()
-        yield from of_problems(name, hosts.get(_key(known, node), ""), problems)
+        yield from overlay_troubles.of_problems(name, hosts.get(_key(known, node), ""), problems)
 
 
 def _key(known: Known, node: NodeKnown) -> tuple[str, str]:
@@ -131,8 +130,7 @@ def _of_way(
 ) -> Iterator[Trouble]:
     way = f"{names[0]} → {names[1]}"
     if kind == NONE:
-        hint = "oakctl overlay status says what each of the two can do"
-        yield Trouble(way, f"nothing gets there: {reason}", hint, FAULT)
+        yield Trouble(way, f"nothing gets there: {reason}", overlay_troubles.of_way(reason), FAULT)
     elif there is None and kind == overlay_status.UNKNOWN:
         hint = f"oakctl worker show {names[0]}" if start[1].report is None else ""
         yield Trouble(

@@ -123,7 +123,10 @@ def _verdict(seen: _View, table: ServiceTable, target: TableTarget) -> tuple[str
     if seen.sight is None or not seen.sight.measures:
         return TAKES, ""
     if is_here(seen, target) and target.address not in seen.sight.attached:
-        return "not attached", "it has no interface here: it has ended, or is about to begin"
+        return (
+            "not attached",
+            "nothing of it runs here with its interface: it has ended, or is about to begin",
+        )
     node = overlay_known.node_of(target.address)
     if any(each.address == node and not each.reachable for each in seen.sight.reach):
         return "unreachable", "its node does not answer this one"

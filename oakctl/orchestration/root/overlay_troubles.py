@@ -37,7 +37,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ("flows", FAULT, "oakctl host run {host} --sudo -- conntrack -C"),
     ("wireguard", FAULT, "oakctl playbook run wireguard {host}"),
     ("tunnel", FAULT, "oakctl host run {host} --sudo -- wg show oakwg0"),
-    ("no overlay", NOTE, "oakctl worker show {node}"),
+    ("no overlay", NOTE, "what is missing there: oakctl host check {host}"),
 )
 
 
@@ -52,3 +52,25 @@ def of_problems(node: str, host: str, problems: Iterable[str]) -> Iterable[Troub
         if "{host}" in hint and not host:
             hint = "oakctl worker show {node}"
         yield Trouble(node, words, hint.replace("{host}", host).replace("{node}", node), severity)
+
+
+# What is in the reason for no way at all → what to do.
+_NO_WAY: tuple[tuple[str, str], ...] = (
+    (
+        "no answer",
+        "let UDP through to that address and port: firewalls on the way, and that host's",
+    ),
+    (
+        "there is no relay",
+        "give one of the two an address that others reach, or the cluster a relay",
+    ),
+    ("no overlay", "oakctl overlay status says why that node has none"),
+)
+
+
+def of_way(reason: str) -> str:
+    """What to do where nothing gets from a node to another."""
+    for mark, what in _NO_WAY:
+        if mark in reason:
+            return what
+    return "oakctl overlay status says what each of the two can do"

@@ -381,7 +381,8 @@ class Agent:
             await asyncio.sleep(TIDY_S)
             self._instances.sweep()
             self._apply_tables()
-            problems = self._overlay_reporter.problems = self._overlay.problems()
+            problems = await kernel_overlay.problems(self._overlay)
+            self._overlay_reporter.problems = problems
             if problems != told:
                 told = problems
                 for problem in problems:

@@ -25,6 +25,7 @@ from oakctl.overlay.networks import NODE_NETWORK
 from oakctl.overlay.plan import NodeOverlay
 
 if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
+    from oakctl.orchestration.worker.overlay import OverlayDriver
     from oakctl.overlay.kernel.driver import KernelDriver
     from oakctl.overlay.kernel.elements import Elements
     from oakctl.overlay.kernel.measuring import Measuring
@@ -59,6 +60,7 @@ class KernelOverlay:
         self._laid: dict[str, Future[str]] = {}  # instance's address → its namespace, for one start
         self._down: frozenset[str] = frozenset()
         self._told: tuple[str, ...] = ()
+        self._failed = ""  # why the newest tables are not in force
         self._loop: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
@@ -123,12 +125,16 @@ class KernelOverlay:
         return self._made
 
     def _apply(self, overlay: NodeOverlay) -> None:
-        with _warned():
+        try:
             driver = self.driver()
             if driver is not None:
                 driver.apply(overlay)
                 self._soon(self._watch)
                 driver.connect(overlay.nodes)
+            self._failed = ""
+        except OSError as error:
+            self._failed = f"tables are not in force here: {error.strerror or error}"
+            log.warning("overlay: %s", self._failed)
 
     def _measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> None:
         with contextlib.suppress(OSError):  # told when tables are applied
@@ -218,20 +224,29 @@ class KernelOverlay:
         return frozenset(await asyncio.wrap_future(self._line.do(made.used)))
 
     def problems(self) -> tuple[str, ...]:
-        """See `OverlayDriver`: as of the look before, and the next one is on its way."""
-        self._line.do(self._look, "problems")
+        """See `OverlayDriver`: as of the last look (`look`)."""
         return self._told
 
-    def _look(self) -> None:
-        with _warned():
-            self._told = self._made.problems() if self._made is not None else ()
+    def _look(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = (self._failed,) if self._failed else ()
+        try:
+            found += self._made.problems() if self._made is not None else ()
+        except OSError as error:
+            found += (f"the overlay cannot be looked at: {error.strerror or error}",)
+        self._told = found
+        return found
 
-    def in_force(self) -> tuple[Elements, Sight]:
-        """See `KernelDriver.in_force`; nothing before there is a subnet."""
+    async def look(self) -> tuple[tuple[str, ...], Elements, Sight]:
+        """The problems that there are now, and what is in force; see `KernelDriver`."""
         from oakctl.overlay.kernel.elements import Elements
         from oakctl.overlay.kernel.planning import Sight
 
-        return self._made.in_force() if self._made is not None else (Elements(), Sight())
+        problems = await asyncio.wrap_future(self._line.do(self._look, "problems"))
+        made = self._made
+        if made is None:
+            return problems, Elements(), Sight()
+        elements, sight = await asyncio.wrap_future(self._line.do(made.in_force))
+        return problems, elements, sight
 
 
 def attach(overlay: object, address: str) -> str:
@@ -249,6 +264,17 @@ async def connect(overlay: object, address: str, pid: int) -> None:
     """
     if isinstance(overlay, KernelOverlay):
         await overlay.connect(address, pid)
+
+
+async def problems(overlay: OverlayDriver) -> tuple[str, ...]:
+    """What does not work now, in words, of whatever overlay there is."""
+    if isinstance(overlay, KernelOverlay):
+        found, _, _ = await overlay.look()
+        return found
+    try:
+        return overlay.problems()
+    except OSError as error:
+        return (f"the overlay cannot be looked at: {error.strerror or error}",)
 
 
 def follow(overlay: object, here: Mapping[str, tuple[int, bool]]) -> None:

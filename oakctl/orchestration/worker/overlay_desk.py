@@ -44,7 +44,7 @@ class OverlayDesk:
     async def answer(self, asked: OverlayLook) -> NodeSight:
         """The overlay as it is here; what is tried for that takes some seconds."""
         document = self._tables() or TablesDocument(self._config.worker, 0)
-        found = self._look(document)
+        found = await self._look(document)
         if not asked.probe:
             return found
         if self._probing:  # each try costs others something, so not for several at a time
@@ -63,23 +63,24 @@ class OverlayDesk:
         except OSError as error:
             return (f"the overlay cannot be looked at: {error.strerror or error}",)
 
-    def _look(self, document: TablesDocument) -> NodeSight:
+    async def _look(self, document: TablesDocument) -> NodeSight:
         found = NodeSight(
             self._config.worker,
             time.time(),
             self._config.overlay_driver,
-            self._problems(),
-            document.tables,
+            tables=document.tables,
         )
         if isinstance(self._driver, KernelOverlay):
-            elements, seen = self._driver.in_force()
+            problems, elements, seen = await self._driver.look()
             return replace(
                 found,
+                problems=problems,
                 leads=sight.leads_of_maps(document.tables, elements),
                 reach=sight.reach(seen.unreachable, seen.round_trips_ms),
-                attached=tuple(sorted(seen.local)),
+                attached=tuple(sorted(seen.local - seen.down)),
                 measures=True,
             )
+        found = replace(found, problems=self._problems())
         if self._config.overlay_driver == "loopback":
             listeners = self._plan(document).listeners
             return replace(found, leads=sight.leads_of_listeners(document.tables, listeners))
@@ -90,8 +91,8 @@ class OverlayDesk:
             for node in document.nodes:
                 if node.worker != self._config.worker or node.cluster != self._config.cluster:
                     name, address = f"{node.cluster}/{node.worker}", gateway(node.subnet)
-                    yield Try("ping", name, address, address)
-                    yield Try("ping large", name, address, address)
+                    yield Try("ping", name, address, address, node=name)
+                    yield Try("ping large", name, address, address, node=name)
         for table in document.tables:
             yield from self._tries_of(table)
         yield from self._addresses(document, found)
@@ -107,7 +108,8 @@ class OverlayDesk:
                     number = port.host or port.container
                 if at:
                     told = at if self._config.overlay_driver == "host" else target.address
-                    yield Try(port.protocol, name, told, at, number)
+                    node = f"{target.cluster}/{target.worker}"
+                    yield Try(port.protocol, name, told, at, number, node)
 
     def _instance(self, target: TableTarget) -> str:
         if self._config.overlay_driver == "host":

@@ -41,11 +41,12 @@ class Try:
     told: str
     at: str
     port: int = 0
+    node: str = ""  # which it is on
 
     def ended(self, outcome: str, words: str = "", round_trip_ms: float = -1.0) -> Probe:
         """What came of it."""
         ms = round(round_trip_ms, 3)
-        return Probe(self.kind, self.to, self.told, self.port, outcome, ms, words)
+        return Probe(self.kind, self.to, self.told, self.port, outcome, ms, words, self.node)
 
 
 async def carry_out(tries: Iterable[Try]) -> tuple[Probe, ...]:

@@ -17,7 +17,17 @@ from pathlib import Path
 from oakctl.model.documents import ServiceTable
 from oakctl.model.overlay import TUNNEL_PORT, OverlayNode
 from oakctl.overlay import addressing, plan
-from oakctl.overlay.kernel import asked, cables, conntrack, flows, nft, planning, ruleset, taken
+from oakctl.overlay.kernel import (
+    asked,
+    cables,
+    conntrack,
+    elements,
+    flows,
+    nft,
+    planning,
+    ruleset,
+    taken,
+)
 from oakctl.overlay.kernel.alone import alone
 from oakctl.overlay.kernel.elements import Elements, difference
 from oakctl.overlay.kernel.flows import Flow
@@ -109,7 +119,8 @@ class KernelDriver:
 
     def neighbours(self) -> frozenset[str]:
         """The own addresses of the nodes whose reach matters here: they have instances in use."""
-        return self._ledger.neighbours()
+        with self._reading:
+            return self._ledger.neighbours()
 
     @alone
     def measured(self, unreachable: Iterable[str], round_trips_ms: Mapping[str, float]) -> bool:
@@ -271,8 +282,10 @@ class KernelDriver:
         Flows are compared where that may end one, and by `compare` in any case.
         Before the first tables an earlier agent's rules are better than ours would be.
         """
-        if self._tables is None and not self._loaded and self._nft.rules():
-            return False
+        if not self._loaded and self._nft.rules():
+            if self._tables is None:
+                return False
+            self._adopt(self._tables)
         with self._reading:
             old, new, moved = self._ledger.follow(self._tables or (), self._sight)
         whole = not self._loaded
@@ -288,6 +301,13 @@ class KernelDriver:
             with self._told("flows"):
                 self._end_stale_flows()
         return bool(text)
+
+    def _adopt(self, tables: Sequence[ServiceTable]) -> None:
+        """Clients that are bound to their instances stay so, whoever has loaded the rules."""
+        for address in self._ledger.by_client(tables):
+            with contextlib.suppress(OSError):  # it had one instance, or none
+                printed = self._nft.printed(elements.asking(address))
+                self._ledger.adopt(address, elements.places_in(printed))
 
     def _end_stale_flows(self) -> None:
         """In this order: a flow that is deleted now comes back by the maps that are in force."""

@@ -7,6 +7,7 @@ they share an address (`places`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ TABLE = "oakctl"
 # nobody else marks packets with, so that no `ip rule` of the host takes them elsewhere.
 FIRST_MARK = 0x6F616B00
 _MARKS = tuple(f"{FIRST_MARK + slot:#x}" for slot in range(PLACES))
+
+_PLACE = re.compile(r" \. (0x[0-9a-f]{8}) : ([0-9.]+)")
 
 Content = Mapping[str, str]  # of one map, or of a set with empty values
 
@@ -47,6 +50,17 @@ def leading(address: str, places: Places, *, by_client: bool = False) -> Element
     keys = (f"{address} . {mark}" for mark in _MARKS)
     sticky = {address: ""} if by_client and places else {}
     return Elements(slots=dict(zip(keys, places)), sticky=sticky)  # noqa: B905 (or none at all)
+
+
+def asking(address: str) -> str:
+    """A command for nft that prints a service address's places; it fails where there are none."""
+    return f"get element ip {TABLE} slots {{ {', '.join(f'{address} . {m}' for m in _MARKS)} }}\n"
+
+
+def places_in(printed: str) -> Places:
+    """The places that nft has printed; none where it is not all of them."""
+    found = dict(_PLACE.findall(printed))
+    return tuple(found[mark] for mark in _MARKS) if found.keys() == set(_MARKS) else ()
 
 
 def together(parts: Iterable[Elements]) -> Elements:

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from oakctl.model.documents import ServiceTable
+from oakctl.model.service import BY_CLIENT
 from oakctl.overlay.kernel import elements
 from oakctl.overlay.kernel.cables import interface
 from oakctl.overlay.kernel.elements import Elements
-from oakctl.overlay.kernel.planning import Leads, Page, Place, Sight, Way, page
+from oakctl.overlay.kernel.places import Places
+from oakctl.overlay.kernel.planning import Leads, Page, Place, Sight, Way, is_within, page
 
 T = TypeVar("T")
 
@@ -29,6 +31,7 @@ class Ledger:
         self._tables: dict[str, ServiceTable] = {}
         self._sight = Sight()
         self._pages: dict[str, Page] = {}
+        self._adopted: dict[str, Places] = {}  # by service address
         self._at: dict[str, set[str]] = {}  # node → the services with instances there
         self._addresses: dict[str, dict[str, Way]] = {}  # → job name → where it leads
         self._ports: dict[str, dict[str, str]] = {}
@@ -47,7 +50,7 @@ class Ledger:
         self._given, self._sight = tables, sight
         before = {job: self._pages.get(job, Page()) for job in jobs}
         after = {
-            job: page(self._place, self._tables[job], sight, before[job])
+            job: page(self._place, self._tables[job], sight, self._found(job))
             if job in self._tables
             else Page()
             for job in jobs
@@ -68,6 +71,23 @@ class Ledger:
         new = (*self._elements(addresses, ports), _own(local & sight.local))
         moved = bool(local) or any(self.leads.get(a) != known for a, known in led.items())
         return elements.together(old), elements.together(new), moved
+
+    def adopt(self, address: str, places: Places) -> None:
+        """Begin with these places of a service address: they are in force by somebody before us."""
+        self._adopted[address] = places
+
+    def by_client(self, tables: Iterable[ServiceTable]) -> frozenset[str]:
+        """The service addresses of these at which a client stays with its instance."""
+        services = self._place.networks.services
+        given = (table.addresses for table in tables if table.affinity == BY_CLIENT)
+        addresses = (address for each in given for address in (each.rr_ip, each.least_ip))
+        return frozenset(address for address in addresses if is_within(address, services))
+
+    def _found(self, job: str) -> Page:
+        """What the page of a service begins with."""
+        addresses = self._tables[job].addresses.given
+        known = {each: Way(self._adopted[each]) for each in addresses if each in self._adopted}
+        return self._pages.get(job) or Page(known)
 
     def whole(self) -> Elements:
         """All elements."""
@@ -91,8 +111,14 @@ class Ledger:
         """The services whose tables are not what they were."""
         if tables is self._given:
             return set()
+        given, known = self._given, self._tables
+        others = [at for at, (a, b) in enumerate(zip(given, tables)) if a is not b]  # noqa: B905
+        if len(given) == len(tables) and all(
+            given[at].job_name == tables[at].job_name for at in others
+        ):  # as when one was replaced: the others are not even looked at
+            known.update((tables[at].job_name, tables[at]) for at in others)
+            return {tables[at].job_name for at in others if given[at] != tables[at]}
         now = {table.job_name: table for table in tables}
-        known = self._tables
         changed = {
             job
             for job, table in now.items()

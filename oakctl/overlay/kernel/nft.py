@@ -28,6 +28,9 @@ class Nft(Protocol):
     def run(self, text: str) -> None:
         """Raises OSError in nft's words."""
 
+    def printed(self, text: str) -> str:
+        """What it prints. Raises OSError in nft's words."""
+
     def rules(self) -> str:
         """A digest of our table's rules, without elements; empty where there is no table."""
 
@@ -50,6 +53,10 @@ class InProcess:
     def run(self, text: str) -> None:
         """See `Nft`."""
         self._run(text)
+
+    def printed(self, text: str) -> str:
+        """See `Nft`."""
+        return self._run(text)
 
     def rules(self) -> str:
         """See `Nft`."""
@@ -83,6 +90,10 @@ class Command:
     def run(self, text: str) -> None:
         """See `Nft`."""
         self._run(text)
+
+    def printed(self, text: str) -> str:
+        """See `Nft`."""
+        return self._run(text)
 
     def rules(self) -> str:
         """See `Nft`."""

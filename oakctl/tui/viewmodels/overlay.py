@@ -33,6 +33,7 @@ ADDRESS_COLUMNS = ("Service", "Policy", "Address", "Leads to", "Where")
 TROUBLE_COLUMNS = ("Where", "Problem", "What to do")
 PAIR_COLUMNS = ("From", "To", "Path", "Round-trip", "Reason")
 MOST_NAMED = 3
+MOST_SQUARES, LONGEST_SQUARE = 8, 40
 
 _PATHS = {
     DIRECT: Tone.GOOD,
@@ -274,7 +275,13 @@ def _hop(hop: Hop) -> str:
 
 
 def tested_lines(view: TestedView) -> Iterator[str]:
-    """A matrix: from each node, what it tried and what came of it."""
+    """From each node to each in short, then all that was tried and what came of it."""
+    if squares := matrix(view):
+        widths = [max(map(len, column)) for column in zip(*squares, strict=True)]
+        for row in squares:
+            cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+            yield "  ".join(cells).rstrip()
+        yield ""
     for node in view.nodes:
         counts = Counter(probe.outcome for probe in node.probes)
         told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
@@ -282,6 +289,33 @@ def tested_lines(view: TestedView) -> Iterator[str]:
         for probe in node.probes:
             yield f"  {tried(probe)}"
     yield from _wrong(view.troubles)
+
+
+def matrix(view: TestedView) -> list[list[str]]:
+    """Rows of cells: from which node, and what was found of each other one.
+
+    A try that failed outweighs others; else it is the quickest answer. None where there are fewer
+    than two nodes, or more than fit beside each other.
+    """
+    names = list(dict.fromkeys(node.node for node in view.nodes))
+    tried_on = dict.fromkeys(probe.node for node in view.nodes for probe in node.probes)
+    names += [name for name in tried_on if name and name not in names]
+    if not 2 <= len(names) <= MOST_SQUARES:
+        return []
+    found = [["from / to", *names]]
+    for node in view.nodes:
+        row = [node.node]
+        row += [_square([each for each in node.probes if each.node == name]) for name in names]
+        found.append(row)
+    return [[words.clean(cell, LONGEST_SQUARE) for cell in row] for row in found]
+
+
+def _square(probes: list[Probe]) -> str:
+    failed = sum(probe.outcome == FAILED for probe in probes)
+    if failed:
+        return f"✗ {failed} of {len(probes)}"
+    times = [probe.round_trip_ms for probe in probes if probe.outcome == REACHED]
+    return f"● {milliseconds(min(times))}" if times else "▲ ?" if probes else "-"
 
 
 def tried(probe: Probe) -> str:

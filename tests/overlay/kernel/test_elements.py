@@ -59,3 +59,13 @@ def test_several_have_a_place_each_under_its_mark() -> None:
     assert found.slots["10.30.1.1 . 0x6f616b00"] == "10.18.0.0"
     assert found.slots["10.30.1.1 . 0x6f616b3b"] == "10.18.0.59"
     assert (len(found.slots), found.sticky, found.one) == (60, {"10.30.1.1": ""}, {})
+
+
+def test_places_are_read_off_what_nft_prints() -> None:
+    places = tuple(f"10.18.0.{n}" for n in range(60))
+    slots = elements.leading("10.30.1.1", places).slots
+    lines = [f"{key} : {value}" for key, value in slots.items()]
+    printed = "map slots {\n elements = { " + ",\n\t".join(lines) + " }\n}"
+    assert elements.places_in(printed) == places
+    assert elements.places_in("\n".join(lines[1:])) == ()
+    assert all(key in elements.asking("10.30.1.1") for key in slots)

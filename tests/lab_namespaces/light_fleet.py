@@ -1,0 +1,155 @@
+"""A cluster on light hosts, made by the playbooks, and instances of one program where a test wants.
+
+Belongs here: bringing it up and down, calling from inside of it. Does not belong here: what is
+expected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from oakctl.client import artifact
+from oakctl.client.process import hosted_root
+from oakctl.client.root import RootClient
+from oakctl.lab import loopback
+from oakctl.lab.loopback import Lab, LabHost
+from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat, Site
+from oakctl.model.requests import ApplyRequest, ClusterCreate, WorkerAdd
+from tests.lab_loopback.conftest import connect
+from tests.waiting import until
+
+PROGRAM = Path(__file__).with_name("program")
+NAME = "matrix"
+# A public host, two behind one router, one behind another, which is a symmetric one.
+PLAN = LabPlan(
+    (
+        MachineHost("edge"),
+        MachineHost("home1", site="home"),
+        MachineHost("home2", site="home"),
+        MachineHost("office", site="office"),
+    ),
+    (Site("home"), Site("office", Nat.SYMMETRIC)),
+)
+WORKERS = tuple(host.name for host in PLAN.hosts)
+RR, CLOSEST = "10.30.40.1", "10.30.40.2"
+READY_S = 240.0
+DESCRIPTOR = f"""
+sla_version: v2.0
+customerID: Admin
+applications:
+  - application_name: m
+    application_namespace: t
+    application_desc: calls in all directions
+    microservices:
+      - &it
+        microservice_name: S
+        microservice_namespace: t
+        virtualization: process
+        code: ./program
+        memory: 16
+        addresses: {{rr_ip: {RR}, closest_ip: {CLOSEST}}}
+        oakctl: {{vcpus: 0.01, listen: [7000/tcp, 7000/udp], ready: {{tcp: 7000}}}}
+      - <<: *it
+        microservice_name: C
+        addresses: {{}}
+        connectivity: [{{target_microservice_id: S}}]
+"""
+
+
+class LightFleet:
+    """The fleet, to a test."""
+
+    def __init__(self, lab: Lab, root: RootClient) -> None:
+        self.lab = lab
+        self.root = root
+
+    async def only(self, *workers: str) -> None:
+        """New instances are placed on these workers."""
+        for name in WORKERS:
+            await self.root.cordon("edge", name, name not in workers)
+
+    async def place(self, service: str, workers: Sequence[str]) -> dict[str, str]:
+        """One more instance of a service on each of the workers, one by one; worker → address."""
+        for name in workers:
+            await self.only(name)
+            there = await self.root.instances(service)
+            if len(there) != 1 or there[0].worker:
+                await self.root.scale(service, len(there) + 1)
+            await self.ready(service)
+        await self.only(*WORKERS)
+        return {one.worker: one.bind for one in await self.root.instances(service)}
+
+    async def ready(self, service: str) -> None:
+        """Return when all of its instances are."""
+        await until(
+            f"{service} to be ready",
+            lambda: self.root.service(service),
+            lambda found: found.ready == found.wanted,
+            wait_s=READY_S,
+        )
+
+    async def apply(self, folder: Path) -> None:
+        """Apply the descriptor, without placing anything yet."""
+        await self.only()
+        packed = await asyncio.to_thread(artifact.resolve, "./program", PROGRAM.parent, folder)
+        uploaded = await self.root.upload_artifact(packed.path)
+        await self.root.apply(ApplyRequest(DESCRIPTOR, {"./program": uploaded}))
+
+    async def run(self, host: str, *words: str, within: str = "") -> Any:
+        """What the program prints on a host, or in the instance with this address there."""
+        async with connect(self.lab.host(host)) as client:
+            done = await client.run(command(within, *words), check=True)
+        return json.loads(str(done.stdout))
+
+    async def shell(self, host: str, script: str) -> str:
+        """What a command on a host prints; it must succeed."""
+        async with connect(self.lab.host(host)) as client:
+            return str((await client.run(script, check=True)).stdout)
+
+    @asynccontextmanager
+    async def load(self, host: str, within: str, address: str) -> AsyncIterator[dict[str, Any]]:
+        """Calls without end while the context lasts; what became of them is in there after it."""
+        found: dict[str, Any] = {}
+        async with connect(self.lab.host(host)) as client:
+            process: asyncssh.SSHClientProcess[str] = await client.create_process(
+                command(within, "load", address)
+            )
+            assert (await process.stdout.readline()).strip() == "under way"
+            yield found
+            process.stdin.write_eof()
+            found |= json.loads(await process.stdout.read())
+
+
+def command(within: str, *words: str) -> str:
+    """The line that runs the program, in an instance's network or the host's own."""
+    enter = f"ip netns exec oak-{within} " if within else ""
+    return f"{enter}{sys.executable} -S {PROGRAM / 'program.py'} {' '.join(words)}"
+
+
+@asynccontextmanager
+async def light_fleet(folder: Path) -> AsyncIterator[LightFleet]:
+    """Cluster `edge`, whose every host is a worker, and a root that this process hosts."""
+    hosts = [LabHost(name, vcpus=2, memory_mb=1024) for name in WORKERS]
+    try:
+        lab = await loopback.up(NAME, hosts, network=PLAN)
+        async with hosted_root(), RootClient() as root:
+            for host in lab.hosts:
+                await root.put_host(host)
+            created = await root.create_cluster(ClusterCreate("edge", "edge"))
+            await root.wait_operation(created.id, READY_S)
+            added = [await root.add_worker(WorkerAdd(name, "edge", name)) for name in WORKERS]
+            for operation in added:
+                await root.wait_operation(operation.id, READY_S)
+            made = LightFleet(lab, root)
+            await made.apply(folder)
+            yield made
+    finally:
+        await loopback.down(NAME)
