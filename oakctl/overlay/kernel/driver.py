@@ -265,6 +265,8 @@ class KernelDriver:
         if cables.interface(address) not in self._host.links():
             self._host.ip(cables.cable(address))
         self._host.ip(cables.inside(self._place.networks, address), name)
+        with self._told("echoes"):
+            self._host.let_ping(name)
         self._host.ip(cables.outside(self._place.networks, address))
 
     def _cut(self, address: str) -> None:
