@@ -242,9 +242,10 @@ def _literal(host: HostView) -> tuple[str, ...]:
     from ipaddress import ip_address
 
     try:
-        return (str(ip_address(host.address)),)
+        found = ip_address(host.address)
     except ValueError:
         return ()
+    return () if found.is_loopback else (str(found),)
 
 
 def _happened(ran: Ran, offset: float | None) -> float:

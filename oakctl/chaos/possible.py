@@ -43,8 +43,8 @@ def _network(fault: Fault, host: HostView, means: Means) -> None:
         raise Conflict(
             f"{host.name} is a host of a loopback lab: it shares this machine's network, in which "
             f"no {fault.kind.value} can be made for it alone",
-            hint=f"oakctl chaos power-cut {host.name}, or a lab of real hosts, as root: "
-            "oakctl lab up --kind machines",
+            hint=f"oakctl chaos power-cut {host.name}, or a lab whose hosts have networks: "
+            "oakctl lab up --kind namespaces",
         )
     if not means.superuser:
         raise OakError(
@@ -61,7 +61,9 @@ def _network(fault: Fault, host: HostView, means: Means) -> None:
             f"{host.name}: it names no interface that leads off it",
             hint=f"oakctl host run {host.name} -- ip addr",
         )
-    if fault.kind is Kind.ISOLATE and not (means.client and means.ssh_port):
+    # To a light host of a lab, SSH does not come over its network.
+    named = means.plain or (means.client and means.ssh_port)
+    if fault.kind is Kind.ISOLATE and not named:
         raise OakError(
             f"{host.name}: it does not say where our SSH comes from, which would be cut off too",
             hint=f"oakctl host run {host.name} -- sh -c 'echo $SSH_CONNECTION'",

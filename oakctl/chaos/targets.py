@@ -130,7 +130,10 @@ def _agent(fleet: Fleet, fault: Fault) -> Aim:
         text = "it is taken for dead after some seconds, and its instances are placed elsewhere"
     else:
         text = "its instances go on; its supervisor starts it again"
-    return Aim(_host(fleet, found[0]), subjects=(found[0].name,), consequence=text)
+    host = _host(fleet, found[0])
+    # For long enough, what is placed on it is lost too.
+    subjects = _of(fleet, host) if fault.for_s else (found[0].name,)
+    return Aim(host, subjects=subjects, consequence=text)
 
 
 def _cluster(fleet: Fleet, fault: Fault) -> Aim:
@@ -142,8 +145,8 @@ def _cluster(fleet: Fleet, fault: Fault) -> Aim:
         raise _without_ssh(fault.target)
     what = "its bus" if fault.kind is Kind.KILL_BUS else "its orchestrator"
     text = f"the workers of {view.name} run on; nothing is placed anew without {what}"
-    # What the root notices has the cluster as its subject.
-    return Aim(host, subjects=(view.name,), consequence=text)
+    workers = [each.name for each in fleet.workers if each.cluster == view.name]
+    return Aim(host, subjects=(view.name, *workers), consequence=text)
 
 
 def _partition(fleet: Fleet, one: HostView, other: HostView) -> Aim:

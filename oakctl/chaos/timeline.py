@@ -80,10 +80,11 @@ def outcome(
     if struck.error:
         return Outcome(struck.title, struck.kind, struck.at, struck.until, error=struck.error)
     began = struck.at - CLOCKS_S
-    mine = [one for one in events if began <= one.at and _is_about(one, struck)]
-    signs = sorted((e for e in mine if e.at < until and _is_sign(e, struck)), key=lambda e: e.at)
+    about = (one for one in events if began <= one.at and _is_about(one, struck))
+    mine = sorted(about, key=lambda one: (one.at, one.id))
+    signs = [one for one in mine if one.at < until and _is_sign(one, struck)]
     hit = tuple(dict.fromkeys(e.subject for e in mine if e.at < until and e.kind in LOST))
-    ready = {name: _ready_again(mine, name) for name in hit}
+    ready = {name: _ready_again(mine, name, until) for name in hit}
     back = [at for at in ready.values() if at is not None]
     asked = None if requests is None else list(_during(struck, requests, until))
     return Outcome(
@@ -114,13 +115,13 @@ def _is_sign(event: Event, struck: Struck) -> bool:
     return event.kind in LOST | NOTICED
 
 
-def _ready_again(events: Sequence[Event], instance: str) -> float | None:
-    """When an instance was ready for good after the last time that it was lost."""
+def _ready_again(events: Sequence[Event], instance: str, until: float) -> float | None:
+    """When an instance was first ready after its last loss before `until`; events in order."""
     found: float | None = None
-    for event in sorted((e for e in events if e.subject == instance), key=lambda e: (e.at, e.id)):
-        if event.kind in LOST:
+    for event in (one for one in events if one.subject == instance):
+        if event.kind in LOST and event.at < until:
             found = None
-        elif event.kind == "instance.ready":
+        elif event.kind == "instance.ready" and found is None:
             found = event.at
     return found
 

@@ -74,6 +74,8 @@ class NodeSight:
     attached: tuple[str, ...] = ()  # own instances that run and have their interface
     measures: bool = False  # whether this driver measures, and has interfaces, at all
     probes: tuple[Probe, ...] = ()
+    untried: int = 0  # what there would have been to try besides
+    refusal: str = ""  # why nothing was tried that was asked for
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,7 @@ class TriesView:
     probes: tuple[Probe, ...] = ()
     fault: str = ""  # why there are none
     driver: str = ""
+    untried: int = 0  # what there would have been to try besides
 
     @property
     def failed(self) -> bool:

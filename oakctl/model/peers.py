@@ -30,7 +30,7 @@ class PeerDocument:
 
     cluster: str  # who tells
     revision: int
-    wants: tuple[str, ...] = ()  # services whose tables it needs
+    wants: tuple[str, ...] = ()  # services whose tables it needs, or addresses of some
     tables: tuple[ServiceTable, ...] = ()  # its own, of services that the other wants
     nodes: tuple[OverlayNode, ...] = ()
 

@@ -123,5 +123,10 @@ def test_what_follows_is_said_before() -> None:
 
 
 def test_subjects_are_what_the_timeline_will_name() -> None:
-    aim = targets.aim(FLEET, faults.fault(Kind.POWER_CUT, "pi-1"))
-    assert set(aim.subjects) == {"w1", INSTANCE}
+    def subjects(kind: Kind, target: str, for_s: float | None = None) -> set[str]:
+        return set(targets.aim(FLEET, faults.fault(kind, target, for_s=for_s)).subjects)
+
+    assert subjects(Kind.POWER_CUT, "pi-1") == {"w1", INSTANCE}
+    assert subjects(Kind.KILL_AGENT, "edge/w1") == {"w1"}
+    assert subjects(Kind.KILL_AGENT, "edge/w1", 30) == {"w1", INSTANCE}
+    assert subjects(Kind.KILL_BUS, "edge") == {"edge", "w1", "w2", "w3"}

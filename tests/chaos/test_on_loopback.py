@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from oakctl.chaos import faults
+from oakctl.chaos import faults, scenario
 from oakctl.chaos.carrying_out import Chaos
 from oakctl.chaos.faults import Kind
+from oakctl.chaos.playing import Player
 from oakctl.cli.chaos_power import LabPower
 from oakctl.client.root import RootClient
 from oakctl.errors import Conflict, NotFound
@@ -83,6 +84,7 @@ async def test_what_is_broken_is_told_and_comes_back(tmp_path: Path) -> None:
         await outlives_its_command(it)
         await is_listed_and_healed(it)
         await cuts_the_power(it)
+        await plays_a_scenario(it)
         await until("all of it", lambda: settled(it.lab, it.root, {APPLICATION: 2}))
 
 
@@ -109,7 +111,6 @@ async def kills_an_instance(it: Stage) -> None:
 
 async def kills_agent_orchestrator_and_bus(it: Stage) -> None:
     after = await it.last_event()
-    running = instance_processes(it.lab)
     await it.make(Kind.KILL_AGENT, "w1")
     await it.told(after, ("worker.greeted", "w1"))
     await it.make(Kind.KILL_BUS, "edge")
@@ -120,7 +121,7 @@ async def kills_agent_orchestrator_and_bus(it: Stage) -> None:
         return ready and (await it.root.cluster("edge")).status == "ready"
 
     await until("cluster and workers are ready", is_up)
-    assert instance_processes(it.lab) == running  # they have never noticed
+    await until("all runs, once", lambda: settled(it.lab, it.root, {APPLICATION: 2}))
 
 
 async def outlives_its_command(it: Stage) -> None:
@@ -158,6 +159,27 @@ async def is_listed_and_healed(it: Stage) -> None:
     await it.told(after, ("worker.dead", "w2"), ("worker.greeted", "w2"))
     assert (await it.chaos.heal(["edge-w2"])) == ([], [])
     assert it.noted("edge-w2") == []
+
+
+SCENARIO = """
+application: steady.kill
+faults: [{at: 1s, do: {kill-instance: NAME}, expect: {detected: 90s, replaced: 90s}}]
+"""
+
+
+async def plays_a_scenario(it: Stage) -> None:
+    name = (await it.root.instances())[0].name
+    script = scenario.parse(SCENARIO.replace("NAME", name), "one kill")
+    report = await Player(it.root, it.chaos, script, lambda line: None).play()
+    assert report.ok, report
+    (found,) = report.faults
+    assert (found.hit, found.replaced, found.detected_by) == ((name,), 1, f"instance.failed {name}")
+    assert found.detected_s is not None
+    assert found.replaced_s is not None
+    assert found.detected_s <= found.replaced_s <= report.ended_at - report.began_at
+    assert [event.kind for event in report.timeline if event.subject == name][
+        -1
+    ] == "instance.ready"
 
 
 async def cuts_the_power(it: Stage) -> None:

@@ -72,6 +72,18 @@ def test_the_next_fault_has_its_own_signs() -> None:
     assert timeline.outcome(KILL, told, None, until=110.0).hit == ()
 
 
+def test_what_a_later_fault_takes_is_its_own() -> None:
+    told = events(
+        (100.2, "instance.failed", WEB),
+        (102.0, "instance.ready", WEB),
+        (111.0, "instance.lost", WEB),
+        (113.0, "instance.ready", WEB),
+    )
+    assert timeline.outcome(KILL, told, None, until=110.0).replaced_s == 2.0
+    late = [told[0], *told[2:]]  # it was not ready when the next one came
+    assert timeline.outcome(KILL, late, None, until=110.0).replaced_s == 13.0
+
+
 def ask(at: float, ok: bool, took: float = 0.01) -> Request:
     return Request(at, took, ok)
 
@@ -141,7 +153,4 @@ def test_figures_are_never_absurd(
     assert found.failed is not None
     assert 0 <= found.failed <= found.requests <= len(requests)
     # In whatever order events come, the same came of it.
-    numbered = events(*told)
-    assert timeline.outcome(CUT, numbered[::-1], requests[::-1]) == replace(
-        found, hit=timeline.outcome(CUT, numbered[::-1], requests).hit
-    )
+    assert timeline.outcome(CUT, events(*told)[::-1], requests[::-1]) == found

@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 
 from oakctl.model import messages as m
 from oakctl.model import subjects, wire
+from oakctl.model.asking import AddressesAnswer, AddressesRequest
 from oakctl.model.config import BusAccess
 from oakctl.model.documents import ServiceTable
 from oakctl.model.instance import InstanceState
@@ -57,7 +58,8 @@ def ready(worker: Worker, is_ready: bool) -> None:
 
 async def test_tables_cross_both_ways_and_only_those_that_are_wanted(pair: Pair) -> None:
     edge, cloud = await populated(pair)
-    await pair.cloud.deployed(spec("other"))
+    other = spec("other", rr_ip="10.30.5.5")
+    await pair.cloud.deployed(other)
     await pair.linked()
     there = await until("edge knows Pre of cloud", lambda: targets(edge, PRE, "cloud"))
     assert there == [pair.cloud.root.place(PRE).observed.address]  # type: ignore[union-attr]
@@ -70,10 +72,19 @@ async def test_tables_cross_both_ways_and_only_those_that_are_wanted(pair: Pair)
     await until("cloud too", lambda: targets(cloud, PRE, "edge") == [])
     assert targets(edge, PRE, "cloud") == there
 
+    # By its address a worker hears of a service that only the other cluster knows of.
+    asked = AddressesRequest(("10.30.5.5", "10.30.5.6"))
+    answered = await edge.ask(subjects.ask("w1", subjects.ASK_ADDRESSES), asked, AddressesAnswer)
+    assert answered.known == ()
+    await until("edge knows the other of cloud", lambda: targets(edge, other, "cloud"))
+    await pair.cloud.join("w2")  # a change of cloud's, after which edge still wants it
+    assert targets(edge, other, "cloud")
+
     # No instance in edge is of Pre, or talks to it, any more.
     assert (await pair.edge.root.share(CLIENT, 2, {}, gone=True)).ok
     assert (await pair.edge.root.share(PRE, 2, {}, gone=True)).ok
-    await until("nothing is wanted", lambda: not edge.tables.tables)
+    await until("only what was asked for is wanted",
+                lambda: [t.job_name for t in edge.tables.tables] == [other.job_name])  # fmt: skip
     await until("edge's table is gone", lambda: targets(cloud, PRE, "edge") is None)
 
 
@@ -228,31 +239,9 @@ async def test_a_granted_root_sees_nothing_of_peers_and_its_services_stay_its_ow
     assert kept[0].addresses.rr_ip == "10.30.9.8"
 
 
-async def test_nodes_of_both_clusters_are_told_and_outlive_a_restart(pair: Pair) -> None:
+async def test_carried_words_do_the_same_and_what_was_told_outlives_a_restart(pair: Pair) -> None:
     edge = await pair.edge.join("w1", replace(facts(), tunnel_key="ke", address="192.0.2.1"))
     await pair.cloud.join("w1", replace(facts(loopback=4), tunnel_key="kc", address="192.0.2.2"))
-    await pair.introduce()
-    await until(
-        "edge knows both nodes",
-        lambda: (
-            {(n.cluster, n.public_key) for n in edge.tables.nodes}
-            == {("edge", "ke"), ("cloud", "kc")}
-        ),
-    )
-    subnets = {node.cluster: node.subnet for node in edge.tables.nodes}
-    assert subnets == {"edge": "10.18.0.0/26", "cloud": "10.18.16.0/26"}
-    pair.cloud.bus.kill()
-    pair.edge.end_orchestrator(signal.SIGKILL)
-    before = edge.tables.revision
-    pair.edge.start_orchestrator()
-    await until("edge's tables are told anew", lambda: edge.tables.revision > before)
-    assert {node.public_key for node in edge.tables.nodes} == {"ke", "kc"}
-    pair.cloud.bus.start()
-
-
-async def test_words_that_the_root_carries_do_the_same(pair: Pair) -> None:
-    edge = await pair.edge.join("w1")
-    cloud = await pair.cloud.join("w1")
     await pair.edge.deployed(CLIENT)
     await pair.cloud.deployed(PRE)
     await pair.introduce(nowhere=("cloud", "edge"))
@@ -260,7 +249,22 @@ async def test_words_that_the_root_carries_do_the_same(pair: Pair) -> None:
     for _ in range(2):
         word = await pair.edge.root.ask(subjects.CTL_WORD, word, PeerWord)
         word = await pair.cloud.root.ask(subjects.CTL_WORD, word, PeerWord)
-    word = await pair.edge.root.ask(subjects.CTL_WORD, word, PeerWord)
+    await pair.edge.root.ask(subjects.CTL_WORD, word, PeerWord)
     await until("edge knows Pre", lambda: targets(edge, PRE, "cloud"))
+    await until("and all nodes", lambda: nodes(edge) == {("edge", "ke"), ("cloud", "kc")})
     assert not summaries(pair.edge)[0].linked
-    assert cloud.tables.tables
+    subnets = {node.cluster: node.subnet for node in edge.tables.nodes}
+    assert subnets == {"edge": "10.18.0.0/26", "cloud": "10.18.16.0/26"}
+    pair.cloud.bus.kill()
+    pair.edge.end_orchestrator(signal.SIGKILL)
+    before = edge.tables.revision
+    pair.edge.start_orchestrator()
+    await until("edge's tables are told anew", lambda: edge.tables.revision > before)
+    assert nodes(edge) == {("edge", "ke"), ("cloud", "kc")}
+    assert targets(edge, PRE, "cloud")
+    pair.cloud.bus.start()
+
+
+def nodes(worker: Worker) -> set[tuple[str, str]]:
+    """Cluster and key of every node that a worker knows."""
+    return {(node.cluster, node.public_key) for node in worker.tables.nodes}

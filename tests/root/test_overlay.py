@@ -18,6 +18,7 @@ from oakctl.orchestration.root import (
     overlay_trace,
 )
 from oakctl.orchestration.root.overlay_known import Fleet, Known
+from oakctl.overlay import host as no_overlay
 from tests.root import overlay_fleet as given
 from tests.root.descriptor import application, service
 from tests.root.overlay_fleet import NOW, REC
@@ -132,6 +133,25 @@ def test_drivers_without_reports_say_what_they_are() -> None:
     assert kinds["edge/w1", "edge/w2"] == "local"
     assert kinds["edge/w2", "edge/w1"] == "none"
     assert "has not told" in told(found)["edge/w3"]
+
+
+def test_a_node_without_overlay_that_needs_one_is_told_with_its_reason() -> None:
+    overlap = "10.30.0.0/16 is the overlay's, and 10.30.5.0/24 leads to eth1 there"
+    for reason, severity in ((overlap, "fault"), ("asked for", "note")):
+        its = given.report("w1", mode="host", reason=reason, problems=(no_overlay.REASON,))
+        found = view(given.fleet(given.edge(given.node("w1", its, needs=((REC, "edge"),)))))
+        (trouble,) = (each for each in found.troubles if each.where == "edge/w1")
+        assert trouble.words == f"service addresses lead nowhere there: {reason}"
+        assert (trouble.hint, trouble.severity) == ("oakctl host check pi-1", severity)
+
+
+@pytest.mark.parametrize(("off", "words"), [(90.0, "90 s ahead"), (-90.0, "90 s behind")])
+def test_a_clock_that_is_off_is_told(off: float, words: str) -> None:
+    its = replace(given.report("w1"), sent_at=NOW + off)
+    found = view(given.fleet(given.edge(given.node("w1", its, needs=()))))
+    (trouble,) = found.troubles
+    assert words in trouble.words
+    assert trouble.hint == "oakctl host run pi-1 -- timedatectl"
 
 
 def test_a_cluster_that_is_away_is_shown_as_it_was() -> None:
@@ -313,7 +333,7 @@ def test_failed_tries_become_causes() -> None:
     tests = (
         TriesView("edge/w1", tries, "", "kernel"),
         TriesView("edge/w2", (), "it is dead"),
-        TriesView("edge/w3", (), "", "loopback"),
+        TriesView("edge/w3", (), "", "loopback", 7),
     )
     found = [f"{each.where}: {each.words} → {each.hint}" for each in overlay_tests.troubles(tests)]
     assert found[0] == (
@@ -324,7 +344,8 @@ def test_failed_tries_become_causes() -> None:
     assert found[3].endswith(f"oakctl overlay trace {REC} --from edge/w1")
     assert "edge/w2: not tried: it is dead" in found[4]
     assert "nothing was tried" in found[5]
-    assert len(found) == 6
+    assert "7 more were not tried" in found[6]
+    assert len(found) == 7
     assert [test.failed for test in tests] == [True, True, False]
 
 

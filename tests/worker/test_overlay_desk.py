@@ -14,7 +14,7 @@ from oakctl.model.config import BusAccess, WorkerConfig
 from oakctl.model.documents import ServiceTable, TablesDocument, TableTarget
 from oakctl.model.overlay_asking import FAILED, REACHED, UNKNOWN, OverlayLook, Probe
 from oakctl.model.service import Port, ServiceAddresses
-from oakctl.orchestration.worker import overlay_probing
+from oakctl.orchestration.worker import overlay_desk, overlay_probing
 from oakctl.orchestration.worker.overlay import driver_for
 from oakctl.orchestration.worker.overlay_desk import OverlayDesk
 from oakctl.orchestration.worker.overlay_probing import Try
@@ -151,6 +151,17 @@ async def test_one_test_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     the = desk(config(tmp_path, "host"))
     first = asyncio.ensure_future(the.answer(OverlayLook(probe=True)))
     await begun.wait()
-    assert "a test is under way here already" in (await the.answer(OverlayLook(True))).problems
+    assert "under way" in (await the.answer(OverlayLook(True))).refusal
     go_on.set()
-    assert (await first).problems == ()
+    assert (await first).refusal == ""
+
+
+async def test_of_too_many_tries_some_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: int
+) -> None:
+    monkeypatch.setattr(overlay_desk, "MOST_TRIES", 2)
+    ports = tuple(Port(closed, protocol=kind) for kind in ("tcp", "udp", "tcp"))
+    there = TableTarget(0, "10.18.0.66", "w2", "edge", "127.0.0.1")
+    the = desk(config(tmp_path, "host"), table(there, ports=ports))
+    found = await the.answer(OverlayLook(probe=True))
+    assert (len(found.probes), found.untried) == (2, 1)

@@ -40,7 +40,7 @@ class AddressDesk:
         await self._client.subscribe(subject, cb=self._on_addresses)
 
     def wanted(self) -> frozenset[str]:
-        """The addresses that were asked for of late and that nobody has."""
+        """The addresses that were asked for of late and that nobody here has."""
         return frozenset(address for _, address in self._waiting)
 
     async def tidy(self) -> None:
@@ -50,8 +50,10 @@ class AddressDesk:
             now = clock.read().mono
             self._waiting = {k: until for k, until in self._waiting.items() if until > now}
             for key in [k for k in self._waiting if k[1] in self._core.state.by_address]:
-                del self._waiting[key]
                 await self._remember(*key)
+                # Not before: meanwhile other clusters would hear that nobody wants it.
+                self._waiting.pop(key, None)
+            await self._core.seek(self.wanted())
             await self._core.change(lambda state, _, now: (asked.forget(state, now), None))
 
     async def _on_addresses(self, message: Msg) -> None:
@@ -65,6 +67,7 @@ class AddressDesk:
         for address in set(addresses) - known:
             if len(self._waiting) < MOST_WAITING:
                 self._waiting[worker, address] = until
+        await self._core.seek(self.wanted())
         await answer(self._client, message, AddressesAnswer(tuple(sorted(known))))
 
     async def _remember(self, worker: str, *addresses: str) -> frozenset[str]:

@@ -161,8 +161,7 @@ def addresses_of_others(state: State, account: str) -> frozenset[str]:
         address
         for job_name, taken in _addresses(state)
         if accounts.owner_of(job_name) != account
-        for address in (taken.rr_ip, taken.closest_ip)
-        if address
+        for address in taken.given
     )
 
 

@@ -63,6 +63,7 @@ class Core:
         self._cpu_percent: dict[Key, float] = {}  # of one core, as instances' workers say
         self._loads: dict[Key, float] = {}
         self._spares: dict[Key, int] = {}
+        self._sought: frozenset[str] = frozenset()
         self._watches: dict[tuple[str, int], sweep.Watch] = {}
         self._told = dict(self.presences)  # the statuses that events were made of
         self._reminded: dict[str, float] = {}
@@ -113,6 +114,14 @@ class Core:
             if found != self._spares:
                 self._spares = found
                 await self._commit(self.state, self.state, (), clock.read(), weighed=True)
+
+    async def seek(self, addresses: frozenset[str]) -> None:
+        """Ask other clusters for the services of these addresses, which nobody here has."""
+        if addresses == self._sought:
+            return
+        async with self._lock:
+            self._sought = addresses
+            await self._commit(self.state, self.state, (), clock.read(), weighed=True)
 
     async def reconcile(self) -> None:
         """Make the buckets hold what is known here: after a bus was away it may have lost some.
@@ -220,7 +229,7 @@ class Core:
         fresh = not self.documents.desired and not self.documents.own
         if after is before and not extra and not fresh and not weighed:
             return
-        after, documents = revisions.settle(after, self.documents, self._spares)
+        after, documents = revisions.settle(after, self.documents, self._spares, self._sought)
         happened = (*extra, *changes.between(before, after))
         await self._store.write((*self.outbox.add(happened, now), *store.difference(before, after)))
         announced, self.documents, self.state = self.documents, documents, after

@@ -29,14 +29,20 @@ class Taken:
     refused: tuple[ServiceTable, ...] = ()
 
 
-def documents(state: State, own: Mapping[str, ServiceTable]) -> Mapping[str, PeerDocument]:
-    """Other cluster → what it is to be told; `own` are this cluster's tables, numbered."""
+def documents(
+    state: State, own: Mapping[str, ServiceTable], sought: frozenset[str] = frozenset()
+) -> Mapping[str, PeerDocument]:
+    """Other cluster → what it is to be told; `own` are this cluster's tables, numbered.
+
+    `sought` are addresses that workers here asked for and that no service has that is known here.
+    """
     if not state.peers:
         return {}
-    wants, nodes = tuple(sorted(wanted(state))), tuple(overlay_nodes.nodes(state))
+    wants, nodes = tuple(sorted(wanted(state) | sought)), tuple(overlay_nodes.nodes(state))
     found = {}
     for name, peer in state.peers.items():
-        asked = [job for job in peer.wants if job in own and accounts.owner_of(job) == OWNER]
+        named = {job if job in own else state.by_address.get(job, "") for job in peer.wants}
+        asked = [job for job in named if job in own and accounts.owner_of(job) == OWNER]
         theirs = tuple(own[job] for job in sorted(asked))
         found[name] = PeerDocument(state.cluster, 0, wants, theirs, nodes)
     return found
@@ -111,7 +117,7 @@ def with_tables(
     for table in told:
         if table.cluster != other or accounts.owner_of(table.job_name) != OWNER:
             continue
-        if {table.addresses.rr_ip, table.addresses.closest_ip} & others:
+        if others.intersection(table.addresses.given):
             refused.append(table)
             continue
         targets = tuple(

@@ -9,7 +9,6 @@ not belong here: what is said (`peer_link`, `peer_tables`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -237,9 +236,7 @@ class Peers:
         try:
             return await self._speak(client, link, refused)
         finally:
-            # nats-py stumbles over a connection that was cut under it: AttributeError.
-            with contextlib.suppress(NatsError, OSError, asyncio.TimeoutError, AttributeError):
-                await asyncio.wait_for(client.close(), CLOSE_TIMEOUT_S)
+            await _closed(client)
 
     async def _speak(self, client: Client, link: PeerLink, refused: asyncio.Event) -> bool:
         async def on_word(message: Msg) -> None:
@@ -298,6 +295,15 @@ def _is_answered_to(message: Msg, user: str) -> bool:
         return True
     log.warning("%s wants its answer in %r: not given", message.subject, message.reply)
     return False
+
+
+async def _closed(client: Client) -> None:
+    """Leave the other's bus, however that connection is: nats-py stumbles over one that was cut
+    under it, and must not keep the link from beginning anew."""
+    closing = asyncio.ensure_future(client.close())
+    closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_S)
+    closing.cancel()
 
 
 def _in_words(error: BaseException) -> str:

@@ -44,9 +44,15 @@ def at_start(state: State, now: Now) -> Documents:
 
 
 def settle(
-    state: State, before: Documents, spares: Mapping[Key, int] = tables.NONE_KNOWN
+    state: State,
+    before: Documents,
+    spares: Mapping[Key, int] = tables.NONE_KNOWN,
+    sought: frozenset[str] = frozenset(),
 ) -> tuple[State, Documents]:
-    """The documents of `state`, and the state with a mark above their numbers."""
+    """The documents of `state`, and the state with a mark above their numbers.
+
+    `sought` are addresses of services that other clusters are asked for.
+    """
     numbers = _Counter(before.counter)
     own = {
         job_name: _numbered_table(table, before.own.get(job_name), numbers)
@@ -62,7 +68,7 @@ def settle(
         )
     told = {
         name: _numbered(document, before.told.get(name), numbers)
-        for name, document in peer_tables.documents(state, own).items()
+        for name, document in peer_tables.documents(state, own, sought).items()
     }
     if numbers.last > state.settings.mark:
         mark = numbers.last + STRIDE

@@ -51,7 +51,7 @@ class PeerRecord:
 
     cluster: str
     block: str  # its node subnets; what it says of addresses elsewhere is not believed
-    wants: tuple[str, ...] = ()  # services whose tables it needs
+    wants: tuple[str, ...] = ()  # services whose tables it needs, or addresses of some
     nodes: tuple[OverlayNode, ...] = ()
 
 

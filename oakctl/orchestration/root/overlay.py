@@ -139,4 +139,4 @@ def _tries(fleet: Fleet, asked: Known, worker: str) -> TriesView:
     sight = known.sight(worker)
     if known.fault or sight is None:
         return TriesView(name, (), known.silence(worker))
-    return TriesView(name, sight.probes, "", sight.driver)
+    return TriesView(name, sight.probes, sight.refusal, sight.driver, sight.untried)

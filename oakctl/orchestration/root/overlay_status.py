@@ -25,11 +25,13 @@ from oakctl.model.overlay_views import (
 from oakctl.orchestration.root import overlay_known, overlay_troubles
 from oakctl.orchestration.root.overlay_known import Fleet, Known, TableKey, full
 from oakctl.orchestration.root.overlay_troubles import FAULT, NOTE
+from oakctl.overlay import host as no_overlay
 from oakctl.overlay.sight import addresses_of
 
 UNKNOWN = "unknown"
 MUCH_LOST = 0.1  # of echoes, and of at least so many:
 ENOUGH_SENT = 40
+AHEAD_S, BEHIND_S = 5.0, 60.0  # of a node's clock
 
 Hosts = Mapping[tuple[str, str], str]  # cluster, worker → the host that it is
 
@@ -47,6 +49,7 @@ def view(fleet: Fleet, hosts: Hosts, now: float) -> OverlayView:
     troubles = (
         *_of_clusters(clusters),
         *(each for node in nodes for each in _of_node(node, hosts)),
+        *(each for known, node in fleet.nodes() for each in _of_clock(known, node, hosts)),
         *(each for pair in pairs for each in _of_pair(pair)),
         *_of_addresses(addresses),
     )
@@ -200,7 +203,28 @@ def _of_node(node: NodeOverlayView, hosts: Hosts) -> Iterator[Trouble]:
         yield Trouble(
             name, words, "if it never does, its release is old: oakctl fleet upgrade", NOTE
         )
-    yield from overlay_troubles.of_problems(name, host, node.problems)
+    if node.mode == HOST and node.tables:
+        words = f"service addresses lead nowhere there: {node.reason or 'it has no overlay'}"
+        asked = "asked for" in node.reason
+        yield Trouble(name, words, f"oakctl host check {host}".rstrip(), NOTE if asked else FAULT)
+    told = (words for words in node.problems if words != no_overlay.REASON)
+    yield from overlay_troubles.of_problems(name, host, told)
+
+
+def _of_clock(known: Known, node: NodeKnown, hosts: Hosts) -> Iterator[Trouble]:
+    """Ages are by a node's own clock, and it tells of itself every few seconds."""
+    if node.report is None or known.answer is None or node.status != "ready":
+        return
+    ahead = node.report.sent_at - known.answer.sent_at
+    if AHEAD_S > ahead > -BEHIND_S:
+        return
+    host = hosts.get((known.cluster, node.worker), "")
+    words = f"its clock is {ahead:.0f} s ahead of its cluster's"
+    if ahead < 0:
+        words = f"its clock is {-ahead:.0f} s behind, or it has told nothing of its overlay since"
+    name = full(known, node)
+    hint = f"oakctl host run {host} -- timedatectl" if host else f"oakctl worker show {name}"
+    yield Trouble(name, words, hint, NOTE)
 
 
 def _behind(table: TableView) -> str:

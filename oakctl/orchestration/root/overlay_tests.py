@@ -22,8 +22,11 @@ def troubles(tests: Iterable[TriesView]) -> Iterator[Trouble]:
             words = "there is no overlay: only instances at their host's own address were tried"
             yield Trouble(test.node, words, "oakctl overlay status", NOTE)
         elif not test.probes:
-            words = "nothing was tried: no service of a port is named by what runs there"
+            words = "nothing was tried: what runs there names no service with a port"
             yield Trouble(test.node, words, "oakctl service ls -o wide", NOTE)
+        if test.untried:
+            words = f"{test.untried} more were not tried: there is too much that it leads to"
+            yield Trouble(test.node, words, "", NOTE)
         yield from _of_failures(test)
 
 

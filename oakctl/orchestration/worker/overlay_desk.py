@@ -48,14 +48,14 @@ class OverlayDesk:
         if not asked.probe:
             return found
         if self._probing:  # each try costs others something, so not for several at a time
-            return replace(found, problems=(*found.problems, "a test is under way here already"))
+            return replace(found, refusal="a test is under way there already")
         self._probing = True
         try:
             tries = list(self._tries(document, found))
             probes = await overlay_probing.carry_out(tries[:MOST_TRIES])
         finally:
             self._probing = False
-        return replace(found, probes=probes)
+        return replace(found, probes=probes, untried=max(0, len(tries) - MOST_TRIES))
 
     def _problems(self) -> tuple[str, ...]:
         try:

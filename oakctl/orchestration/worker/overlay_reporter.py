@@ -95,7 +95,8 @@ class OverlayReporter:
     async def _of_kernel(self, plain: OverlayReport) -> OverlayReport:
         from oakctl.overlay.kernel import reporting
 
-        alone = replace(plain, mode=ALONE, reason=plain.reason or "no other node is known here")
+        why = "; ".join(filter(None, ("no other node is known here", plain.reason)))
+        alone = replace(plain, mode=ALONE, reason=why)
         assert isinstance(self._overlay, KernelOverlay)
         driver, measuring = self._overlay.made(), self._overlay.measuring()
         if driver is None or measuring is None or not driver.tunnel.base():

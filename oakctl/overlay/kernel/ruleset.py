@@ -24,6 +24,7 @@ from oakctl.overlay.networks import NODE_NETWORK, SERVICE_NETWORK
 CABLES = "oakv"
 GATEWAY = "oak0"  # has the node's own address
 TUNNEL = "oakwg0"
+SEED = FIRST_MARK  # else the kernel takes another one whenever the rules are loaded
 # An address that no table is known of is asked for (`asked`), and its packets wait that long.
 ASKING_S = 3
 AGAIN_S = 30  # after so long once more, when packets still come; until then they are refused
@@ -61,7 +62,8 @@ def _static(networks: Networks) -> str:
     marks = f"{FIRST_MARK:#x}-{FIRST_MARK + PLACES - 1:#x}"
     to_place = "dnat to ip daddr . meta mark map @slots"
     at_random = f"meta mark set numgen random mod {PLACES} offset {FIRST_MARK:#x} {to_place}"
-    by_client = f"meta mark set jhash ip saddr mod {PLACES} offset {FIRST_MARK:#x} {to_place}"
+    place = f"jhash ip saddr mod {PLACES} seed {SEED:#x} offset {FIRST_MARK:#x}"
+    by_client = f"meta mark set {place} {to_place}"
     asking = "add @tried { ip daddr } add @asked { ip daddr } drop"
     to_service = f"ip daddr {networks.services} goto service"
     to_port = (

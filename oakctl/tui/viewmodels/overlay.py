@@ -294,13 +294,13 @@ def tested_lines(view: TestedView) -> Iterator[str]:
 def matrix(view: TestedView) -> list[list[str]]:
     """Rows of cells: from which node, and what was found of each other one.
 
-    A try that failed outweighs others; else it is the quickest answer. None where there are fewer
-    than two nodes, or more than fit beside each other.
+    A try that failed outweighs others; else it is the quickest answer. Empty where nothing was
+    tried, and with fewer than two nodes, or more than fit beside each other.
     """
     names = list(dict.fromkeys(node.node for node in view.nodes))
     tried_on = dict.fromkeys(probe.node for node in view.nodes for probe in node.probes)
     names += [name for name in tried_on if name and name not in names]
-    if not 2 <= len(names) <= MOST_SQUARES:
+    if not tried_on or not 2 <= len(names) <= MOST_SQUARES:
         return []
     found = [["from / to", *names]]
     for node in view.nodes:
