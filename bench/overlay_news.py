@@ -40,6 +40,7 @@ async def cuts(count: int, folder: Path) -> None:
     async with light_fleet(folder) as fleet:
         await fleet.place("S", ("home1", "home2", "office"))
         client = (await fleet.place("C", ("edge",)))["edge"]
+        await fleet.only()
         await all_answer(fleet, client, 3)
         for number in range(count):
             gone = ("home1", "home2", "office")[number % 3]

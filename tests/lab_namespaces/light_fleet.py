@@ -80,17 +80,19 @@ class LightFleet:
         await control.ask(LabFiles(self.lab.name).socket, request, timeout_s=READY_S)
 
     async def only(self, *workers: str) -> None:
-        """New instances are placed on these workers."""
-        for name in WORKERS:
+        """New instances are placed on these workers. What is pending has no other for a moment."""
+        for name in sorted(WORKERS, key=lambda each: each in workers):
             await self.root.cordon("edge", name, name not in workers)
 
     async def place(self, service: str, workers: Sequence[str]) -> dict[str, str]:
-        """An instance of a service on each of the workers, one by one; worker → address."""
+        """An instance of a service on each of the workers, one by one; worker → address.
+
+        The last of them stays the only one that takes more.
+        """
         for wanted, name in enumerate(workers, start=1):
             await self.only(name)
             await self.root.scale(service, wanted)
             await self.ready(service)
-        await self.only(*WORKERS)
         return {one.worker: one.bind for one in await self.root.instances(service)}
 
     async def ready(self, service: str) -> None:

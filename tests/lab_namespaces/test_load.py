@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab_namespaces.light_fleet import RR, LightFleet, light_fleet
+from tests.lab_namespaces.light_fleet import RR, WORKERS, LightFleet, light_fleet
 from tests.overlay.kernel.requirements import kernel_overlay as kernel_overlay
 from tests.waiting import until
 
@@ -25,6 +25,7 @@ async def test_under_load(tmp_path: Path) -> None:
         servers = await fleet.place("S", ("home1", "home2", "office"))
         clients = await fleet.place("C", ("edge", "home1"))
         client = clients["edge"]
+        await fleet.only(*WORKERS)
         await until("answers", lambda: answers(fleet, client), lambda found: len(found) == 3)
         await a_drained_node(fleet, client)
         await a_killed_neighbour(fleet, clients["home1"], servers["home1"])
@@ -36,6 +37,7 @@ async def test_without_root_and_orchestrator(tmp_path: Path) -> None:
     async with light_fleet(tmp_path) as fleet:
         await fleet.place("S", ("home1", "office"))
         client = (await fleet.place("C", ("edge",)))["edge"]
+        await fleet.only(*WORKERS)
         await until("answers", lambda: answers(fleet, client), lambda found: len(found) == 2)
         await fleet.without_cluster()
         async with fleet.load("edge", client, RR) as found:
