@@ -110,6 +110,8 @@ class LightFleet:
         packed = await asyncio.to_thread(artifact.resolve, "./program", PROGRAM.parent, folder)
         uploaded = await self.root.upload_artifact(packed.path)
         await self.root.apply(ApplyRequest(DESCRIPTOR, {"./program": uploaded}))
+        for service in ("S", "C"):  # what waits for a place would take the next that there is
+            await self.root.scale(service, 0)
 
     async def run(self, host: str, *words: str, within: str = "") -> Any:
         """What the program prints on a host, or in the instance with this address there."""

@@ -30,7 +30,6 @@ async def test_under_load(tmp_path: Path) -> None:
         await a_drained_node(fleet, client)
         await a_killed_neighbour(fleet, clients["home1"], servers["home1"])
         await a_power_cut(fleet, client, "office")
-        await the_only_instance(fleet, client)
 
 
 async def test_without_root_and_orchestrator(tmp_path: Path) -> None:
@@ -99,20 +98,3 @@ async def a_power_cut(fleet: LightFleet, client: str, host: str) -> None:
     print("power cut:", found["faults"], f"longest {found['longest_ms']:.0f} ms", found["long"])
     assert refused(found) == []
     assert found["long"]["udp"][-1] != "lost"
-
-
-async def the_only_instance(fleet: LightFleet, client: str) -> None:
-    """While there is none, and one is to come, callers wait."""
-    await fleet.root.scale("S", 1)
-    await until("one answer", lambda: answers(fleet, client), lambda found: len(found) == 1)
-    (last,) = await fleet.root.instances("S")
-    async with fleet.load("edge", client, RR) as found:
-        await fleet.kill(last.worker, last.bind)
-        await until(
-            "it to be missed",
-            lambda: fleet.root.service("S"),
-            lambda service: service.ready < service.wanted,
-        )
-        await fleet.ready("S")
-    print("the only one gone:", found["faults"], f"longest {found['longest_ms']:.0f} ms")
-    assert refused(found) == []
