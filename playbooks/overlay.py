@@ -66,9 +66,11 @@ def parts(asked: str) -> Step:
 
 def missing(remote: Remote, found: Found, asked: str) -> str:
     """What is to be done, or nothing where it was tried in vain before."""
+    noted = given_up(remote) if asked != KERNEL else {}
+    if noted.get("offered"):
+        return ""
     needed = wanted(remote, found)
-    in_vain = is_given_up(remote, needed) or (needed.problem and needed.is_final)
-    if in_vain and asked != KERNEL:
+    if needed.problem and asked != KERNEL and (noted or needed.is_final):
         return ""
     if needed.problem:
         return f"{needed.problem}: they are read anew"
@@ -84,12 +86,15 @@ def refuse(remote: Remote, asked: str, reason: str) -> None:
         )
 
 
-def is_given_up(remote: Remote, needed: Wanted) -> bool:
-    """Whether what made this worker has tried in vain, and nothing is offered that was not then."""
+def given_up(remote: Remote) -> changes.Entry:
+    """What is noted when this worker was made, and its overlay tried in vain; else nothing.
+
+    `offered`: the package sources had what it takes, and it did not come.
+    """
     if remote.read(remote.layout.etc("worker.json")) is None:
-        return False
+        return {}
     noted = changes.read(remote).get(NAME, {})
-    return bool(noted.get(GIVEN_UP)) and bool(noted.get("offered") or needed.problem)
+    return noted if noted.get(GIVEN_UP) else {}
 
 
 def wanted(remote: Remote, found: Found) -> Wanted:
