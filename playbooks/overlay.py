@@ -39,13 +39,7 @@ def parts(asked: str) -> Step:
         if complete or overlay_choice.is_light(remote.facts):
             refuse(remote, asked, last.reason if last.driver == HOST else "")
             return ""
-        needed = wanted(remote, found)
-        was_given_up = is_given_up(remote, needed)
-        if asked != KERNEL and (was_given_up or (needed.problem and needed.is_final)):
-            return ""
-        if needed.problem:
-            return f"{listed(found)}: the package sources are read anew"
-        return f"not installed: {', '.join(name for name, _ in needed.names)}"
+        return "" if GIVEN_UP in known else missing(remote, found, asked)
 
     def apply(remote: Remote) -> str:
         found = overlay_host.tried(remote)
@@ -55,8 +49,10 @@ def parts(asked: str) -> Step:
             # Of another kind it is the connection's or a password's, and no word on packages.
             if asked == KERNEL or type(error) not in (OakError, CommandFailed):
                 raise
-            reason = f"{listed(found)}: {error.message.removeprefix(f'{remote.name}: ')}"
+            why = error.message.removeprefix(f"{remote.name}: ")
+            reason = why if why == listed(found) else f"{listed(found)}: {why}"
             offered = not wanted(remote, found).problem
+            known[GIVEN_UP] = reason
             changes.record(remote, NAME, {GIVEN_UP: reason, "offered": offered})
             return f"not to be had, so the host's own network is used: {reason}"
         changes.record(remote, NAME, {GIVEN_UP: ""})
@@ -68,6 +64,19 @@ def parts(asked: str) -> Step:
     return Step("overlay: what it takes", check, apply, name="parts", note=note)
 
 
+def missing(remote: Remote, found: Found, asked: str) -> str:
+    """What is to be done, or nothing where it was tried in vain before."""
+    noted = given_up(remote) if asked != KERNEL else {}
+    if noted.get("offered"):
+        return ""
+    needed = wanted(remote, found)
+    if needed.problem and asked != KERNEL and (noted or needed.is_final):
+        return ""
+    if needed.problem:
+        return f"{needed.problem}: they are read anew"
+    return f"not installed: {', '.join(name for name, _ in needed.names)}"
+
+
 def refuse(remote: Remote, asked: str, reason: str) -> None:
     """Raises OakError where the kernel overlay was asked for and cannot be."""
     if reason and asked == KERNEL:
@@ -77,10 +86,15 @@ def refuse(remote: Remote, asked: str, reason: str) -> None:
         )
 
 
-def is_given_up(remote: Remote, needed: Wanted) -> bool:
-    """Whether an earlier run has tried in vain, and there is nothing now that was not then."""
+def given_up(remote: Remote) -> changes.Entry:
+    """What is noted when this worker was made, and its overlay tried in vain; else nothing.
+
+    `offered`: the package sources had what it takes, and it did not come.
+    """
+    if remote.read(remote.layout.etc("worker.json")) is None:
+        return {}
     noted = changes.read(remote).get(NAME, {})
-    return bool(noted.get(GIVEN_UP)) and bool(noted.get("offered") or needed.problem)
+    return noted if noted.get(GIVEN_UP) else {}
 
 
 def wanted(remote: Remote, found: Found) -> Wanted:

@@ -99,3 +99,21 @@ def test_it_comes_and_goes(host: RealHost, own_directories: None) -> None:
         host.run(steps("uninstall"))
         kept = {"file /etc/apt/sources.list.*": "the test's way to an archive"}
         assert list(map(str, snapshot.difference(before, host.picture(), kept=kept))) == []
+
+
+@real_host.on_a_real_host
+def test_an_overlay_takes_what_it_can_get(host: RealHost, own_directories: None) -> None:
+    """Beside the former test, whose host it has: its way to an archive has ended by then."""
+    before = host.picture()
+    title = "overlay: what it takes"
+    told = host.run(steps("overlay"))
+    assert told[title].startswith("done: not to be had"), "nothing fails for that"
+    with pytest.raises(OakError):
+        host.run(steps("overlay", "kernel"))
+    assert host.run(steps("overlay", "host"))[title] == "skipped: host: asked for"
+    with archive_for(host):
+        assert host.run(steps("overlay"))[title].startswith("done: kernel: WireGuard by")
+        assert host.run(steps("overlay", "kernel"))[title].startswith("skipped: kernel: ")
+        host.run(steps("uninstall"))
+        kept = {"file /etc/apt/sources.list.*": "the test's way to an archive"}
+        assert list(map(str, snapshot.difference(before, host.picture(), kept=kept))) == []

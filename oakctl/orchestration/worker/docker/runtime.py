@@ -262,11 +262,12 @@ class DockerRuntime:
             return
         try:
             await kernel_overlay.connect(self._overlay, address, found.pid)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a former subnet's address, the host's network
             await self._driver.look()
             if self._driver.seen.get(key, found).lives:  # else it has ended, and needs none
                 await self._slowly(engine.remove, found.id, what=f"ending {key.name}")
-                raise EngineRefused(f"its network cannot be made: {error.strerror}") from error
+                why = getattr(error, "strerror", None) or error
+                raise EngineRefused(f"its network cannot be made: {why}") from error
 
     async def _slowly(self, function: Callable[..., T], *arguments: Any, what: str) -> T:
         """What may take a slow disk a minute, a few of it at a time."""
