@@ -105,11 +105,16 @@ def end_instances() -> Step:
     def folder(remote: Remote) -> str:
         return str(remote.layout.prefix / "instances")
 
+    def overlay(remote: Remote) -> str:
+        return remote.layout.state("overlay")
+
     def check(remote: Remote) -> str:
         # An agent that was killed leaves its control groups, even without instances.
         group = quote(node_group(str(remote.layout.prefix)))
         groups = f"find /sys/fs/cgroup -type d -name {group} 2>/dev/null"
-        found = remote.run(f"ls {quote(folder(remote))}; {groups}", check=False)
+        # So does an overlay: it goes on without its agent.
+        net = f"ls -d {quote(overlay(remote))}"
+        found = remote.run(f"ls {quote(folder(remote))}; {groups}; {net}", check=False)
         listed = found.stdout.split()
         return f"{len(listed)} left" if listed else ""
 
@@ -123,7 +128,7 @@ def end_instances() -> Step:
             )
         if ended.exit_code != 0:
             raise CommandFailed(ended)
-        remote.run(f"rm -rf {quote(folder(remote))}")
+        remote.run(f"rm -rf {quote(folder(remote))} {quote(overlay(remote))}")
 
     return Step("uninstall: end its instances", check, apply)
 

@@ -110,8 +110,9 @@ class Chaos:
     async def inflict(self, plan: Plan) -> Made:
         """Make it so. Raises OakError when it is not: then nothing of it is left."""
         if not plan.scripts:
+            began = time.time()  # it takes a moment, and nothing of that is to flatter anybody
             await self._power.cut(plan.aim.host, plan.fault.for_s)
-            return Made(plan.fault, (plan.aim.host.name,), time.time())
+            return Made(plan.fault, (plan.aim.host.name,), began)
         done: list[str] = []
         at = 0.0
         for host, script in plan.scripts:

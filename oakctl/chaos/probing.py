@@ -26,6 +26,12 @@ class Probing:
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
+        # One client, as making one takes longer than a request; and none of its connections stays.
+        self._http = httpx.AsyncClient(
+            trust_env=False,
+            timeout=probe.timeout_s,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        )
         self.requests: list[Request] = []
 
     async def ask(self) -> Request:
@@ -41,9 +47,12 @@ class Probing:
         return Request(began, time.monotonic() - clock, not why, why)
 
     async def _get(self) -> str:
-        async with httpx.AsyncClient(trust_env=False, timeout=self._probe.timeout_s) as http:
-            answer = await http.get(self._probe.url)
+        answer = await self._http.get(self._probe.url)
         return "" if answer.status_code < 500 else f"status {answer.status_code}"
+
+    async def close(self) -> None:
+        """Nothing is asked any more."""
+        await self._http.aclose()
 
     async def _connect(self) -> str:
         host, _, port = self._probe.tcp.rpartition(":")
@@ -84,3 +93,4 @@ async def probing(probe: Probe | None) -> AsyncIterator[Probing | None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
+        await made.close()

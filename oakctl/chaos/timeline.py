@@ -159,7 +159,9 @@ def broken(
         ("re-routed", rerouted, found.rerouted_s),
         ("replaced", replaced, found.replaced_s),
     ):
-        if wanted is not None and got is None:
+        if wanted is not None and got is None and word == "replaced" and not found.hit:
+            said.append("no instance was lost by it, so none was replaced")
+        elif wanted is not None and got is None:
             said.append(f"not {word}; {wanted:g} s were expected")
         elif wanted is not None and got is not None and got > wanted:
             said.append(f"{word} after {got:g} s; {wanted:g} s were expected")

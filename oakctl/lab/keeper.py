@@ -212,10 +212,15 @@ class Keeper:
         """Whatever it was, the cable is as the record says afterwards."""
         if self._light is None:
             raise UsageError(f"the hosts of lab {self._record.name} have no cables")
+        before = self._record.host(machine.name)
         self._remember(machine.name, **cables.changes(request))
         record = self._record.host(machine.name)
-        if machine.on:
-            cables.restore(self._light, record)
+        try:
+            if machine.on:
+                cables.restore(self._light, record)
+        except OakError:  # what cannot be is not tried again at every start of the host
+            self._remember(machine.name, cut=before.cut, slow=before.slow)
+            raise
         if request["op"] != "slow":
             await machine.answer(wanted=not record.cut)
 

@@ -11,6 +11,7 @@ import pytest
 
 from oakctl.chaos.probing import Probing, probing
 from oakctl.chaos.scenario import Probe
+from oakctl.chaos.timeline import Request
 from tests.waiting import until
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -46,6 +47,29 @@ def answers(status: str) -> Handle:
     return handle
 
 
+async def ask(probe: Probe) -> Request:
+    made = Probing(probe)
+    try:
+        return await made.ask()
+    finally:
+        await made.close()
+
+
+async def test_each_request_has_a_connection_of_its_own() -> None:
+    seen: list[object] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer)
+        await answers("200 OK")(reader, writer)
+        await reader.read()  # it could stay
+
+    async with server(handle) as port, probing(url(port)) as made:
+        assert made is not None
+        await until("some", lambda: len(made.requests) >= 4)
+    assert len(seen) >= len(made.requests)
+    assert all(one.ok for one in made.requests)
+
+
 def tcp(port: int, timeout_s: float = 30.0) -> Probe:
     return Probe("", f"127.0.0.1:{port}", 0.02, timeout_s)
 
@@ -69,7 +93,7 @@ async def test_what_came_of_a_request(
     handle: Handle, probe: Callable[[int], Probe], why: str
 ) -> None:
     async with server(handle) as port:
-        found = await Probing(probe(port)).ask()
+        found = await ask(probe(port))
     assert (found.ok, found.why[: len(why)]) == (not why, why)
     assert found.took_s >= 0
 
@@ -78,14 +102,14 @@ async def test_what_came_of_a_request(
 async def test_nobody_listens(probe: Callable[[int], Probe]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        found = await Probing(probe(free.getsockname()[1])).ask()
+        found = await ask(probe(free.getsockname()[1]))
     assert not found.ok
     assert "Error" in found.why
 
 
 async def test_an_answer_that_does_not_come_is_given_up() -> None:
     async with server(waits) as port:
-        found = await Probing(url(port, timeout_s=0.3)).ask()
+        found = await ask(url(port, timeout_s=0.3))
     assert not found.ok
     assert found.why
 

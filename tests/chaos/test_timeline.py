@@ -128,6 +128,7 @@ def test_expectations() -> None:
     assert "0.1 s were expected" in said[0]
     nothing = timeline.outcome(KILL, [], None)
     assert timeline.broken(nothing, detected=5) == ("not detected; 5 s were expected",)
+    assert "no instance was lost" in timeline.broken(nothing, replaced=5)[0]
 
 
 KINDS = st.sampled_from(

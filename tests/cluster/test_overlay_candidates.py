@@ -24,7 +24,7 @@ def test_a_node_says_where_it_listens_and_the_relay_alone_where_it_is_seen() -> 
         "hub": report("hub", SeenPeer("home", "edge", "198.51.100.7:4711"),
                       SeenPeer("home", "cloud", "192.0.2.9:1"),
                       SeenPeer("gone", "edge", "192.0.2.8:1")),
-        "home": report("home", listens=("192.168.1.5:51820",)),
+        "home": report("home", listens=("192.168.1.5:51820", "x" * 9999, ":1")),
         "office": report("office", SeenPeer("home", "edge", "203.0.113.9:1"),
                          listens=tuple(f"10.0.0.{n}:51820" for n in range(9))),
     }  # fmt: skip

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import asyncssh
 from oakctl.client import artifact
 from oakctl.client.process import hosted_root
 from oakctl.client.root import RootClient
-from oakctl.lab import loopback
+from oakctl.lab import control, loopback
+from oakctl.lab.description import LabFiles
 from oakctl.lab.loopback import Lab, LabHost
 from oakctl.lab.machines.lab_file import LabPlan, MachineHost, Nat, Site
 from oakctl.model.requests import ApplyRequest, ClusterCreate, WorkerAdd
@@ -67,24 +68,31 @@ applications:
 class LightFleet:
     """The fleet, to a test."""
 
-    def __init__(self, lab: Lab, root: RootClient) -> None:
+    def __init__(self, lab: Lab, root: RootClient, root_ends: AsyncExitStack) -> None:
         self.lab = lab
         self.root = root
+        self._root_ends = root_ends
+
+    async def without_cluster(self) -> None:
+        """End the root, and the orchestrator; agents and the bus go on."""
+        await self._root_ends.aclose()
+        request = {"op": "stop", "host": "edge", "name": "orchestrator"}
+        await control.ask(LabFiles(self.lab.name).socket, request, timeout_s=READY_S)
 
     async def only(self, *workers: str) -> None:
-        """New instances are placed on these workers."""
-        for name in WORKERS:
+        """New instances are placed on these workers. What is pending has no other for a moment."""
+        for name in sorted(WORKERS, key=lambda each: each in workers):
             await self.root.cordon("edge", name, name not in workers)
 
     async def place(self, service: str, workers: Sequence[str]) -> dict[str, str]:
-        """One more instance of a service on each of the workers, one by one; worker → address."""
-        for name in workers:
+        """An instance of a service on each of the workers, one by one; worker → address.
+
+        The last of them stays the only one that takes more.
+        """
+        for wanted, name in enumerate(workers, start=1):
             await self.only(name)
-            there = await self.root.instances(service)
-            if len(there) != 1 or there[0].worker:
-                await self.root.scale(service, len(there) + 1)
+            await self.root.scale(service, wanted)
             await self.ready(service)
-        await self.only(*WORKERS)
         return {one.worker: one.bind for one in await self.root.instances(service)}
 
     async def ready(self, service: str) -> None:
@@ -102,6 +110,8 @@ class LightFleet:
         packed = await asyncio.to_thread(artifact.resolve, "./program", PROGRAM.parent, folder)
         uploaded = await self.root.upload_artifact(packed.path)
         await self.root.apply(ApplyRequest(DESCRIPTOR, {"./program": uploaded}))
+        for service in ("S", "C"):  # what waits for a place would take the next that there is
+            await self.root.scale(service, 0)
 
     async def run(self, host: str, *words: str, within: str = "") -> Any:
         """What the program prints on a host, or in the instance with this address there."""
@@ -113,6 +123,12 @@ class LightFleet:
         """What a command on a host prints; it must succeed."""
         async with connect(self.lab.host(host)) as client:
             return str((await client.run(script, check=True)).stdout)
+
+    async def kill(self, host: str, address: str) -> None:
+        """kill -9 of the program of the instance with this address."""
+        find = f"ip netns pids oak-{address}"
+        served = f"for p in $({find}); do grep -q program.py /proc/$p/cmdline && kill -9 $p; done"
+        await self.shell(host, f"{served}; true")
 
     @asynccontextmanager
     async def load(self, host: str, within: str, address: str) -> AsyncIterator[dict[str, Any]]:
@@ -140,7 +156,9 @@ async def light_fleet(folder: Path) -> AsyncIterator[LightFleet]:
     hosts = [LabHost(name, vcpus=2, memory_mb=1024) for name in WORKERS]
     try:
         lab = await loopback.up(NAME, hosts, network=PLAN)
-        async with hosted_root(), RootClient() as root:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(hosted_root())
+            root = await stack.enter_async_context(RootClient())
             for host in lab.hosts:
                 await root.put_host(host)
             created = await root.create_cluster(ClusterCreate("edge", "edge"))
@@ -148,7 +166,7 @@ async def light_fleet(folder: Path) -> AsyncIterator[LightFleet]:
             added = [await root.add_worker(WorkerAdd(name, "edge", name)) for name in WORKERS]
             for operation in added:
                 await root.wait_operation(operation.id, READY_S)
-            made = LightFleet(lab, root)
+            made = LightFleet(lab, root, stack)
             await made.apply(folder)
             yield made
     finally:

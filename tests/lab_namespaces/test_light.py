@@ -93,6 +93,23 @@ async def test_cables_are_pulled_slowed_down_and_healed(lab: Lab) -> None:
 
 
 @pytest.mark.slow
+async def test_a_cable_that_cannot_be_slow_stays_as_it_was(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await loopback.down("light")
+    for program in ("tc", "setpriv"):  # neither the kernel's way nor ours
+        (tmp_path / program).symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    again = await loopback.up("light", HOSTS, network=PLAN)
+    with pytest.raises(OakError, match="cannot be slowed down") as caught:
+        await again.slow_host("a", Slow(DELAY_MS))
+    assert "/dev/net/tun" in caught.value.hint
+    await again.stop_host("a")
+    await again.start_host("a")
+    assert await round_trip_ms(again) > 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "power-cut"])
 async def test_a_host_that_was_off_comes_back_with_its_units_and_a_new_network(
     lab: Lab, how: str

@@ -8,6 +8,7 @@ import pytest
 
 from oakctl.lab.slow import Slow
 from tests.lab_namespaces.light_fleet import CLOSEST, RR, WORKERS, LightFleet, light_fleet
+from tests.lab_namespaces.looking import the_overlay_says_so
 from tests.overlay.kernel.requirements import kernel_overlay as kernel_overlay
 from tests.waiting import until
 
@@ -38,6 +39,7 @@ async def test_every_instance_is_reached_from_everywhere(tmp_path: Path) -> None
             said = await fleet.run(worker, "ask", "1", address, within=address)
             assert said == {f"{address} {kind}": [names[worker]] for kind in KINDS}
             await covers_all(fleet, worker, address, set(names.values()))
+        await the_overlay_says_so(fleet)
         await narrow_paths(fleet, servers, clients)
         await the_nearest_is_closest(fleet, names, clients["edge"])
 

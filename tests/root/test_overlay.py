@@ -87,6 +87,8 @@ def test_a_copy_that_lags_behind_its_own_cluster_is_late() -> None:
         ("UDP port 51820 is taken: others cannot begin", "oakctl host run pi-1 --sudo", "fault"),
         ("the table oakctl was changed or removed; it was loaded anew", "nft monitor", "note"),
         ("the relay does not run", "worker add", "fault"),
+        ("service address 10.30.9.1 is taken by a: b cannot have it", "`addresses`", "fault"),
+        ("subnet 10.18.0.0/26 is full: 61 instances, no room", "worker cordon edge/w1", "fault"),
         ("something new", "oakctl worker show edge/w1", "fault"),
         ("\x1b[31m[red]{host} {node} {0}", "oakctl worker show edge/w1", "fault"),
     ],
@@ -140,7 +142,8 @@ def test_a_node_without_overlay_that_needs_one_is_told_with_its_reason() -> None
     for reason, severity in ((overlap, "fault"), ("asked for", "note")):
         its = given.report("w1", mode="host", reason=reason, problems=(no_overlay.REASON,))
         found = view(given.fleet(given.edge(given.node("w1", its, needs=((REC, "edge"),)))))
-        (trouble,) = (each for each in found.troubles if each.where == "edge/w1")
+        (trouble,) = found.troubles
+        assert trouble.where == "edge/w1"
         assert trouble.words == f"service addresses lead nowhere there: {reason}"
         assert (trouble.hint, trouble.severity) == ("oakctl host check pi-1", severity)
 
@@ -249,6 +252,16 @@ def test_a_node_that_does_not_answer_is_traced_by_its_clusters_word() -> None:
         (),
         "only the node itself knows which, and it did not answer",
     )
+
+
+def test_a_node_without_overlay_is_told_once() -> None:
+    seen = replace(given.sight(leads=(), measures=False), driver="host")
+    answer = given.edge(sights=(replace(seen, problems=(no_overlay.REASON,)),))
+    found = overlay_trace.trace(given.fleet(answer), REC, "w1", "pi-1")
+    assert [each.words for each in found.troubles] == [no_overlay.REASON]
+    assert {choice.why for choice in found.choices} == {
+        "there is no overlay on this node: the address leads nowhere"
+    }
 
 
 def test_a_hold_is_told() -> None:

@@ -26,6 +26,9 @@ def test_measures_alone_are_no_news_until_some_time_has_passed() -> None:
     same = replace(TOLD, seq=2, sent_at=102.0, paths=(measured,), seen=(later,))
     assert not overlay_reporter.is_due(TOLD, same)
     assert overlay_reporter.is_due(TOLD, replace(same, sent_at=110.0))
+    many = replace(TOLD, paths=TOLD.paths * 400)
+    assert not overlay_reporter.is_due(many, replace(many, sent_at=190.0))
+    assert overlay_reporter.is_due(many, replace(many, sent_at=200.0))
     for news in (
         replace(same, paths=(replace(path, kind="relayed"),)),
         replace(same, seen=(replace(seen, endpoint="192.0.2.1:2"),)),

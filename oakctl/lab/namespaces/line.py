@@ -74,7 +74,8 @@ class _Wire:
             self._close()
             raise OakError(
                 "the cable cannot be slowed down: its program did not start",
-                hint="oakctl keeps the output of such programs in the lab's keeper.log",
+                hint="it needs /dev/net/tun: `ls -l /dev/net/tun` says who may use it; "
+                "what it said is in the lab's keeper.log",
             )
         self.set(slow)
         # The router is not to answer for itself on the cable: what it says has to take the wire.

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from oakctl.model import tunnel_endpoint
 from oakctl.model.overlay import LAN, SEEN, Candidate, OverlayNode
 from oakctl.model.overlay_report import OverlayReport
 from oakctl.orchestration.cluster import overlay_nodes
@@ -40,7 +41,20 @@ def found(
         for seen in reports[relay].seen:
             if (seen.cluster, seen.worker) in there:
                 candidates.setdefault(seen.worker, []).append(Candidate(SEEN, seen.endpoint))
-    return {worker: tuple(each) for worker, each in candidates.items()}
+    sound = {
+        worker: tuple(each for each in told if _is_endpoint(each.endpoint))
+        for worker, told in candidates.items()
+    }
+    return {worker: told for worker, told in sound.items() if told}
+
+
+def _is_endpoint(text: str) -> bool:
+    """What workers say goes to all others, so no more of it than what is of use there."""
+    try:
+        address, _ = tunnel_endpoint.read(text)
+    except ValueError:
+        return False
+    return bool(address)
 
 
 class OverlayCandidates:

@@ -25,10 +25,10 @@ from oakctl.model.overlay_views import (
 from oakctl.orchestration.root import overlay_known, overlay_troubles
 from oakctl.orchestration.root.overlay_known import Fleet, Known, TableKey, full
 from oakctl.orchestration.root.overlay_troubles import FAULT, NOTE
-from oakctl.overlay import host as no_overlay
 from oakctl.overlay.sight import addresses_of
 
 UNKNOWN = "unknown"
+NO_OVERLAY = "there is no overlay on that node"
 MUCH_LOST = 0.1  # of echoes, and of at least so many:
 ENOUGH_SENT = 40
 AHEAD_S, BEHIND_S = 5.0, 60.0  # of a node's clock
@@ -142,7 +142,7 @@ def _untold(node: NodeKnown) -> tuple[str, str]:
     if driver == LOOPBACK:
         return LOCAL, "both are on one machine"
     if driver == HOST:
-        return NONE, "there is no overlay on that node"
+        return NONE, NO_OVERLAY
     if node.report is None:
         return UNKNOWN, "the node has not told of its overlay yet"
     return UNKNOWN, "the node does not name it among those it knows"
@@ -207,8 +207,7 @@ def _of_node(node: NodeOverlayView, hosts: Hosts) -> Iterator[Trouble]:
         words = f"service addresses lead nowhere there: {node.reason or 'it has no overlay'}"
         asked = "asked for" in node.reason
         yield Trouble(name, words, f"oakctl host check {host}".rstrip(), NOTE if asked else FAULT)
-    told = (words for words in node.problems if words != no_overlay.REASON)
-    yield from overlay_troubles.of_problems(name, host, told)
+    yield from overlay_troubles.of_problems(name, host, node.problems)
 
 
 def _of_clock(known: Known, node: NodeKnown, hosts: Hosts) -> Iterator[Trouble]:
@@ -236,7 +235,7 @@ def _behind(table: TableView) -> str:
 def _of_pair(pair: PairView) -> Iterator[Trouble]:
     way = f"{pair.a} → {pair.b}"
     hint = f"oakctl overlay path {pair.a} {pair.b}"
-    if pair.kind == NONE:
+    if pair.kind == NONE and pair.reason != NO_OVERLAY:  # that is told of the node
         yield Trouble(way, f"nothing gets there: {pair.reason}", hint, FAULT)
     elif pair.lost is not None and pair.lost > MUCH_LOST:
         yield Trouble(way, f"{pair.lost:.0%} of what is sent there is lost", hint, NOTE)

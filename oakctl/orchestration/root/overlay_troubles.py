@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from oakctl.model.overlay_views import Trouble
+from oakctl.overlay import host as no_overlay
 
 FAULT, NOTE = "fault", "note"
 
@@ -23,7 +24,13 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ("made anew", NOTE, "nothing has to be done now; something else on the host ends it"),
     ("was changed by somebody", FAULT, "oakctl host run {host} --sudo -- nft list table ip oakctl"),
     (
-        "is taken",
+        "service address",
+        FAULT,
+        "give one of the two another address under `addresses` in its descriptor, or none",
+    ),
+    ("is full", FAULT, "let others run what comes: oakctl worker cordon {node}"),
+    (
+        "udp port",
         FAULT,
         "see who has it: oakctl host run {host} --sudo -- ss -lunp; then stop that",
     ),
@@ -37,13 +44,14 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ("flows", FAULT, "oakctl host run {host} --sudo -- conntrack -C"),
     ("wireguard", FAULT, "oakctl playbook run wireguard {host}"),
     ("tunnel", FAULT, "oakctl host run {host} --sudo -- wg show oakwg0"),
-    ("no overlay", NOTE, "what is missing there: oakctl host check {host}"),
 )
 
 
 def of_problems(node: str, host: str, problems: Iterable[str]) -> Iterable[Trouble]:
     """A node's own complaints; `host` is the machine that it is, empty where that is not known."""
     for words in problems:
+        if words == no_overlay.REASON:
+            continue  # told with its reason, by whoever looks at the node's mode
         severity, hint = FAULT, "oakctl worker show {node}"
         for mark, how_bad, what in _KNOWN:
             if mark in words.lower():

@@ -280,8 +280,8 @@ class Agent:
                 break
         if instances.version != before:
             instances.sweep()
+        self._probes.follow(instances.running())  # first: what has just begun is not ready yet
         kernel_overlay.follow(self._overlay, instances.at_addresses())
-        self._probes.follow(instances.running())
         self._exits.watch(instances.shim_pids())
         self._supplies.keep_only(self._wanted(), now)
         observed = instances.observed()

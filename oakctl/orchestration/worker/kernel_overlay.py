@@ -309,7 +309,8 @@ def with_key(facts: NodeFacts, overlay: object) -> NodeFacts:
 
 def remove(config: WorkerConfig) -> None:
     """Take the kernel overlay of a worker away whose agent is gone; raises OakError."""
-    if config.overlay_driver != "kernel":
+    state = Path(HostLayout(config.prefix).state("overlay"))
+    if config.overlay_driver != "kernel" and not state.exists():  # it may have been before
         return
     from oakctl.overlay.kernel.driver import KernelDriver
     from oakctl.overlay.kernel.planning import Place

@@ -31,6 +31,7 @@ log = logging.getLogger("oakctl.worker")
 
 LOOK_S = 2.0  # also the shortest time between two reports
 AGAIN_S = 10.0  # without news
+EACH_S = 0.25  # likewise, for each path: in a large cluster a report is long, and many send one
 SELDOM_S = 30.0  # between looks at what hardly ever changes
 _SOMEWHERE = "192.0.2.1"  # for documentation: nothing is sent there
 
@@ -95,7 +96,8 @@ class OverlayReporter:
     async def _of_kernel(self, plain: OverlayReport) -> OverlayReport:
         from oakctl.overlay.kernel import reporting
 
-        alone = replace(plain, mode=ALONE, reason=plain.reason or "no other node is known here")
+        why = "; ".join(filter(None, ("no other node is known here", plain.reason)))
+        alone = replace(plain, mode=ALONE, reason=why)
         assert isinstance(self._overlay, KernelOverlay)
         driver, measuring = self._overlay.made(), self._overlay.measuring()
         if driver is None or measuring is None or not driver.tunnel.base():
@@ -124,7 +126,8 @@ class OverlayReporter:
 
 def is_due(told: OverlayReport, now: OverlayReport) -> bool:
     """Whether `now` is to be sent after `told`."""
-    return now.sent_at - told.sent_at >= AGAIN_S or _lasting(now) != _lasting(told)
+    again_s = max(AGAIN_S, len(now.paths) * EACH_S)
+    return now.sent_at - told.sent_at >= again_s or _lasting(now) != _lasting(told)
 
 
 def _lasting(report: OverlayReport) -> OverlayReport:

@@ -40,6 +40,8 @@ from oakctl.overlay.kernel.tunnel import Tunnel
 
 log = logging.getLogger("oakctl.overlay")
 
+MOST_COMPARED = 20_000  # elements that are looked through for changes of others, now and then
+
 
 class KernelDriver:
     """The overlay of the host at `place`; `state` is where it notes what it changes there."""
@@ -175,7 +177,7 @@ class KernelDriver:
         found = []
         with self._told("host"):
             self._settle()
-        if self._loaded and self._nft.rules() != self._digest:
+        if self._loaded and not self._is_intact():
             found.append("the table oakctl was changed or removed by somebody; it was loaded anew")
             self._loaded = False
             try:
@@ -303,6 +305,15 @@ class KernelDriver:
             with self._told("flows"):
                 self._end_stale_flows()
         return bool(text)
+
+    def _is_intact(self) -> bool:
+        """Whether the rules are as they were loaded; and the elements, where they are not many."""
+        if self._nft.rules() != self._digest:
+            return False
+        wanted = self._ledger.whole()
+        if wanted.count > MOST_COMPARED:
+            return True
+        return elements.is_in(self._nft.printed(f"list table ip {elements.TABLE}\n"), wanted)
 
     def _adopt(self, tables: Sequence[ServiceTable]) -> None:
         """Clients that are bound to their instances stay so, whoever has loaded the rules."""

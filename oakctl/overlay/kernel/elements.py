@@ -20,6 +20,8 @@ FIRST_MARK = 0x6F616B00
 _MARKS = tuple(f"{FIRST_MARK + slot:#x}" for slot in range(PLACES))
 
 _PLACE = re.compile(r" \. (0x[0-9a-f]{8}) : ([0-9.]+)")
+_SECTION = re.compile(r"\n\t(?:map|set) (\w+) \{(.*?)\n\t\}", re.DOTALL)
+_LISTED = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 
 Content = Mapping[str, str]  # of one map, or of a set with empty values
 
@@ -61,6 +63,20 @@ def places_in(printed: str) -> Places:
     """The places that nft has printed; none where it is not all of them."""
     found = dict(_PLACE.findall(printed))
     return tuple(found[mark] for mark in _MARKS) if found.keys() == set(_MARKS) else ()
+
+
+def is_in(printed: str, wanted: Elements) -> bool:
+    """Whether a table that nft has printed has just these elements."""
+    listed = {name: frozenset(_listed(body)) for name, body in _SECTION.findall(printed)}
+    return all(
+        listed.get(name, frozenset()) == {_element(key, value) for key, value in content.items()}
+        for name, content in _contents(wanted)
+    )
+
+
+def _listed(body: str) -> Iterable[str]:
+    found = _LISTED.search(body)
+    return (" ".join(each.split()) for each in found[1].split(",")) if found else ()
 
 
 def together(parts: Iterable[Elements]) -> Elements:

@@ -118,7 +118,8 @@ class Pathfinder:
         """Know just those nodes that a direct way may lead to; adopt ways that are in force."""
         base, self._met = self._tunnel.base(), self._tunnel.nodes
         self._me = me = next((n for n in self._met if n.subnet == self._subnet), None)
-        there = {node.public_key: node for node in ways.eligible(base, self._met)} if me else {}
+        found = ways.eligible(self._subnet, base, self._met) if me is not None else ()
+        there = {node.public_key: node for node in found}
         for key in self._known.keys() - there.keys():
             del self._known[key]
         in_force = self._tunnel.ways()

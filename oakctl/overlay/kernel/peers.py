@@ -47,7 +47,9 @@ def planned(worker: str, networks: Networks, nodes: Iterable[OverlayNode]) -> tu
     is no key, no subnet of the overlay or no endpoint gets into no command.
     """
     known = sorted((n for n in nodes if _is_sound(n, networks)), key=lambda n: n.worker)
-    me = next((node for node in known if node.worker == worker), None)
+    # Another cluster may have a worker of this name, but nobody else has the subnet.
+    named = (node for node in known if node.worker == worker)
+    me = min(named, key=lambda node: node.subnet != networks.subnet, default=None)
     if me is None:
         return ()
     relays = {node.cluster: node for node in reversed(known) if node.relay}

@@ -19,7 +19,7 @@ from oakctl.overlay.kernel.peers import Peer, Seen
 IN_WORDS = {
     LAN: "its address in the local network",
     DECLARED: "its declared address",
-    SEEN: "where its relay sees it",
+    SEEN: "the address that its relay sees",
 }
 
 
@@ -101,7 +101,7 @@ def _way(view: View, node: OverlayNode, pair: Pair | None) -> tuple[str, str, Ov
     begun = next((s.handshake_at for s in view.seen if s.peer.public_key == peer.public_key), 0)
     name = through.worker if through is not None else "?"
     if not begun and peer.keepalive_s:
-        return NONE, f"the tunnel to {name} ({peer.endpoint}) has had no answer yet", through
+        return NONE, f"the tunnel to {name} ({peer.endpoint}) has no answer yet", through
     if peer.public_key != node.public_key:
         return RELAYED, _why_relayed(view, node, pair), through
     return DIRECT, _why_always(view, node), node
@@ -118,7 +118,7 @@ def _why_always(view: View, node: OverlayNode) -> str:
 
 def _why_relayed(view: View, node: OverlayNode, pair: Pair | None) -> str:
     if pair is None:
-        return "only its relay is known"
+        return "it is a relay, or this node is: what relays pass on goes by relays"
     if pair.phase is Phase.TRYING:
         return f"a direct path is being tried: {IN_WORDS.get(pair.kind, pair.kind)}"
     if not pair.wants and not pair.heard.wants:

@@ -66,9 +66,9 @@ class Tunnel:
         fresh = self._make()
         seen = self.seen()
         if self._ways is None:
-            self._ways = ways.found(base, self._nodes, seen)
+            self._ways = ways.found(self._networks.subnet, base, self._nodes, seen)
         seen, begun = self._begin(seen)
-        wanted = ways.with_direct(base, self._nodes, self._ways, seen)
+        wanted = ways.with_direct(self._networks.subnet, base, self._nodes, self._ways, seen)
         changed = False
         for command in list(peers.difference(seen, wanted, self._said)):
             self._host.run(command)

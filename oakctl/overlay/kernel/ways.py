@@ -27,32 +27,33 @@ class Way:
 
 
 def with_direct(
+    subnet: str,
     base: Sequence[Peer],
     nodes: Iterable[OverlayNode],
     ways: Mapping[str, Way],
     seen: Sequence[Seen],
 ) -> tuple[Peer, ...]:
-    """All peers: `base`, and a direct one for each of `ways`, by public key.
+    """All peers of the node with this subnet: `base`, and a direct one for each of `ways`.
 
-    Where the tunnel hears a node from is newer than any endpoint that we know. Direct peers come
-    first: they take a subnet over before the relay gives it up.
+    These are by public key. Where the tunnel hears a node from is newer than any endpoint that we
+    know. Direct peers come first: they take a subnet over before the relay gives it up.
     """
     learned = {each.peer.public_key for each in seen if each.peer.endpoint}
     direct: list[Peer] = []
     moved: dict[str, str] = {}
-    for node in eligible(base, nodes):
+    for node in eligible(subnet, base, nodes):
         way = ways.get(node.public_key)
         if way is None:
             continue
-        subnet = f"{addressing.direct(node.subnet)}/32"
+        led = f"{addressing.direct(node.subnet)}/32"
         if way.in_force:
-            subnet = node.subnet
+            led = node.subnet
             moved[node.subnet] = f"{addressing.relayed(node.subnet)}/32"
         endpoint = "" if node.public_key in learned else way.endpoint
         # A tunnel that is to keep somebody in mind of it asks at once, in vain where there is no
         # endpoint yet, and then not again for seconds.
         begins = way.in_force or way.endpoint
-        direct.append(Peer(node.public_key, endpoint, (subnet,), KEEPALIVE_S if begins else 0))
+        direct.append(Peer(node.public_key, endpoint, (led,), KEEPALIVE_S if begins else 0))
     others = (
         replace(peer, subnets=tuple(sorted(moved.get(each, each) for each in peer.subnets)))
         for peer in base
@@ -60,20 +61,38 @@ def with_direct(
     return (*direct, *others)
 
 
-def eligible(base: Sequence[Peer], nodes: Iterable[OverlayNode]) -> list[OverlayNode]:
-    """The nodes to which a relay leads: those that a direct way may be tried to."""
+def eligible(subnet: str, base: Sequence[Peer], nodes: Iterable[OverlayNode]) -> list[OverlayNode]:
+    """The nodes that a direct way may be tried to, for the one with this subnet.
+
+    A relay leads to them. Who passes on for others is not among them: what it passes on would go
+    the direct way too, and be taken for a lie at its end, where it is to come by the other's relay.
+    """
+    known = list(nodes)
     keys = {peer.public_key for peer in base}
-    behind = {subnet for peer in base for subnet in peer.subnets}
-    return [node for node in nodes if node.subnet in behind and node.public_key not in keys]
+    behind = {each for peer in base for each in peer.subnets}
+    if any(node.subnet == subnet and _passes_on(node, known) for node in known):
+        return []
+    return [
+        node
+        for node in known
+        if node.subnet in behind and node.public_key not in keys and not _passes_on(node, known)
+    ]
+
+
+def _passes_on(node: OverlayNode, nodes: Iterable[OverlayNode]) -> bool:
+    """Whether there is anybody that it is the relay of."""
+    return node.relay and any(
+        other.cluster == node.cluster and other.public_key != node.public_key for other in nodes
+    )
 
 
 def found(
-    base: Sequence[Peer], nodes: Iterable[OverlayNode], seen: Iterable[Seen]
+    subnet: str, base: Sequence[Peer], nodes: Iterable[OverlayNode], seen: Iterable[Seen]
 ) -> dict[str, Way]:
     """The direct ways that an earlier agent has left in force."""
     there = {each.peer.public_key: each.peer for each in seen}
     return {
         node.public_key: Way(there[node.public_key].endpoint, in_force=True)
-        for node in eligible(base, nodes)
+        for node in eligible(subnet, base, nodes)
         if node.public_key in there and node.subnet in there[node.public_key].subnets
     }

@@ -23,6 +23,7 @@ NAME = os.environ.get("OAKCTL_INSTANCE", "?")
 NEW_EVERY_S = 0.01
 NEW_WAITS_S = 30.0
 ASK_WAITS_S = 10.0
+DATAGRAM_WAITS_S = 3.0
 
 
 async def serve() -> None:
@@ -154,7 +155,7 @@ class Load:
             while not self._ended.is_set():
                 try:
                     await loop.sock_sendall(opened, b"?\n")
-                    async with asyncio.timeout(0.5):
+                    async with asyncio.timeout(DATAGRAM_WAITS_S):
                         self._note("udp", (await loop.sock_recv(opened, 200)).decode().strip())
                 except TimeoutError:
                     self._note("udp", "lost")

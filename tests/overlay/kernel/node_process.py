@@ -24,7 +24,7 @@ from oakctl.overlay.kernel.planning import Place
 from oakctl.overlay.kernel.ruleset import Networks
 from oakctl.overlay.plan import desired_overlay
 
-SOON = Timing(first_retry=2.0, longest_retry=8.0, lasting=30.0)  # so that tests need not wait
+SOON = Timing(first_retry=1.0, longest_retry=8.0, lasting=30.0)  # so that tests need not wait
 
 
 def answer(driver: KernelDriver, worker: str, call: str, argument: Any) -> Any:

@@ -321,6 +321,8 @@ def test_a_second_time_changes_nothing(make_node: MakeNode) -> None:
         ("nft", "flush", "ruleset"),
         ("nft", "flush", "chain", "ip", "oakctl", "service"),
         ("nft", "delete", "table", "ip", "oakctl"),
+        ("nft", "flush", "map", "ip", "oakctl", "one"),
+        ("nft", "add", "element", "ip", "oakctl", "hold", "{ 10.30.9.9 }"),
     ],
 )
 def test_rules_that_somebody_changed_are_told_and_mended(
@@ -328,7 +330,10 @@ def test_rules_that_somebody_changed_are_told_and_mended(
 ) -> None:
     a = make_node("a")
     a.serve(A1, "a1")
-    a.apply(table(target("a", A1)))
+    second = table(target("a", A1), target("b", B1), published=8080)
+    other = replace(second, job_name="x.n.x.n", addresses=ServiceAddresses(LEAST))
+    a.apply(table(target("a", A1)), replace(other, affinity="client"))
+    assert a.call("problems") == []
     a.run(*damage)
     assert ["changed" in problem for problem in a.call("problems")] == [True]
     assert a.call("problems") == []
