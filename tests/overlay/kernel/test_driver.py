@@ -391,6 +391,8 @@ def test_removal_leaves_nothing(make_node: MakeNode) -> None:
     a = make_node("a")
     a.call("remove")
     a.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    # A kernel says that a cable has its carrier some time after both ends are up.
+    until_now("its cable", lambda: "LOWER_UP" in a.run("ip", "-brief", "link", "show", "eth0"))
     before = state_of(a)
     a.call("start")
     a.serve(A1, "a1")
