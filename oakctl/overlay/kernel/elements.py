@@ -37,6 +37,7 @@ class Elements:
     refused: Content = field(default_factory=dict)  # those that have none, and wait for none
     hairpin: Content = field(default_factory=dict)  # local instance . itself
     sources: Content = field(default_factory=dict)  # interface of an instance . its address
+    silent: Content = field(default_factory=dict)  # local instances in which nothing runs
     ports: Content = field(default_factory=dict)  # protocol . port of the node → instance . port
 
     @property

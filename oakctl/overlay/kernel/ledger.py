@@ -46,7 +46,8 @@ class Ledger:
         have to end by it.
         """
         jobs = self._news(tables) | self._touched(sight)
-        local = sight.local ^ self._sight.local
+        gone, come = _own(self._sight), _own(sight)
+        local = gone != come
         self._given, self._sight = tables, sight
         before = {job: self._pages.get(job, Page()) for job in jobs}
         after = {
@@ -58,7 +59,7 @@ class Ledger:
         pages = (*before.values(), *after.values())
         addresses = {address for each in pages for address in each.ways}
         ports = {port for each in pages for port in each.ports}
-        old = (*self._elements(addresses, ports), _own(local - sight.local))
+        old = (*self._elements(addresses, ports), gone)
         led = {address: self.leads.get(address) for address in addresses}
         for job in jobs:
             self._turn(job, before[job], after[job])
@@ -68,8 +69,8 @@ class Ledger:
                 self.leads.pop(address, None)
             else:
                 self.leads[address] = way.leads
-        new = (*self._elements(addresses, ports), _own(local & sight.local))
-        moved = bool(local) or any(self.leads.get(a) != known for a, known in led.items())
+        new = (*self._elements(addresses, ports), come)
+        moved = local or any(self.leads.get(a) != known for a, known in led.items())
         return elements.together(old), elements.together(new), moved
 
     def adopt(self, address: str, places: Places) -> None:
@@ -91,9 +92,7 @@ class Ledger:
 
     def whole(self) -> Elements:
         """All elements."""
-        return elements.together(
-            (*self._elements(self._addresses, self._ports), _own(self._sight.local))
-        )
+        return elements.together((*self._elements(self._addresses, self._ports), _own(self._sight)))
 
     def neighbours(self) -> frozenset[str]:
         """The own addresses of the other nodes that flows from here may lead to."""
@@ -182,8 +181,9 @@ def _claim(
         kept.setdefault(key, {})[job] = value
 
 
-def _own(local: Iterable[str]) -> Elements:
-    in_order = sorted(local)
+def _own(sight: Sight) -> Elements:
+    in_order = sorted(sight.local)
     hairpin = {f"{address} . {address}": "" for address in in_order}
     sources = {f'"{interface(address)}" . {address}': "" for address in in_order}
-    return Elements(hairpin=hairpin, sources=sources)
+    silent = {address: "" for address in in_order if address in sight.down}
+    return Elements(hairpin=hairpin, sources=sources, silent=silent)

@@ -71,6 +71,9 @@ def _static(networks: Networks) -> str:
         "meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @ports"
     )
     unmark = f"meta mark {marks} meta mark set 0"
+    # Who was led to an instance of this node that has ended is not refused by its empty namespace:
+    # he tries again, and is led to another one, or finds the same back (`silent`). The node itself
+    # may: its agent asks whether the instance is ready.
     # An ICMP answer is limited by the kernel to a few a second; a reset always gets there.
     return f"""table ip {TABLE} {{
  map slots {{ type ipv4_addr . mark : ipv4_addr; }}
@@ -82,6 +85,7 @@ def _static(networks: Networks) -> str:
  set tried {{ type ipv4_addr; flags dynamic, timeout; timeout {AGAIN_S}s; size {MOST_ASKED}; }}
  set hairpin {{ type ipv4_addr . ipv4_addr; }}
  set sources {{ type ifname . ipv4_addr; }}
+ set silent {{ type ipv4_addr; }}
  map ports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
  chain service {{
   dnat to ip daddr map @one
@@ -126,6 +130,7 @@ def _static(networks: Networks) -> str:
  chain refuse {{
   type filter hook forward priority 0; policy accept;
   ip daddr {networks.services} goto nowhere
+  ip daddr @silent ct state new drop
   ip saddr {networks.nodes} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
  }}
  chain refuse_own {{
