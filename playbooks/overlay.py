@@ -139,8 +139,6 @@ def take_away() -> Step:
         return "noted" if NAME in changes.read(remote) else ""
 
     def apply(remote: Remote) -> str:
-        kept = packages.take_away(remote, changes.read(remote)[NAME].get("packages", []))
-        changes.forget(remote, NAME)
-        return f"kept: {'; '.join(kept)}" if kept else ""
+        return packages.take_away_noted(remote, NAME)
 
     return Step("overlay: take away what it took", check, apply)

@@ -82,9 +82,7 @@ def take_away() -> Step:
         return "installed by oakctl" if NAME in changes.read(remote) else ""
 
     def apply(remote: Remote) -> str:
-        kept = packages.take_away(remote, changes.read(remote)[NAME].get("packages", []))
-        changes.forget(remote, NAME)
-        return f"kept: {'; '.join(kept)}" if kept else ""
+        return packages.take_away_noted(remote, NAME)
 
     return Step("wireguard: take it away", check, apply)
 

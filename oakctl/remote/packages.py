@@ -139,6 +139,16 @@ def take_away(remote: Remote, names: Collection[str]) -> list[str]:
     return kept
 
 
+def take_away_noted(remote: Remote, playbook: str) -> str:
+    """Purge what was noted for `playbook`, and the note; what stays, with why, in words.
+
+    Raises CommandFailed.
+    """
+    kept = take_away(remote, changes.read(remote)[playbook].get("packages", []))
+    changes.forget(remote, playbook)
+    return f"kept: {'; '.join(kept)}" if kept else ""
+
+
 def needed(remote: Remote, names: Collection[str]) -> list[str]:
     """What came later and needs one of `names`, in words; empty: they can go."""
     there = installed(remote, names)
