@@ -153,7 +153,8 @@ def processes(
             continue
         usage, key = worker.summary.usage, f"{worker.cluster}/{worker.name}"
         found[f"{key}:agent"] = ProcessUse(usage.agent_rss_mb, usage.agent_cpu_percent)
-        found[f"{key}:relay"] = ProcessUse(usage.relay_rss_mb, usage.relay_cpu_percent)
+        if usage.relay_rss_mb:  # only the loopback overlay has one
+            found[f"{key}:relay"] = ProcessUse(usage.relay_rss_mb, usage.relay_cpu_percent)
     found["root"] = ProcessUse(root.rss_mb, root.cpu_percent)
     return dict(sorted(found.items()))
 
