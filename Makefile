@@ -22,7 +22,7 @@ packages:
 	@scripts/test-packages
 
 test: check packages
-	$(python) -m pytest -m "not soak" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(python) -m pytest -m "not soak" -n 2 --dist loadgroup --no-loadscope-reorder --durations=40
 
 fast: check
 	$(python) -m pytest -m "not slow and not soak" -n 2

@@ -71,7 +71,8 @@ def assert_nothing_is_left() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("lab", ["loopback", "namespaces"])
+# On loopback it is played from the wheel, too (tests/chain/test_wheel.py).
+@pytest.mark.parametrize("lab", [pytest.param("loopback", marks=pytest.mark.soak), "namespaces"])
 async def test_the_whole_of_it(lab: str, request: pytest.FixtureRequest) -> None:
     if lab == "namespaces":
         request.getfixturevalue("kernel_overlay")
@@ -98,7 +99,14 @@ async def test_the_whole_of_it(lab: str, request: pytest.FixtureRequest) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_at", ["root up", "worker edge/w2", "instances ready"])
+@pytest.mark.parametrize(
+    "stop_at",
+    [
+        pytest.param("root up", marks=pytest.mark.soak),
+        "worker edge/w2",
+        pytest.param("instances ready", marks=pytest.mark.soak),
+    ],
+)
 async def test_interrupted_it_leaves_nothing(stop_at: str) -> None:
     recorder = Recorder(stop_at)
     recorder.task = task = asyncio.create_task(Demo(seconds=6).run(recorder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from operator import not_
@@ -34,7 +35,7 @@ def picture() -> dict[str, set[str]]:
         "mounts": {line.split()[4] for line in mountinfo},
         "network namespaces": network_namespaces(),
         "packet rules": set(out("nft", "list", "ruleset").splitlines()),
-        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/oakl-*")},
+        "cgroups": {path for path, _, _ in os.walk("/sys/fs/cgroup") if "/oakl-" in path},
         "nspawn": {str(path) for path in nspawn.glob("*/*") if path.parent.name != "locks"},
         "binfmt": {str(path) for path in Path("/proc/sys/fs/binfmt_misc").glob("*")},
         "settings": set(out("sysctl", "-a", "--pattern", SETTINGS).splitlines()),
