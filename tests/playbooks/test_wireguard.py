@@ -104,6 +104,7 @@ def test_it_comes_and_goes(host: RealHost, own_directories: None) -> None:
 @real_host.on_a_real_host
 def test_an_overlay_takes_what_it_can_get(host: RealHost, own_directories: None) -> None:
     """Beside the former test, whose host it has: its way to an archive has ended by then."""
+    host.shell("apt-get clean")  # packages that came by it are there for another time
     before = host.picture()
     title = "overlay: what it takes"
     told = host.run(steps("overlay"))
