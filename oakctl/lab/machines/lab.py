@@ -162,6 +162,8 @@ async def down(name: str, progress: Progress = lambda _: None) -> None:
         await unmount_below(shell, files.directory / "hosts")
         await network.remove(shell, files, record.tag(lab))
         await _sweep(shell)
+        # What an `up` that was killed was still mounting ends with that, and may just have come.
+        await unmount_below(shell, files.directory / "hosts")
         keys.distrust_hosts(lab)
         if mounts_below(files.directory):
             raise Conflict(f"something is mounted below {files.directory}", hint="findmnt")
