@@ -206,8 +206,9 @@ def bench(rounds: int) -> None:
         print(f"{rounds} rounds, interleaved; medians. {os.cpu_count()} processors, Linux ", end="")
         print(os.uname().release, flush=True)
         found: dict[str, list[list[float]]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, (client, address) in ways.items():
+        for number in range(rounds):
+            # The order is turned round each time: whoever is second finds the machine warmer.
+            for name, (client, address) in list(ways.items())[:: 1 - 2 * (number % 2)]:
                 argv = command(client, "measure", address)
                 found[name].append(json.loads(lab.run("a", argv, timeout_s=120)))
         print(f"{'':32}{'Mbit/s':>10}{'p50 us':>10}{'p99 us':>10}{'connects/s':>12}")
@@ -217,11 +218,19 @@ def bench(rounds: int) -> None:
             mbit, p50, p99, connects = medians[name]
             print(f"{name:32}{mbit:10.0f}{p50:10.0f}{p99:10.0f}{connects:12.0f}")
         for plain in ("wireguard-go", "one node"):
-            ratio = medians[f"{plain}, service address"][0] / medians[plain][0]
-            print(f"through a service address: {ratio:.1%} of the throughput of {plain}")
+            tell_ratios(plain, found[f"{plain}, service address"], found[plain])
         for process in nodes.values():
             process.communicate()
         changes(lab, folder)
+
+
+def tell_ratios(plain: str, through: list[list[float]], without: list[list[float]]) -> None:
+    """Of the two that were measured in one round: the median over the rounds, and the quartiles."""
+    for what, column in (("throughput", 0), ("request's median", 1), ("connects/s", 3)):
+        ratios = [a[column] / b[column] for a, b in zip(through, without, strict=True)]
+        low, median, high = statistics.quantiles(ratios, n=4)
+        print(f"through a service address, {what}: {median:.1%} of {plain} "
+              f"({low:.1%} to {high:.1%})", flush=True)  # fmt: skip
 
 
 def changes(lab: NamespaceLab, folder: str) -> None:
