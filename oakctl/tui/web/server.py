@@ -69,9 +69,13 @@ class Served:
         # `exec`: the process that is told to end is then the app, and not a shell around it.
         return f"exec {shlex.join((sys.executable, '-m', 'oakctl', 'tui', *more))}"
 
-    def address(self, port: int) -> str:
-        """What a user opens."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
+    def address(self, port: int, way_out: str = "") -> str:
+        """What a user opens: by the first name that was given, else by where it is listened on.
+
+        `way_out` stands for that where it is every address of the machine, which none can open.
+        """
+        host = self.names[0] if self.names else (way_out or self.host)
+        name = f"[{host}]" if ":" in host else host
         return f"{self.scheme}://{name}:{port}/?{PARAMETER}={quote(self.token)}"
 
 
@@ -191,7 +195,7 @@ async def serving(served: Served) -> AsyncIterator[str]:
     await runner.setup()
     try:
         await web.SockSite(runner, listener, ssl_context=_certificate(served)).start()
-        yield served.address(port)
+        yield served.address(port, _way_out(served.host))
     finally:
         await runner.cleanup()
 
@@ -216,6 +220,20 @@ def _listener(served: Served) -> socket.socket:
             f"{served.host}:{served.port} cannot be listened on: {error.strerror}",
             hint="oakctl web --port 8040",
         ) from error
+
+
+def _way_out(host: str) -> str:
+    """For "any address": this machine's on the way to others; itself where there is no way."""
+    any_of = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # to examples (RFC 5737, 3849)
+    if host not in any_of:
+        return ""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asked:
+            asked.connect((any_of[host], 9))  # nothing is sent
+            return str(asked.getsockname()[0])
+    except OSError:
+        return "localhost"
 
 
 def _certificate(served: Served) -> ssl.SSLContext | None:

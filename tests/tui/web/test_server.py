@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from oakctl import paths
+from oakctl.tui.web.server import Served
 from tests.tui.web.program import Running, oakctl_web
 from tests.waiting import until
 
@@ -110,3 +111,28 @@ def test_what_cannot_be_served_is_said(running: Running, tmp_path: Path) -> None
     code, said = told("--port", "0", "--certificate", str(tmp_path / "cert.pem"))
     assert (code, "cert.pem" in said) == (2, True)
     assert told("--key", "x")[0] == 2
+
+
+def test_the_address_that_is_told_can_be_opened(own_directories: Path, tmp_path: Path) -> None:
+    """Listening on every address of the machine, it names one."""
+    pair = (tmp_path / "key.pem", tmp_path / "cert.pem")
+    name, files = ("-subj", "/CN=oakctl.example"), ("-keyout", str(pair[0]), "-out", str(pair[1]))
+    made = ("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", *name, *files)
+    subprocess.run(made, check=True, capture_output=True, timeout=WAIT_S)
+    where = ("--host", "0.0.0.0", "--key", str(pair[0]), "--certificate", str(pair[1]))
+    with oakctl_web(*where) as program:
+        assert "0.0.0.0" not in program.base
+        assert httpx.get(program.address, verify=False, timeout=WAIT_S).status_code == 303
+
+
+def test_which_name_is_told() -> None:
+    told = [
+        Served("::", names=("pi.example", "other.example")).address(80, "2001:db8::7"),
+        Served("::").address(80, "2001:db8::7"),
+        Served("192.0.2.4").address(80),
+    ]
+    assert [each.partition("/?")[0] for each in told] == [
+        "http://pi.example:80",
+        "http://[2001:db8::7]:80",
+        "http://192.0.2.4:80",
+    ]
