@@ -13,8 +13,8 @@ from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, Yes, exam
 from oakctl.cli.output import Column, Format, listing, record
 from oakctl.errors import OakError
 from oakctl.model.requests import ApplyRequest
-from oakctl.model.views import ApplicationView, ApplyResult, Finding, ServiceView
-from oakctl.tui.viewmodels import words
+from oakctl.model.views import ApplicationView, ApplyResult, Finding, Preview, ServiceView
+from oakctl.tui.viewmodels import preview, words
 
 if TYPE_CHECKING:
     from oakctl.client.root import RootClient
@@ -97,6 +97,28 @@ def apply_(file: File, wait: Wait = True, timeout: Timeout = DEFAULT_TIMEOUT) ->
     session.run(main())
     if wait:
         diagnostics.say("everything is ready")
+
+
+@app.command(epilog=examples("oakctl app plan -f ar.yaml", "oakctl app plan -f ar.yaml -o json"))
+def plan(file: File, form: Output = Format.TABLE) -> None:
+    """Say where each service would go, and why, without applying anything."""
+    from oakctl import sla
+
+    text = _read(file)
+    sla.parse(text).require(source.named(file))
+
+    async def main() -> Preview:
+        async with session.root() as client:
+            return await client.preview(ApplyRequest(text))
+
+    found = session.run(main())
+    for warning in found.warnings:
+        diagnostics.warn(str(warning))
+    if form in (Format.JSON, Format.YAML):
+        record(found, form, [], "")
+        return
+    for line in preview.lines(found):
+        output.line(words.clean(line))
 
 
 @app.command("ls", epilog=examples("oakctl app ls", "oakctl app ls -o name"))

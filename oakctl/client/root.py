@@ -49,6 +49,7 @@ from oakctl.model.views import (
     HostView,
     InstanceView,
     OperationView,
+    Preview,
     RootStatus,
     ServiceView,
     StepEvent,
@@ -307,6 +308,10 @@ class RootClient:
     async def apply(self, request: ApplyRequest) -> ApplyResult:
         """Apply a descriptor, whole or not at all; durable when this returns."""
         return await self._one("POST", "/v1/applications", ApplyResult, request)
+
+    async def preview(self, request: ApplyRequest) -> Preview:
+        """Where its services would go now; nothing is changed or uploaded."""
+        return await self._one("POST", "/v1/preview", Preview, request)
 
     async def applications(self) -> tuple[ApplicationView, ...]:
         """Every application, those being deleted too."""

@@ -284,6 +284,26 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class ServicePreview:
+    """Where the first instance of a service would go now."""
+
+    job_name: str
+    is_new: bool  # False: there is one of that name, whatever its descriptor
+    replicas: int
+    cluster: str = ""  # empty: no cluster would take it, and it would wait
+    worker: str = ""
+    decisions: tuple[Decision, ...] = ()  # the root's, then that of each cluster that it asked
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What applying a descriptor would lead to."""
+
+    services: tuple[ServicePreview, ...]
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
 class RootStatus:
     """The root process itself."""
 

@@ -97,6 +97,7 @@ class FakeCluster:
         self.client = await bus_client.connect(self.bus.access("orchestrator"), name="fake")
         for subject, kind, handler in (
             (subjects.CTL_OFFER, Offer, self._offer),
+            (subjects.CTL_EXPLAIN, Offer, self._explain),
             (subjects.CTL_SHARE, Share, self._share),
             (subjects.CTL_ENROL, Enrolment, self._enrol),
             (subjects.CTL_WORKER, WorkerChange, self._worker),
@@ -201,13 +202,19 @@ class FakeCluster:
 
     def _offer(self, offer: Offer) -> OfferAnswer:
         self.offers.append(offer)
-        key = offer.service.job_name, offer.number
         needs = offer.service.code
         if offer.service.virtualization == "process" and needs not in self.complete:
             return OfferAnswer(False, reason="the artifact is not here")
+        answer = self._explain(offer)
+        if answer.accepted:
+            key = offer.service.job_name, offer.number
+            self.instances[key] = max(offer.epoch, self.instances.get(key, 0))
+        return answer
+
+    def _explain(self, offer: Offer) -> OfferAnswer:
+        key = offer.service.job_name, offer.number
         if key not in self.instances and len(self.instances) >= self.room:
             return OfferAnswer(False, verdicts=(Verdict("w1", False, reasons=("it is full",)),))
-        self.instances[key] = max(offer.epoch, self.instances.get(key, 0))
         return OfferAnswer(True, "w1", (Verdict("w1", True, 1.0, ("has room",)),))
 
     def _share(self, share: Share) -> Answer:

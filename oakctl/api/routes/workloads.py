@@ -13,6 +13,7 @@ from oakctl.model.views import (
     ApplyResult,
     Explanation,
     InstanceView,
+    Preview,
     ServiceView,
 )
 
@@ -41,6 +42,12 @@ async def applications(root: RootOf) -> list[ApplicationView]:
 async def apply(root: RootOf, request: ApplyRequest) -> ApplyResult:
     """Apply a descriptor, whole or not at all."""
     return await root.apply(request)
+
+
+@router.post("/preview")
+async def preview(root: RootOf, request: ApplyRequest) -> Preview:
+    """Where the services of a descriptor would go; nothing is changed."""
+    return await root.previewing.of(request)
 
 
 @router.get("/applications/{name}")

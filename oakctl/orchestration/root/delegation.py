@@ -241,7 +241,7 @@ def _place(picture: Picture, row: Row, rank: Rank, now: float) -> Effect | None:
     refused = {} if attempt.waiting else attempt.refused
     spec = picture.services[row.job_name].spec
     candidates = [sight for sight in picture.clusters.values() if sight.accepts_offers]
-    order, verdicts = rank(spec, candidates, _spread(picture, row.job_name))
+    order, verdicts = rank(spec, candidates, spread(picture.rows, row.job_name))
     shown = tuple(_with_refusal(verdict, refused) for verdict in verdicts)
     for cluster in order:
         if cluster not in refused and picture.clusters[cluster].reachable:
@@ -322,9 +322,10 @@ def _is_withdrawn(picture: Picture, share: ShareRow) -> bool:
     return sight.is_settled(share) and all(job != share.job_name for job, _ in sight.present)
 
 
-def _spread(picture: Picture, job_name: str) -> Mapping[str, int]:
+def spread(rows: Iterable[Row], job_name: str) -> Mapping[str, int]:
+    """How many instances of the service each cluster has already, or was offered."""
     counts: dict[str, int] = {}
-    for row in picture.rows:
+    for row in rows:
         if row.job_name == job_name and row.cluster:
             counts[row.cluster] = counts.get(row.cluster, 0) + 1
     return counts

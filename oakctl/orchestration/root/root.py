@@ -57,6 +57,7 @@ from oakctl.orchestration.root.means import Means
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.overlay import Overlay
 from oakctl.orchestration.root.passwords import Passwords
+from oakctl.orchestration.root.previewing import Previewing
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
 from oakctl.orchestration.root.secrets import Secrets
@@ -97,6 +98,7 @@ class Root:
         self.sessions = Sessions(self.instance, lambda name: self.clusters.link(name))
         self.clusters = Clusters(self.store, machines, self.bell, self._wake)
         self.overlay = Overlay(self.clusters.links, self.service, self.worker_views)
+        self.previewing = Previewing(self.store, self.clusters.links)
         self.driver = Driver(
             self.store, self.clusters.links, self.artifacts, self.secrets, self.bell
         )
