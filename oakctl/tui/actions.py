@@ -155,6 +155,16 @@ ACTIONS: tuple[Action, ...] = (
         argument="NODE",
     ),
     Action(
+        "edit",
+        "e",
+        "Edit",
+        "write a descriptor, see where it would go, run it",
+        _on(_V.FLEET, _V.SERVICES),
+        changes=True,
+        argument="FILE",
+        in_footer=False,
+    ),
+    Action(
         "setup",
         "w",
         "Set up",

@@ -18,6 +18,7 @@ from textual.worker import Worker, WorkerState
 from oakctl.errors import OakError
 from oakctl.tui.actions import Action, View
 from oakctl.tui.doing import Doing, told
+from oakctl.tui.editing import Draft
 from oakctl.tui.feed import POLL_S, Feed
 from oakctl.tui.looks import themes
 from oakctl.tui.looks.filtering import GlyphFilter
@@ -26,6 +27,7 @@ from oakctl.tui.palette import ActionProvider
 from oakctl.tui.root_reader import Connect
 from oakctl.tui.screens.confirm import ConfirmScreen
 from oakctl.tui.screens.demo import DemoScreen
+from oakctl.tui.screens.editor import EditorScreen
 from oakctl.tui.screens.fleet import FleetScreen
 from oakctl.tui.screens.lists import (
     EventsScreen,
@@ -114,6 +116,9 @@ class OakApp(App[None]):
     def ready_to_look(self) -> bool:
         """Whether there is a root to be asked."""
         return True
+
+    def open_editor(self, draft: Draft) -> None:
+        """Write a descriptor; only where the root can be changed."""
 
     def _mark(self) -> None:
         self._dirty = True
@@ -228,6 +233,11 @@ class FleetApp(OakApp):
             self.feed.ask_now()
 
         await open_wizard(self, self._setup, left)
+
+    def open_editor(self, draft: Draft) -> None:
+        """See `OakApp.open_editor`."""
+        if self._setup is not None:
+            self.push_screen(EditorScreen(self._setup, draft))
 
     def first_screen(self) -> FleetView:
         """The fleet."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from oakctl.errors import NotFound, OakError, UsageError
 from oakctl.model.views import InstanceView, ServiceView, WorkerView
+from oakctl.tui import editing
 from oakctl.tui.actions import BY_NAME, TABS, Action
 from oakctl.tui.root_reader import Root
 from oakctl.tui.screens.ask import AskScreen
@@ -188,6 +189,15 @@ class Doing:
         self._app.action_leave()
 
     # --- changing ---
+
+    async def edit(self) -> None:
+        """A descriptor, in a file that is there or a new one."""
+        name: str | None = self._argument
+        if not name:
+            question = "Which descriptor? A new file begins with an example."
+            name = await self._app.push_screen_wait(AskScreen(question, "app.yaml"))
+        if name is not None:
+            self._app.open_editor(editing.opened(name))
 
     async def scale(self) -> None:
         """Another number of instances."""

@@ -186,7 +186,7 @@ async def test_no_key_changes_the_fleet_without_a_yes(view: View) -> None:
             await pilot.press(key)
             if isinstance(app.screen, AskScreen):
                 await pilot.press("7", "enter")
-                await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+                await until(pilot, lambda: not isinstance(app.screen, AskScreen))
             if isinstance(app.screen, ConfirmScreen):
                 assert isinstance(app.focused, Button)
                 assert app.focused.id == "no"

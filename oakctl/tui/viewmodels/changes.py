@@ -6,8 +6,10 @@ asking (`screens.confirm`), making the change (`tui.doing`).
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
+from oakctl import sla
 from oakctl.errors import UsageError
 from oakctl.model.instance import InstanceState
 from oakctl.model.views import InstanceView, ServiceView, WorkerView
@@ -123,3 +125,21 @@ def _on(view: WorkerView, instances: tuple[InstanceView, ...]) -> list[InstanceV
         for each in instances
         if (each.cluster, each.worker) == (view.cluster, view.name) and each.state not in _GONE
     ]
+
+
+def apply(file: str, text: str) -> Question:
+    """A descriptor's applications."""
+    described = sla.parse(text).descriptor
+    applications = described.applications if described is not None else ()
+    told = [
+        f"{each.application_name}.{each.application_namespace}: "
+        f"{words.count(len(each.microservices), 'service')}"
+        for each in applications
+    ]
+    told.append(f"{file} is saved first")
+    return Question(
+        f"Run what {file} describes?",
+        tuple(told),
+        "Run it",
+        f"oakctl app apply -f {shlex.quote(file)}",
+    )
