@@ -29,6 +29,9 @@ SEED = FIRST_MARK  # else the kernel takes another one whenever the rules are lo
 ASKING_S = 3
 AGAIN_S = 30  # after so long once more, when packets still come; until then they are refused
 MOST_ASKED = 256  # at once: those of somebody who tries all addresses are refused
+# A refused client tries again after a second if it does not hear of that; then it does.
+DOUBT_S = 5
+MOST_DOUBTED = 1 << 16  # flows at a time; more than that are refused at once
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ def _static(networks: Networks) -> str:
     # Who was led to an instance of this node that has ended is not refused by its empty namespace:
     # he tries again, and is led to another one, or finds the same back (`silent`). The node itself
     # may: its agent asks whether the instance is ready.
+    # A flow whose first packet is answered by a reset is dead to the kernel at once ("dying"). It
+    # may have come to an instance that has ended a moment ago, before anybody has noticed. So the
+    # client hears of it only when he has tried again, by the maps as they are then.
+    flow = "ip daddr . tcp dport . ip saddr . tcp sport"
+    refusal = f"tcp flags & rst == rst ct original ip daddr {networks.services} ct status dying"
     # An ICMP answer is limited by the kernel to a few a second; a reset always gets there.
     return f"""table ip {TABLE} {{
  map slots {{ type ipv4_addr . mark : ipv4_addr; }}
@@ -86,6 +94,10 @@ def _static(networks: Networks) -> str:
  set hairpin {{ type ipv4_addr . ipv4_addr; }}
  set sources {{ type ifname . ipv4_addr; }}
  set silent {{ type ipv4_addr; }}
+ set doubted {{
+  type ipv4_addr . inet_service . ipv4_addr . inet_service; flags dynamic, timeout;
+  timeout {DOUBT_S}s; size {MOST_DOUBTED};
+ }}
  map ports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
  chain service {{
   dnat to ip daddr map @one
@@ -114,6 +126,10 @@ def _static(networks: Networks) -> str:
  chain unmark_own {{
   type filter hook output priority -99; policy accept;
   {unmark}
+ }}
+ chain doubt {{
+  type filter hook prerouting priority -98; policy accept;
+  {refusal} {flow} != @doubted add @doubted {{ {flow} }} drop
  }}
  chain from {{
   type nat hook postrouting priority 95; policy accept;

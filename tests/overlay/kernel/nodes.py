@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from .requirements import REPOSITORY
 
 PROGRAMS = str(Path(__file__).with_name("programs.py"))
 PORT = 7000
-RR, CLOSEST = "10.30.9.1", "10.30.9.2"
+RR, CLOSEST, LEAST = "10.30.9.1", "10.30.9.2", "10.30.9.3"
+# Of instances on nodes a and b, and node a's own.
+A1, A2, A3, B1, B2 = "10.18.0.66", "10.18.0.67", "10.18.0.68", "10.18.0.130", "10.18.0.131"
+GATEWAY_A = "10.18.0.65"
 
 
 class Failed(Exception):
@@ -183,3 +187,20 @@ def table(*targets: TableTarget, expected: int = 0, published: int = 0) -> Servi
     addresses = ServiceAddresses(RR, CLOSEST)
     ports = (Port(PORT, published),)
     return ServiceTable("ar.ns.rec.ns", "edge", 1, addresses, ports, targets, expected)
+
+
+def names(answers: list[str]) -> Counter[str]:
+    """Who answered how often."""
+    return Counter(answer.split()[0] for answer in answers)
+
+
+def state_of(node: Node) -> list[str]:
+    """All that the overlay might leave behind on a host."""
+    return [
+        node.run("nft", "list", "ruleset"),
+        node.run("ip", "-brief", "link"),
+        node.run("ip", "-o", "-4", "addr"),
+        node.run("ip", "route", "show", "table", "all"),
+        node.run("ip", "netns"),
+        node.run("sysctl", "net.ipv4.ip_forward"),
+    ]
