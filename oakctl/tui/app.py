@@ -5,18 +5,23 @@ Belongs here: what all screens share. Does not belong here: a screen, or an acti
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.worker import Worker, WorkerState
 
 from oakctl.errors import OakError
 from oakctl.tui.actions import Action, View
 from oakctl.tui.doing import Doing, told
 from oakctl.tui.feed import POLL_S, Feed
+from oakctl.tui.looks import themes
+from oakctl.tui.looks.filtering import GlyphFilter
+from oakctl.tui.looks.glyphs import glyphs_of
 from oakctl.tui.palette import ActionProvider
 from oakctl.tui.root_reader import Connect
 from oakctl.tui.screens.confirm import ConfirmScreen
@@ -57,11 +62,31 @@ class OakApp(App[None]):
         clock: Callable[[], float] = time.time,
     ) -> None:
         survive_old_mouse_reports()
+        self._glyphs = GlyphFilter(glyphs_of(os.environ))
         super().__init__()
+        self._look = themes.remembered(os.environ)
+        for theme in themes.THEMES.values():
+            self.register_theme(theme)
+        self.ansi_theme_dark, self.ansi_theme_light = themes.ANSI_DARK, themes.ANSI_LIGHT
+        self.theme = themes.THEMES[self._look].name
         self.read_only = read_only
         self.feed = Feed(connect, clock)
         self._dirty = False
         self._has_drawn = False  # something that the root said
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and ours for terminals that cannot draw everything."""
+        own = (self._glyphs,) if self._glyphs.enabled else ()
+        return [*super().get_line_filters(), *own]
+
+    def choose_look(self, word: str) -> None:
+        """The theme called `word`, or the other one; from now on.
+
+        Raises UsageError for a word that is none, OakError where it cannot be remembered.
+        """
+        self._look = themes.named(word, self._look)
+        self.theme = themes.THEMES[self._look].name
+        themes.remember(self._look)
 
     @property
     def connect(self) -> Connect:

@@ -163,6 +163,10 @@ class Doing:
             found = await root.overlay.route(pair.a, pair.b)
         self._app.push_screen(TextScreen(f"{pair.a} → {pair.b}", overlay.route_lines(found)))
 
+    async def theme(self) -> None:
+        """The other colours, or those that were named."""
+        self._app.choose_look(self._argument)
+
     async def help(self) -> None:
         """The keys of this view."""
         self._app.push_screen(HelpScreen(self._view.view, read_only=self._app.read_only))

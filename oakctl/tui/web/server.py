@@ -28,6 +28,7 @@ from textual_serve.server import Server
 
 from oakctl import paths
 from oakctl.errors import Conflict, OakError, UsageError
+from oakctl.tui.looks.glyphs import VARIABLE, Glyphs
 from oakctl.tui.web.guard import PARAMETER, Guard, Verdict, is_loopback
 
 PAGE = Path(__file__).parent / "page"
@@ -67,7 +68,9 @@ class Served:
         """What each tab runs, for a shell."""
         more = ("--read-only",) if self.read_only else ()
         # `exec`: the process that is told to end is then the app, and not a shell around it.
-        return f"exec {shlex.join((sys.executable, '-m', 'oakctl', 'tui', *more))}"
+        # What this server's own terminal can draw is not what a browser can.
+        glyphs = f"{VARIABLE}={Glyphs.UNICODE.value}"
+        return f"exec env {glyphs} {shlex.join((sys.executable, '-m', 'oakctl', 'tui', *more))}"
 
     def address(self, port: int, way_out: str = "") -> str:
         """What a user opens: by the first name that was given, else by where it is listened on.
