@@ -89,11 +89,9 @@ class Pathfinder:
 
     def open(self) -> None:
         """Begin to listen, in a running event loop; the node has its addresses. Raises OSError."""
-        raw = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         addresses = {True: addressing.direct, False: addressing.relayed}
         for direct, address in addresses.items():
-            opened = socket.socket(socket.AF_INET, raw, socket.IPPROTO_ICMP)
-            self._sockets[direct] = opened
+            self._sockets[direct] = opened = probes.opened_for_echoes()
             opened.bind((address(self._subnet), 0))
             asyncio.get_running_loop().add_reader(opened, self._receive, opened)
 
