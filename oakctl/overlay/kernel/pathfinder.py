@@ -74,6 +74,15 @@ class Pathfinder:
         """What is known of each pair, by public key."""
         return {key: known.pair for key, known in self._known.items()}
 
+    def one_sided(self) -> frozenset[str]:
+        """The own addresses of nodes that nothing gets to until their agents are back."""
+        now = time.monotonic()
+        return frozenset(
+            known.gateway
+            for known in self._known.values()
+            if paths.is_one_sided(known.pair, now, self._timing)
+        )
+
     def why(self, key: str) -> str:
         """Why the last direct way to a node ended, in words; empty: none has."""
         return self._known[key].why if key in self._known else ""
