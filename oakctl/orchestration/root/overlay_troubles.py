@@ -22,11 +22,30 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "nft monitor",
     ),
     ("made anew", NOTE, "nothing has to be done now; something else on the host ends it"),
+    (
+        "was put back",
+        NOTE,
+        "nothing has to be done now; see what was started there: oakctl host run {host} --sudo -- "
+        "journalctl -n 50",
+    ),
+    (
+        "turned on again",
+        NOTE,
+        "nothing has to be done now; see what sets it: oakctl host run {host} --sudo -- "
+        "grep -rs ip_forward /etc/sysctl.d /etc/sysctl.conf /etc/ufw",
+    ),
+    ("rules:", FAULT, "oakctl host run {host} --sudo -- nft list table ip oakctl"),
     ("was changed by somebody", FAULT, "oakctl host run {host} --sudo -- nft list table ip oakctl"),
     (
         "service address",
         FAULT,
         "give one of the two another address under `addresses` in its descriptor, or none",
+    ),
+    (
+        "is the overlay's",
+        FAULT,
+        "give that network other addresses, or take the host out of it; see the way there: "
+        "oakctl host run {host} -- ip -4 route",
     ),
     ("is full", FAULT, "let others run what comes: oakctl worker cordon {node}"),
     (
