@@ -30,8 +30,8 @@ def test_the_newest_counts_and_goes_with_its_worker() -> None:
     assert not kept.take(report("stranger"))
     assert kept.of("a") is second
     assert len(news) == 1
-    # A new agent begins to count anew.
-    fresh = report(seq=1, agent="y", at=3.0)
+    # A new agent begins to count anew, also where the clock was set back meanwhile.
+    fresh = report(seq=1, agent="y", at=-86400.0)
     assert kept.take(fresh)
     assert not kept.take(report(seq=9, agent="x", at=2.0))
     assert kept.take(other := report("b"))

@@ -42,6 +42,7 @@ PLAN = LabPlan(
 WORKERS = tuple(host.name for host in PLAN.hosts)
 RR, CLOSEST = "10.30.40.1", "10.30.40.2"
 READY_S = 240.0
+# What it is given is enforced here: enough for all the calls of a load, by one instance alone.
 DESCRIPTOR = f"""
 sla_version: v2.0
 customerID: Admin
@@ -55,9 +56,9 @@ applications:
         microservice_namespace: t
         virtualization: process
         code: ./program
-        memory: 16
+        memory: 64
         addresses: {{rr_ip: {RR}, closest_ip: {CLOSEST}}}
-        oakctl: {{vcpus: 0.01, listen: [7000/tcp, 7000/udp], ready: {{tcp: 7000}}}}
+        oakctl: {{vcpus: 0.2, listen: [7000/tcp, 7000/udp], ready: {{tcp: 7000}}}}
       - <<: *it
         microservice_name: C
         addresses: {{}}

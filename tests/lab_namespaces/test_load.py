@@ -22,9 +22,11 @@ pytestmark = [
 
 async def test_under_load(tmp_path: Path) -> None:
     async with light_fleet(tmp_path) as fleet:
-        servers = await fleet.place("S", ("home1", "home2", "office"))
+        only = await fleet.place("S", ("home1",))
         clients = await fleet.place("C", ("edge", "home1"))
         client = clients["edge"]
+        await the_only_one_killed(fleet, clients, only["home1"])
+        servers = await fleet.place("S", ("home1", "home2", "office"))
         await fleet.only(*WORKERS)
         await until("answers", lambda: answers(fleet, client), lambda found: len(found) == 3)
         await a_drained_node(fleet, client)
@@ -56,6 +58,25 @@ def refused(found: dict[str, Any]) -> list[str]:
     """New connections that did not come about."""
     assert found["answers"], found
     return [fault for fault in found["faults"] if fault.startswith("no connection")]
+
+
+async def the_only_one_killed(fleet: LightFleet, clients: dict[str, str], address: str) -> None:
+    """Whoever calls while it is away is not refused, on its node or elsewhere: it is waited for."""
+    async with (
+        fleet.load("home1", clients["home1"], RR) as near,
+        fleet.load("edge", clients["edge"], RR) as far,
+    ):
+        await fleet.kill("home1", address)
+        await until(
+            "it to be missed",
+            lambda: fleet.root.service("S"),
+            lambda service: service.ready < service.wanted,
+        )
+        await fleet.ready("S")
+    for where, found in (("its node", near), ("another node", far)):
+        print(f"the only one killed, from {where}: {sum(found['answers'].values())} calls,",
+              found["faults"], f"longest {found['longest_ms']:.0f} ms")  # fmt: skip
+        assert refused(found) == []
 
 
 async def a_drained_node(fleet: LightFleet, client: str) -> None:

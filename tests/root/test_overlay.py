@@ -86,6 +86,9 @@ def test_a_copy_that_lags_behind_its_own_cluster_is_late() -> None:
     [
         ("UDP port 51820 is taken: others cannot begin", "oakctl host run pi-1 --sudo", "fault"),
         ("the table oakctl was changed or removed; it was loaded anew", "nft monitor", "note"),
+        ("what lets the overlay pass was put back (at 1)", "journalctl", "note"),
+        ("forwarding was turned off; it was turned on again (at 1)", "ip_forward", "note"),
+        ("the interface oak0 was removed by somebody; it was made anew (at 1)", "now", "note"),
         ("the relay does not run", "worker add", "fault"),
         ("service address 10.30.9.1 is taken by a: b cannot have it", "`addresses`", "fault"),
         ("subnet 10.18.0.0/26 is full: 61 instances, no room", "worker cordon edge/w1", "fault"),
@@ -165,7 +168,33 @@ def test_a_cluster_that_is_away_is_shown_as_it_was() -> None:
         ("edge", NOW - 300, "no tunnel to its host"),
     ]
     assert len(found.nodes) == 3
-    assert "what is shown of it is old" in told(found)["edge"]
+    words = told(found)["edge"]
+    assert "does not answer for 5 min, so what is shown of it is old: no tunnel" in words
+    assert "its nodes go on by what they were told last → oakctl cluster show edge" in words
+
+
+def test_an_agent_that_is_silent_is_told_with_since_when_and_the_age_of_its_tables() -> None:
+    away = given.w1(status="dead", heartbeat_at=NOW - 12)
+    words = told(view(given.fleet(given.edge(given.hub(), away, given.w2()))))["edge/w1"]
+    assert words.startswith("its agent is dead: silent for 12 s; its tables are as of 70 s ago")
+    assert words.endswith("→ oakctl worker show edge/w1")
+    # Its cluster's clock was set back, or its own: no time is less than nothing.
+    odd = replace(away, heartbeat_at=NOW + 9, report=given.report("w1", tables_at=0.0))
+    words = told(view(given.fleet(given.edge(odd))))["edge/w1"]
+    assert words.startswith("its agent is dead: silent for 0 s; it has no tables yet")
+
+
+def test_a_direct_path_that_died_while_the_agent_of_one_side_is_away_is_told() -> None:
+    lost = given.path("w2", "edge", RELAYED, reason="the direct path was lost", relay="hub")
+    w1 = given.node("w1", given.report("w1", lost), needs=())
+    nodes = given.edge(given.hub(), w1, given.w2(status="dead"))
+    words = told(view(given.fleet(nodes)))["edge/w1 → edge/w2"]
+    assert "the direct path died while edge/w2's agent is away" in words
+    assert words.endswith("oakctl worker show edge/w2")
+    # An agent that is there changes its side by itself.
+    assert "edge/w1 → edge/w2" not in told(
+        view(given.fleet(given.edge(given.hub(), w1, given.w2())))
+    )
 
 
 # --- trace ---------------------------------------------------------------------------------------
@@ -290,6 +319,11 @@ def test_a_direct_way_and_a_relayed_one_hop_by_hop() -> None:
     ]  # fmt: skip
     assert [hop.round_trip_ms for hop in relayed.hops] == [None, None, 10.0, 25.0, None]
     assert relayed.hops[3].words == "symmetric NAT on both sides; 1 of 100 echoes lost"
+    back = given.path("w1", "edge", RELAYED, relay="gate", round_trip_ms=26.0)
+    v1 = given.node("v1", given.report("v1", back), needs=())
+    gate = given.node("gate", None, needs=())
+    both = overlay_route.route(given.fleet(the_cloud=given.cloud(v1, gate)), "w1", "v1", HOSTS, NOW)
+    assert [hop.at for hop in both.hops][2:4] == ["relay edge/hub", "relay cloud/gate"]
 
 
 def test_what_is_wrong_with_a_way_is_told() -> None:

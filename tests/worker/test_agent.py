@@ -254,12 +254,16 @@ async def test_revoked_credential_ends_the_agent(
     await until(lambda: process.poll() is not None, "the agent to end")
     assert process.returncode == 3
     assert "cluster edge refuses worker w1" in agent.log
+    assert "it is asked again in" not in agent.log
     assert agent.processes(NAME) == [pid]
+    # Whoever starts it again at once does not make it ask again at once.
     agent.start()
     process = agent.process
     assert process is not None
     await until(lambda: process.poll() is not None, "the agent to end again")
     assert process.returncode == 3
+    assert "it is asked again in 2 s" in agent.log
+    assert agent.processes(NAME) == [pid]
 
 
 async def test_unaccepted_greeting_ends_the_agent(

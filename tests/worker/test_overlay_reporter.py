@@ -24,17 +24,19 @@ def test_measures_alone_are_no_news_until_some_time_has_passed() -> None:
     measured = replace(path, round_trip_ms=9.0, sent=50, lost=3, handshake_at=99.0)
     later = replace(seen, handshake_at=99.0)
     same = replace(TOLD, seq=2, sent_at=102.0, paths=(measured,), seen=(later,))
-    assert not overlay_reporter.is_due(TOLD, same)
-    assert overlay_reporter.is_due(TOLD, replace(same, sent_at=110.0))
+    for clock in (102.0, 100.0 - 86400.0, 100.0 + 86400.0):  # which may have been set
+        now = replace(same, sent_at=clock)
+        assert not overlay_reporter.is_due(TOLD, now, 2.0)
+        assert overlay_reporter.is_due(TOLD, now, 10.0)
     many = replace(TOLD, paths=TOLD.paths * 400)
-    assert not overlay_reporter.is_due(many, replace(many, sent_at=190.0))
-    assert overlay_reporter.is_due(many, replace(many, sent_at=200.0))
+    assert not overlay_reporter.is_due(many, many, 90.0)
+    assert overlay_reporter.is_due(many, many, 100.0)
     for news in (
         replace(same, paths=(replace(path, kind="relayed"),)),
         replace(same, seen=(replace(seen, endpoint="192.0.2.1:2"),)),
         replace(same, problems=("one",)),
     ):
-        assert overlay_reporter.is_due(TOLD, news)
+        assert overlay_reporter.is_due(TOLD, news, 2.0)
 
 
 async def test_the_cluster_hears_of_tables_in_force_and_again_after_the_bus_was_away(

@@ -283,3 +283,12 @@ def test_decisions_repeat(wanted: DesiredDocument, had: list[tuple[int, int, Pha
     assert first == decide(wanted, records, {CODE}, set(), NOW)
     names = [a.name if hasattr(a, "name") else a.desired.name for a in first]  # type: ignore[union-attr]
     assert len(names) == len(set(names)), "two actions on one instance"
+
+
+def test_a_clock_that_was_set_back_makes_nothing_wait_for_ever() -> None:
+    desired = instance()
+    waiting = replace(record.new(desired, NOW), retry_at=NOW + 60)
+    assert only(document(desired), waiting, now=NOW + 30) == ()
+    assert only(document(desired), waiting, now=NOW - 86400) == (Start(desired),)
+    stopping = record.stopping(started(desired), NOW)
+    assert only(document(), stopping, now=NOW - 86400) == (Kill(desired.name),)

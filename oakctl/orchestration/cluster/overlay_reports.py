@@ -15,6 +15,8 @@ from oakctl.model import subjects
 from oakctl.model.overlay_report import OverlayReport
 from oakctl.orchestration.cluster.desk import read
 
+MOST_FORMER = 8  # agents of one worker whose late words are known as that
+
 
 class OverlayReports:
     """The newest report of each worker; `changed` is called after one that says something new.
@@ -28,6 +30,7 @@ class OverlayReports:
         self._workers = workers
         self._changed = changed
         self._newest: dict[str, OverlayReport] = {}
+        self._former: dict[str, tuple[str, ...]] = {}  # ids of agents before the one that is heard
 
     async def open(self, client: Client) -> None:
         """Begin to listen."""
@@ -47,8 +50,16 @@ class OverlayReports:
     def take(self, report: OverlayReport) -> bool:
         """Keep it unless it is late, or of nobody we know; whether it was kept."""
         before = self._newest.get(report.worker)
-        if report.worker not in self._workers() or (before is not None and _late(report, before)):
+        if report.worker not in self._workers():
             return False
+        if before is not None and report.agent_id == before.agent_id:
+            if report.seq <= before.seq:
+                return False
+        elif report.agent_id in self._former.get(report.worker, ()):
+            return False  # late. Clocks say nothing of that: one may have been set back
+        elif before is not None:
+            former = (before.agent_id, *self._former.get(report.worker, ()))
+            self._former[report.worker] = former[:MOST_FORMER]
         self._newest[report.worker] = report
         self._changed()
         return True
@@ -61,10 +72,4 @@ class OverlayReports:
     def _forget(self) -> None:
         known = self._workers()
         self._newest = {name: each for name, each in self._newest.items() if name in known}
-
-
-def _late(report: OverlayReport, before: OverlayReport) -> bool:
-    """One agent counts its reports; of two agents' the one that was made later is newer."""
-    if report.agent_id == before.agent_id:
-        return report.seq <= before.seq
-    return report.sent_at < before.sent_at
+        self._former = {name: each for name, each in self._former.items() if name in known}

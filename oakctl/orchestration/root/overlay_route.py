@@ -68,6 +68,8 @@ def _between(
     yield Hop("tunnel", ", ".join((tunnel, _handshake(there, now))), is_fresh(there, now))
     if kind == RELAYED:
         yield _relay(fleet, start, there)
+        if (second := _second_relay(end, start, there)) is not None:
+            yield second
     words = there.reason or kind
     if there.sent:
         words += f"; {there.lost} of {there.sent} echoes lost"
@@ -87,6 +89,20 @@ def _relay(fleet: Fleet, start: End, there: PathReport) -> Hop:
             name = f"relay {full(other, found)}"
             return Hop(name, words, alive, leg.round_trip_ms if leg is not None else None)
     return Hop(f"relay {there.relay}".rstrip(), "passes on")
+
+
+def _second_relay(end: End, start: End, there: PathReport) -> Hop | None:
+    """The relay of the other cluster, by the word of the node behind it; None: one passes on."""
+    known, node = end
+    back = overlay_known.way(node, start[0].cluster, start[1].worker)
+    if back is None or back.kind != RELAYED or not back.relay or there.cluster == start[0].cluster:
+        return None
+    found = known.node(back.relay)
+    if found is None or back.relay == node.worker:
+        return None
+    alive = found.status == "ready"
+    words = f"passes on in {known.cluster}" if alive else f"passes on; its agent is {found.status}"
+    return Hop(f"relay {full(known, found)}", words, alive)
 
 
 def _handshake(there: PathReport, now: float) -> str:

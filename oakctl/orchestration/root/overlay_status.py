@@ -22,7 +22,7 @@ from oakctl.model.overlay_views import (
     TargetView,
     Trouble,
 )
-from oakctl.orchestration.root import overlay_known, overlay_troubles
+from oakctl.orchestration.root import overlay_known, overlay_silence, overlay_troubles
 from oakctl.orchestration.root.overlay_known import Fleet, Known, TableKey, full
 from oakctl.orchestration.root.overlay_troubles import FAULT, NOTE
 from oakctl.overlay.sight import addresses_of
@@ -47,7 +47,8 @@ def view(fleet: Fleet, hosts: Hosts, now: float) -> OverlayView:
         for name, known in sorted(fleet.clusters.items())
     )
     troubles = (
-        *_of_clusters(clusters),
+        *_of_clusters(fleet, now),
+        *_of_silence(fleet),
         *(each for node in nodes for each in _of_node(node, hosts)),
         *(each for known, node in fleet.nodes() for each in _of_clock(known, node, hosts)),
         *(each for pair in pairs for each in _of_pair(pair)),
@@ -180,19 +181,23 @@ def targets_of(table: ServiceTable) -> tuple[TargetView, ...]:
 # --- what is wrong -------------------------------------------------------------------------------
 
 
-def _of_clusters(clusters: Iterable[ClusterOverlayView]) -> Iterator[Trouble]:
-    for cluster in clusters:
-        if cluster.fault:
-            words = f"does not answer, so what is shown of it is old: {cluster.fault}"
-            yield Trouble(cluster.name, words, f"oakctl cluster show {cluster.name}", FAULT)
+def _of_clusters(fleet: Fleet, now: float) -> Iterator[Trouble]:
+    for name, known in sorted(fleet.clusters.items()):
+        if words := overlay_silence.of_cluster(known, now):
+            yield Trouble(name, words, f"oakctl cluster show {name}", FAULT)
+
+
+def _of_silence(fleet: Fleet) -> Iterator[Trouble]:
+    for known, node in fleet.nodes():
+        if words := overlay_silence.of_agent(known, node):
+            name = full(known, node)
+            yield Trouble(name, words, f"oakctl worker show {name}", FAULT)
+    yield from overlay_silence.of_ways(fleet)
 
 
 def _of_node(node: NodeOverlayView, hosts: Hosts) -> Iterator[Trouble]:
     name, host = f"{node.cluster}/{node.name}", hosts.get((node.cluster, node.name), "")
-    if node.status not in ("ready", "never-seen"):
-        words = f"its agent is {node.status}; what its overlay led to last goes on by itself"
-        yield Trouble(name, words, f"oakctl worker show {name}", FAULT)
-    elif node.late:
+    if node.late and node.status in overlay_silence.HEARD:
         late = [table for table in node.tables if table.late]
         named = ", ".join(f"{table.job_name} ({_behind(table)})" for table in late[:3])
         more = f" and {len(late) - 3} more" if len(late) > 3 else ""

@@ -22,6 +22,19 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "nft monitor",
     ),
     ("made anew", NOTE, "nothing has to be done now; something else on the host ends it"),
+    (
+        "was put back",
+        NOTE,
+        "nothing has to be done now; see what was started there: oakctl host run {host} --sudo -- "
+        "journalctl -n 50",
+    ),
+    (
+        "turned on again",
+        NOTE,
+        "nothing has to be done now; see what sets it: oakctl host run {host} --sudo -- "
+        "grep -rs ip_forward /etc/sysctl.d /etc/sysctl.conf /etc/ufw",
+    ),
+    ("rules:", FAULT, "oakctl host run {host} --sudo -- nft list table ip oakctl"),
     ("was changed by somebody", FAULT, "oakctl host run {host} --sudo -- nft list table ip oakctl"),
     (
         "service address",

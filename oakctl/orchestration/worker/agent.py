@@ -35,6 +35,7 @@ from oakctl.orchestration.worker import (
     metrics,
     needs,
     reconcile,
+    refusals,
     shim,
     storage,
 )
@@ -68,6 +69,7 @@ BUSY_PASS_S = 1.0  # while instances run: what pid descriptors do not tell
 SOON_S = 0.05  # while a process is starting or ending
 STATISTICS_S = 2.0
 TIDY_S = 30.0
+LOOK_S = 10.0  # between looks at what others may have changed of the overlay
 REPORT_GATHER_S = 0.03  # changes that come together go up together
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
@@ -159,6 +161,7 @@ class Agent:
                 self._reports(),
                 self._statistics(),
                 self._tidying(),
+                self._looking(),
                 self._containers.run_until_cancelled(),
                 kernel_overlay.measure(self._overlay),
                 self._overlay_reporter.run(lambda: self._link.connected),
@@ -206,6 +209,8 @@ class Agent:
     def _on_caught_up(self, answer: GreetingAnswer) -> None:
         if answer.heartbeat_s > 0:
             self._heartbeat_s = answer.heartbeat_s
+        if answer.accepted:
+            refusals.forget(Path(HostLayout(self._config.prefix).state("agent/refused")))
         self._unreported.set()  # a full report after each (re)connect
 
     def _apply_tables(self) -> None:
@@ -376,11 +381,15 @@ class Agent:
                 )
 
     async def _tidying(self) -> None:
-        told: tuple[str, ...] = ()
         while True:
             await asyncio.sleep(TIDY_S)
             self._instances.sweep()
             self._apply_tables()
+
+    async def _looking(self) -> None:
+        told: tuple[str, ...] = ()
+        while True:
+            await asyncio.sleep(LOOK_S)
             problems = await kernel_overlay.problems(self._overlay)
             self._overlay_reporter.problems = problems
             if problems != told:

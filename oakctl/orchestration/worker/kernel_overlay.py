@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # agents with another overlay carry nothing of this one
     from oakctl.overlay.kernel.driver import KernelDriver
     from oakctl.overlay.kernel.elements import Elements
     from oakctl.overlay.kernel.measuring import Measuring
+    from oakctl.overlay.kernel.mended import Mend
     from oakctl.overlay.kernel.planning import Sight
 
 log = logging.getLogger("oakctl.worker")
@@ -60,6 +62,7 @@ class KernelOverlay:
         self._laid: dict[str, Future[str]] = {}  # instance's address → its namespace, for one start
         self._down: frozenset[str] = frozenset()
         self._told: tuple[str, ...] = ()
+        self._mended: dict[str, Mend] = {}
         self._failed = ""  # why the newest tables are not in force
         self._loop: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(RuntimeError):
@@ -228,13 +231,18 @@ class KernelOverlay:
         return self._told
 
     def _look(self) -> tuple[str, ...]:
+        from oakctl.overlay.kernel import mended
+
         found: tuple[str, ...] = (self._failed,) if self._failed else ()
         try:
-            found += self._made.problems() if self._made is not None else ()
+            if self._made is not None:
+                new = self._made.mend()
+                self._mended = mended.remembered(self._mended, new, time.time(), time.monotonic())
+                found += self._made.standing()
         except OSError as error:
             found += (f"the overlay cannot be looked at: {error.strerror or error}",)
-        self._told = found
-        return found
+        self._told = (*found, *mended.told(self._mended))
+        return self._told
 
     async def look(self) -> tuple[tuple[str, ...], Elements, Sight]:
         """The problems that there are now, and what is in force; see `KernelDriver`."""

@@ -22,7 +22,6 @@ UDP_WAIT_S = 1.0
 ALL_S = 12.0  # for all of them; what has not begun by then is not tried
 AT_ONCE = 32
 PINGS = 3  # one may be lost while a tunnel wakes up
-_MTU_DISCOVER, _IN_ONE_PIECE = 10, 3  # Linux: IP_MTU_DISCOVER, IP_PMTUDISC_PROBE
 _WORDS = {
     errno.EMSGSIZE: "this node's own link to it is too narrow",
     errno.ECONNREFUSED: "refused: nothing listens there",
@@ -93,16 +92,13 @@ async def _udp(wanted: Try) -> Probe:
 
 
 async def _ping(wanted: Try) -> Probe:
-    from oakctl.overlay.kernel.probes import echo
+    from oakctl.overlay.kernel.probes import echo, opened_for_echoes
 
     try:
-        opened = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        opened = opened_for_echoes()
     except OSError:
         return wanted.ended(NOT_APPLICABLE, "only an agent that is root may ping")
     with opened:
-        opened.setblocking(False)
-        # In pieces a large one would get through anywhere; and what is known of the path is old.
-        opened.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _IN_ONE_PIECE)
         identifier = int.from_bytes(os.urandom(2), "big")
         for sequence in range(1, PINGS + 1):
             began = time.monotonic()

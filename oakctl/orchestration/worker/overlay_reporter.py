@@ -62,13 +62,14 @@ class OverlayReporter:
     async def run(self, connected: Callable[[], bool]) -> None:
         """For ever: what is told while there is no bus counts for nothing, and is told later."""
         told: OverlayReport | None = None
+        told_at = 0.0  # by a clock that nobody sets
         while True:
             report = await self.report()
             if not connected():
                 told = None
-            elif told is None or is_due(told, report):
+            elif told is None or is_due(told, report, time.monotonic() - told_at):
                 self._seq += 1
-                told = replace(report, seq=self._seq)
+                told, told_at = replace(report, seq=self._seq), time.monotonic()
                 await self._send(told)
             await asyncio.sleep(LOOK_S)
 
@@ -124,10 +125,10 @@ class OverlayReporter:
         )
 
 
-def is_due(told: OverlayReport, now: OverlayReport) -> bool:
-    """Whether `now` is to be sent after `told`."""
+def is_due(told: OverlayReport, now: OverlayReport, passed_s: float) -> bool:
+    """Whether `now` is to be sent, `passed_s` seconds after `told`."""
     again_s = max(AGAIN_S, len(now.paths) * EACH_S)
-    return now.sent_at - told.sent_at >= again_s or _lasting(now) != _lasting(told)
+    return passed_s >= again_s or _lasting(now) != _lasting(told)
 
 
 def _lasting(report: OverlayReport) -> OverlayReport:

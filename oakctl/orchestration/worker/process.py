@@ -13,13 +13,14 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from oakctl.errors import Conflict, ExitCode, UsageError
 from oakctl.model import wire
 from oakctl.model.config import HostLayout, WorkerConfig
-from oakctl.orchestration.worker import identity
+from oakctl.orchestration.worker import identity, refusals
 from oakctl.orchestration.worker.agent import Agent
 from oakctl.orchestration.worker.link import Refused
 
@@ -65,6 +66,7 @@ def main(config_path: str) -> int:
         Path(config.prefix, directory).mkdir(mode=0o700, parents=True, exist_ok=True)
     if identity.separate_users(config.overlay_driver):
         identity.open_prefix(Path(config.prefix))
+    refused_file = Path(HostLayout(config.prefix).state("agent/refused"))
     with _only_agent(Path(HostLayout(config.prefix).state("agent/lock"))):
         try:
             asyncio.run(_run(config))
@@ -75,6 +77,10 @@ def main(config_path: str) -> int:
                 config.worker,
                 refused,
             )
+            pause_s = refusals.wait_s(refusals.count(refused_file))
+            if pause_s:
+                log.error("it is asked again in %.0f s; instances go on running", pause_s)
+                time.sleep(pause_s)  # ended by any signal
             return REFUSED
     return int(ExitCode.DONE)
 

@@ -109,7 +109,8 @@ def _unwanted(record: Record, confirmed: Set[tuple[str, int]], now: float) -> li
 def _end(record: Record, now: float) -> list[Action]:
     if not record.stopping_since:
         return [Stop(record.name)]
-    return [Kill(record.name)] if now >= record.kill_at else []
+    due = _is_due(record.kill_at, record.stopping_since, now)
+    return [Kill(record.name)] if due else []
 
 
 def _wanted(
@@ -122,11 +123,17 @@ def _wanted(
     if record.phase is not Phase.WAITING:
         return []
     missing = [need for need in needs.of(desired) if need not in present]
-    due = now >= record.retry_at
+    due = _is_due(record.retry_at, record.since, now)
     if missing:
         # Secrets may change until the very start.
         return [Fetch(need) for need in missing if due or need.kind != needs.SECRETS]
     return [Start(desired)] if due else []
+
+
+def _is_due(moment: float, since: float, now: float) -> bool:
+    """Whether what was to be waited for `since` then is over. A clock that was set back meanwhile
+    says nothing of how long that was: then it is, rather than never."""
+    return now >= moment or now < since
 
 
 def next_due(records: Iterable[Record], now: float) -> float | None:

@@ -68,6 +68,7 @@ class KernelDriver:
         self.changing = threading.RLock()  # one change at a time, whoever makes it
         self._reading = threading.Lock()  # of the ledger, for a moment
         self._loaded = False  # not by us, or not as it should be
+        self._settled = False  # by us, before
         self._digest = ""
         self._problems: dict[str, str] = {}
 
@@ -171,24 +172,31 @@ class KernelDriver:
         self._see(self._sight.local - {address})
         self._cut(address)
 
-    @alone
     def problems(self) -> tuple[str, ...]:
-        """What is not as it should be, in words. What others have changed of ours is mended."""
+        """What is not as it should be, in words, and what of it was mended just now."""
+        return (*self.mend(), *self.standing())
+
+    @alone
+    def mend(self) -> tuple[str, ...]:
+        """Make good what others have changed of ours; what that was, in words."""
         found = []
         with self._told("host"):
-            self._settle()
+            found += self._settle()
         if self._loaded and not self._is_intact():
             found.append("the table oakctl was changed or removed by somebody; it was loaded anew")
             self._loaded = False
-            try:
+            with self._told("rules"):
                 self._load()
-            except OSError as error:
-                found.append(f"the table oakctl was changed by somebody: {error.strerror}")
-        found += taken.words(self._ledger.contested())
-        found += taken.full(self._place.networks.subnet, len(self._sight.local))
         with self._told("tunnel"):
             if self._tunnel.apply(self._place.worker, self._nodes):
                 found.append("the tunnel was changed or ended by somebody; it was made anew")
+        return tuple(found)
+
+    @alone
+    def standing(self) -> tuple[str, ...]:
+        """What is not as it should be since the last `mend`, in words."""
+        found = [*taken.words(self._ledger.contested())]
+        found += taken.full(self._place.networks.subnet, len(self._sight.local))
         if self._tunnel.problem:
             found.append(self._tunnel.problem)
         return (*found, *(self._problems[key] for key in sorted(self._problems)))
@@ -251,12 +259,29 @@ class KernelDriver:
             if set(listed.split()[2:]) - own:
                 self._host.ip([f"link delete {GATEWAY}"])
 
-    def _settle(self) -> None:
-        """The host's settings, interface and routes; and that other rules let us pass."""
-        self._host.ip(cables.node(self._place.networks, self._host.links()))
-        self._passage.forward()
+    def _settle(self) -> list[str]:
+        """The host's settings, interface and routes; and that other rules let us pass.
+
+        What was ours before and is no more, in words.
+        """
+        lost = []
+        links = self._host.links()
+        if self._settled and GATEWAY not in links:
+            lost.append(f"the interface {GATEWAY} was removed by somebody; it was made anew")
+        self._host.ip(cables.node(self._place.networks, links))
+        if lost:  # with its address the kernel has dropped each route that names it
+            for address in self._sight.local:
+                self._lay(address)
+        if self._passage.forward() and self._settled:
+            lost.append("forwarding was turned off by somebody; it was turned on again")
         with self._told("forwarding"):
-            self._passage.open()
+            if self._passage.open():
+                lost.append(
+                    "rules of other programs were loaded anew, or dropped by somebody (Docker, "
+                    "ufw, firewalld, iptables); what lets the overlay pass was put back"
+                )
+        self._settled = True
+        return lost
 
     def _lay(self, address: str) -> None:
         name = cables.namespace(address)

@@ -38,6 +38,7 @@ class Measuring:
         self._measured = measured
         self._timing = timing
         self._wanted: frozenset[str] = frozenset()
+        self._one_sided: frozenset[str] = frozenset()
         self._of: KernelDriver | None = None
         self.probes = Probes(self._changed, self._look_after_ways)
         self.finder: Pathfinder | None = None
@@ -78,7 +79,8 @@ class Measuring:
         measured = self._measured or (driver.measured if driver is not None else None)
         if measured is not None:
             with contextlib.suppress(OSError):  # told when tables are applied
-                measured(self.probes.unreachable(), self.probes.round_trips_ms())
+                unreachable = self.probes.unreachable() | self._one_sided
+                measured(unreachable, self.probes.round_trips_ms())
 
     def _look_after_ways(self) -> None:
         driver = self._driver()
@@ -87,6 +89,9 @@ class Measuring:
             self._begin(driver)
         if self.finder is not None:
             self.finder.tick(self._wanted)
+            if (one_sided := self.finder.one_sided()) != self._one_sided:
+                self._one_sided = one_sided
+                self._changed()
 
     def _begin(self, driver: KernelDriver | None) -> None:
         self._of = driver

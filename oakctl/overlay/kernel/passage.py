@@ -27,17 +27,20 @@ class Passage:
         self._host = host
         self._file = Path(state) / NOTE
         self._port = port
+        self._given: set[tuple[str, ...]] = set()  # commands by which others let us pass
 
-    def forward(self) -> None:
-        """Have the kernel forward packets. Raises OSError."""
+    def forward(self) -> bool:
+        """Have the kernel forward packets; whether it did not. Raises OSError."""
         before = self._host.setting(FORWARD)
         if before != "1":
             self._note({FORWARD: before, **self._noted()})
             self._host.set(FORWARD, "1")
+        return before != "1"
 
-    def open(self) -> None:
-        """Have other rules let us pass, where some would not. Raises OSError."""
-        for command in forwarding.missing(self._iptables(), self._port):
+    def open(self) -> bool:
+        """Have other rules let us pass; whether they did so before and no more. Raises OSError."""
+        missing = forwarding.missing(self._iptables(), self._port)
+        for command in missing:
             self._host.run(command)
         commands = forwarding.firewalld(self._firewalld(), self._port)
         for command in commands:
@@ -45,6 +48,10 @@ class Passage:
             if list(command) not in given:  # noted before: a run that is cut off is undone too
                 self._note({**self._noted(), FIREWALLD: [*given, list(command)]})
             self._host.run(command)
+        new = {*missing, *commands}
+        lost = bool(self._given & new)
+        self._given |= new
+        return lost
 
     def close(self) -> None:
         """Give back what was changed. Raises OSError.

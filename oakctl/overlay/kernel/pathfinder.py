@@ -74,17 +74,24 @@ class Pathfinder:
         """What is known of each pair, by public key."""
         return {key: known.pair for key, known in self._known.items()}
 
+    def one_sided(self) -> frozenset[str]:
+        """The own addresses of nodes that nothing gets to until their agents are back."""
+        now = time.monotonic()
+        return frozenset(
+            known.gateway
+            for known in self._known.values()
+            if paths.is_one_sided(known.pair, now, self._timing)
+        )
+
     def why(self, key: str) -> str:
         """Why the last direct way to a node ended, in words; empty: none has."""
         return self._known[key].why if key in self._known else ""
 
     def open(self) -> None:
         """Begin to listen, in a running event loop; the node has its addresses. Raises OSError."""
-        raw = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         addresses = {True: addressing.direct, False: addressing.relayed}
         for direct, address in addresses.items():
-            opened = socket.socket(socket.AF_INET, raw, socket.IPPROTO_ICMP)
-            self._sockets[direct] = opened
+            self._sockets[direct] = opened = probes.opened_for_echoes()
             opened.bind((address(self._subnet), 0))
             asyncio.get_running_loop().add_reader(opened, self._receive, opened)
 

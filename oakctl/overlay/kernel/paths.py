@@ -45,6 +45,7 @@ class Timing:
     longest_retry: float = 600.0
     lasting: float = 120.0  # a direct path that held so long was no failure
     silence: float = 20.0  # a word is forgotten after that
+    follow: float = 3.0  # the other side, when a direct path was lost: it has missed it as well
 
 
 TIMING = Timing()
@@ -104,6 +105,16 @@ def adopted(leads: bool, now: float) -> Pair:
 def cares(pair: Pair, now: float, timing: Timing = TIMING) -> bool:
     """Whether anybody has to do with the pair at all."""
     return pair.wants or pair.phase is not Phase.RELAYED or _is_wanted(pair, now, timing)
+
+
+def is_one_sided(pair: Pair, now: float, timing: Timing = TIMING) -> bool:
+    """Whether the other side still sends directly where nothing gets through: its agent is away.
+
+    It takes packets of ours by that way alone, so nothing gets there by the relay either.
+    """
+    follows = pair.heard.phase is not Phase.DIRECT or pair.heard_at > pair.lost_at
+    lost = pair.phase is Phase.RELAYED and pair.lost_at > 0 and not follows
+    return lost and now - pair.lost_at > timing.follow
 
 
 def echoes_directly(pair: Pair) -> bool:

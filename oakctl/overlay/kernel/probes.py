@@ -21,6 +21,9 @@ from oakctl.overlay.kernel.liveness import Pulse
 _ECHO, _ANSWER = 8, 0
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence
 _IP_HEADER = 20
+# IP_MTU_DISCOVER and IP_PMTUDISC_PROBE of linux/in.h: packets leave in one piece or not at all,
+# as what is known of the path is old. In pieces a large echo would get through anywhere.
+_IN_ONE_PIECE = 10, 3
 _KEPT = 64  # probes of one node whose answers are still of interest
 
 
@@ -66,8 +69,7 @@ class Probes:
 
     async def run(self) -> None:
         """Go on until cancelled. Raises OSError where the kernel does not let us ask."""
-        raw = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        with socket.socket(socket.AF_INET, raw, socket.IPPROTO_ICMP) as opened:
+        with opened_for_echoes() as opened:
             loop = asyncio.get_running_loop()
             loop.add_reader(opened, self._receive, opened)
             try:
@@ -112,6 +114,14 @@ class Probes:
         if liveness.is_news(self._told, self._pulses):
             self._told = dict(self._pulses)
             self._changed()
+
+
+def opened_for_echoes() -> socket.socket:
+    """A socket that does not wait. Raises OSError where the kernel does not let us have it."""
+    raw = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    opened = socket.socket(socket.AF_INET, raw, socket.IPPROTO_ICMP)
+    opened.setsockopt(socket.IPPROTO_IP, *_IN_ONE_PIECE)
+    return opened
 
 
 def echo(identifier: int, sequence: int, large: bool, said: bytes = bytes(8)) -> bytes:

@@ -123,6 +123,11 @@ def _why_relayed(view: View, node: OverlayNode, pair: Pair | None) -> str:
         return f"a direct path is being tried: {IN_WORDS.get(pair.kind, pair.kind)}"
     if not pair.wants and not pair.heard.wants:
         return "no traffic with it: no direct path is looked for"
+    if pair.lost_at and pair.heard.phase is Phase.DIRECT and pair.heard_at <= pair.lost_at:
+        return (
+            f"the direct path was lost, and {node.worker} still sends there: its agent does not "
+            "answer; calls are led elsewhere until it does"
+        )
     if pair.lost_at:
         why = view.why.get(node.public_key, "") or "the direct path was lost"
         return f"the direct path was lost: {why}; it is tried again, more and more seldom"

@@ -110,6 +110,9 @@ class Load:
         try:
             async with asyncio.timeout(NEW_WAITS_S):
                 reader, writer = await asyncio.open_connection(self._address, PORT)
+        except ConnectionResetError as error:  # it had come about: else it would be a refusal
+            self.faults.append(f"cut off: {type(error).__name__}")
+            return
         except (OSError, TimeoutError) as error:
             self.faults.append(f"no connection: {type(error).__name__}")
             return

@@ -28,6 +28,15 @@ FIRST, SECOND = "10.18.0.66", "10.18.0.67"
 SHA = "a" * 64
 JOB = "ar.ns.rec.ns"
 ANSWERS_S = 240.0
+# A clock that can be set for one process and those that it starts.
+CLOCK = """
+import time
+true = time.time
+def told():
+    with open({0}) as file:
+        return true() + float(file.read())
+time.time = told
+"""
 PYTHON = "/usr/bin/python3"  # one that every user may run
 
 
@@ -71,10 +80,22 @@ class Agent:
         for file in (artifact, artifact / "programs.py"):
             file.chmod(0o755)
 
+    def set_clock(self, by_s: float) -> None:
+        """Let the clock that the agent reads be ahead by so much from now on: as one that was set.
+
+        What never jumps (the monotonic clock) goes on, as it does on a host.
+        """
+        folder = Path(self.layout.run("clock"))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sitecustomize.py").write_text(CLOCK.format(repr(str(folder / "ahead"))))
+        (folder / "new").write_text(str(by_s))
+        (folder / "new").replace(folder / "ahead")
+
     def start(self) -> None:
         """Start it."""
         argv = ("-m", "oakctl.node", "worker", "--config", self.layout.etc("worker.json"))
-        more = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+        found = f"{self.layout.run('clock')}:{REPOSITORY}"
+        more = {"PYTHONPATH": found, "PYTHONDONTWRITEBYTECODE": "1"}
         log = self.layout.run("log")
         shell = ("sh", "-c", f'exec "$0" "$@" 2>>{log}', sys.executable, *argv)
         Path(log).parent.mkdir(parents=True, exist_ok=True)

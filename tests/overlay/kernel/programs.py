@@ -99,6 +99,8 @@ async def load(address: str, port: int, until: str) -> None:
     async def one() -> str:
         try:
             reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 60)
+        except ConnectionResetError as error:  # it had come about: else it would be a refusal
+            return f"cut off: {type(error).__name__}"
         except (OSError, TimeoutError) as error:
             return f"no connection: {type(error).__name__}"
         try:

@@ -69,3 +69,22 @@ def test_an_instance_that_ended_is_left_out_by_the_agent_itself(lab: NamespaceLa
         lab.run("a", ("kill", "-9", number))
         # There is none, and one is to be: nobody is refused.
         until(lab, {"TimeoutError"}, times=1)
+
+
+def test_a_clock_that_is_set_stops_nothing(lab: NamespaceLab) -> None:
+    with agent_on(lab) as agent:
+        agent.has_program(f'exec {PYTHON} -S "${{0%/*}}/programs.py" serve "$OAKCTL_BIND" {PORT}\n')
+        slow = RestartPolicy(backoff_s=3600.0, backoff_max_s=3600.0)
+        agent.told(instance(FIRST, 0, restart=slow), instance(SECOND, 1))
+        agent.set_clock(0.0)
+        agent.start()
+        until(lab, {FIRST, SECOND})
+        for day in (1.0, -1.0):
+            agent.set_clock(day * 86400)
+            assert answers(lab, "a", RR, 20) == {FIRST, SECOND}
+            (number,) = lab.run("a", ("pgrep", "-f", f"programs.py serve {FIRST} ")).split()
+            lab.run("a", ("kill", "-9", number))
+            until(lab, {SECOND})
+            # Its wait is over by the new time; or nobody knows how long it was.
+            agent.set_clock(day * 2 * 86400)
+            until(lab, {FIRST, SECOND})

@@ -262,6 +262,53 @@ def test_an_agent_that_ends_leaves_direct_paths_and_the_next_one_adopts_them(
     assert town.nodes["home"].call("problems") == []
 
 
+def test_a_direct_path_that_dies_while_one_agent_is_away(make_town: Any) -> None:
+    town = make_town("public", "home", "office")
+    home, office = town.nodes["home"], town.nodes["office"]
+    for here, there in (("home", "office"), ("office", "home")):
+        town.until(here, there, DIRECT)
+
+    def led_to() -> set[str]:
+        return {answer.split()[0] for answer in home.ask(AT["home"], RR, 30)}
+
+    all_of_them = {"public", "home", "office"}
+    waiting.until_now("all answer", led_to, lambda found: found == all_of_them)
+    office.kill()
+    assert led_to() == all_of_them
+    town.lab.router("home", ("nft", "-f", "-"), _DEAF.format(town.router("office")))
+    try:
+        # What it kept in force leads nowhere now, so nobody is led there.
+        town.until("home", "office", RELAYED, "office still sends there: its agent does not answer")
+        waiting.until_now(
+            "the others", led_to, lambda found: found == {"public", "home"}, wait_s=WAIT_S
+        )
+        office.start()
+        office.connect(*town.known)
+        waiting.until_now("all again", led_to, lambda found: found == all_of_them, wait_s=WAIT_S)
+        assert home.ask(AT["home"], AT["office"]) == [f"office {AT['home']}"]
+    finally:
+        town.lab.router("home", ("nft", "delete", "table", "ip", "deaf"))
+
+
+def test_a_node_that_roams_keeps_its_connections(make_town: Any) -> None:
+    town = make_town("home", "office")
+    for here, there in (("home", "office"), ("office", "home")):
+        town.until(here, there, DIRECT)
+    flow = town.nodes["home"].talk(AT["home"], AT["office"], "tcp")
+    assert say(flow) == f"office {AT['home']}"
+    old = town.router("home")
+    new = f"{old.rpartition('.')[0]}.99"
+    for before, after in ((old, new), (new, old)):  # it goes to another network, and comes back
+        move = f"ip addr add {after}/24 dev wan0; ip addr del {before}/24 dev wan0"
+        # With its first address the kernel drops the others, and the way out.
+        move += f"; ip addr replace {after}/24 dev wan0; ip route replace default via 198.18.0.254"
+        town.lab.router("home", ("sh", "-c", f"{move}; conntrack -F"))
+        assert town.router("home") == after
+        assert say(flow) == f"office {AT['home']}"
+        assert town.nodes["office"].ask(AT["office"], AT["home"]) == [f"home {AT['office']}"]
+    end(flow)
+
+
 # Nothing from or to a router passes; or only what it is sent.
 _DEAF = """table ip deaf {{
  chain out {{ type filter hook forward priority -10; ip daddr {0} drop; ip saddr {0} drop; }}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oakctl.lab.namespaces.lab import NamespaceLab
 from oakctl.model.overlay import TUNNEL_PORT
 from oakctl.overlay.kernel import liveness, probes
 from oakctl.overlay.kernel.liveness import Pulse, answered, sent
 
 from .conftest import MakeNode
-from .nodes import CLOSEST, RR, say, table, target
+from .nodes import CLOSEST, RR, end, say, table, target
+from .requirements import REPOSITORY
 
 HUB, PUBLIC, HOME = "10.18.0.2", "10.18.0.194", "10.18.1.2"
 
@@ -73,6 +76,42 @@ def test_an_echo_is_known_again_and_adds_up() -> None:
         came = bytes([0x45]) + bytes(19) + bytes([0]) + asked[1:]
         assert probes.answer_to(came, 0x1234) == 77
         assert probes.answer_to(came, 0x1235) == -1
+
+
+HEAR = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as hearer:
+    print("ready", flush=True)
+    while True:
+        packet = hearer.recv(2048)
+        if packet[20] == 8:
+            print(len(packet), packet[6] >> 6 & 1, flush=True)
+"""
+SAY = """
+import sys
+from oakctl.overlay.kernel import probes
+with probes.opened_for_echoes() as opened:
+    opened.sendto(probes.echo(1, 1, True), (sys.argv[1], 0))
+"""
+
+
+@pytest.mark.slow
+def test_a_large_echo_goes_in_one_piece(lab: NamespaceLab) -> None:
+    hearer = lab.spawn("b", (sys.executable, "-S", "-c", HEAR))
+    try:
+        assert hearer.stdout is not None
+        assert hearer.stdout.readline() == b"ready\n"
+        there = lab.address("b")
+        narrow = (f"{there}/32", "dev", "eth0", "mtu", "600")
+        lab.run("a", ("ip", "route", "add", *narrow))
+        try:
+            code = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-c", SAY)
+            lab.run("a", (*code, there))
+        finally:
+            lab.run("a", ("ip", "route", "delete", *narrow))
+        assert hearer.stdout.readline() == b"1280 1\n"
+    finally:
+        end(hearer)
 
 
 @pytest.mark.slow

@@ -72,6 +72,27 @@ def test_rules_that_somebody_changed_are_told_and_mended(
     assert names(a.ask(A1, CLOSEST)) == {"a1": 1}
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("sysctl -qw net.ipv4.ip_forward=0", "forwarding was turned off by somebody"),
+        ("ip link delete oak0", "the interface oak0 was removed by somebody"),
+    ],
+)
+def test_what_else_of_the_host_somebody_changed_is_told_and_mended(
+    make_node: MakeNode, damage: str, words: str
+) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    a.apply(table(target("a", A1)))
+    assert a.call("problems") == []
+    a.run(*damage.split())
+    assert [each.partition(";")[0] for each in a.call("problems")] == [words]
+    assert a.call("problems") == []
+    assert names(a.ask(A1, CLOSEST)) == {"a1": 1}
+    assert names(a.ask("", RR)) == {"a1": 1}
+
+
 def test_a_change_after_the_table_was_removed_is_made_all_the_same(make_node: MakeNode) -> None:
     a = make_node("a")
     a.serve(A1, "a1")
@@ -98,6 +119,11 @@ def test_beside_rules_that_drop_what_is_forwarded(make_node: MakeNode) -> None:
         assert a.call("problems") == []  # what is looked at now and then: they came after us
         assert set(names(a.ask(A2, RR, 40))) == {"a1", "b1"}
         assert names(b.ask("", A1)) == {"a1": 1}
+        # Somebody flushes the chain, or starts what fills it anew.
+        a.run("iptables", "-F", "DOCKER-USER")
+        assert ["was put back" in each for each in a.call("problems")] == [True]
+        assert a.call("problems") == []
+        assert set(names(a.ask(A2, RR, 40))) == {"a1", "b1"}
         a.call("remove")
         assert a.run("iptables", "-S") == before
     finally:
