@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from oakctl.lab.slow import Slow
+from tests.lab_namespaces.faults import faults_are_named
 from tests.lab_namespaces.light_fleet import CLOSEST, RR, WORKERS, LightFleet, light_fleet
 from tests.lab_namespaces.looking import the_overlay_says_so
 from tests.overlay.kernel.requirements import kernel_overlay as kernel_overlay
@@ -42,6 +43,7 @@ async def test_every_instance_is_reached_from_everywhere(tmp_path: Path) -> None
         await the_overlay_says_so(fleet)
         await narrow_paths(fleet, servers, clients)
         await the_nearest_is_closest(fleet, names, clients["edge"])
+        await faults_are_named(fleet, clients["edge"])
 
 
 async def covers_all(fleet: LightFleet, host: str, within: str, names: set[str]) -> None:

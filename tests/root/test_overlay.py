@@ -89,6 +89,7 @@ def test_a_copy_that_lags_behind_its_own_cluster_is_late() -> None:
         ("what lets the overlay pass was put back (at 1)", "journalctl", "note"),
         ("forwarding was turned off; it was turned on again (at 1)", "ip_forward", "note"),
         ("the interface oak0 was removed by somebody; it was made anew (at 1)", "now", "note"),
+        ("network 10.30.0.0/16 is the overlay's, and 10.30.5.0/24 …", "ip -4 route", "fault"),
         ("the relay does not run", "worker add", "fault"),
         ("service address 10.30.9.1 is taken by a: b cannot have it", "`addresses`", "fault"),
         ("subnet 10.18.0.0/26 is full: 61 instances, no room", "worker cordon edge/w1", "fault"),

@@ -41,6 +41,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         FAULT,
         "give one of the two another address under `addresses` in its descriptor, or none",
     ),
+    (
+        "is the overlay's",
+        FAULT,
+        "give that network other addresses, or take the host out of it; see the way there: "
+        "oakctl host run {host} -- ip -4 route",
+    ),
     ("is full", FAULT, "let others run what comes: oakctl worker cordon {node}"),
     (
         "udp port",

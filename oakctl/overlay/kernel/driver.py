@@ -24,6 +24,7 @@ from oakctl.overlay.kernel import (
     elements,
     flows,
     nft,
+    overlapping,
     planning,
     ruleset,
     taken,
@@ -196,6 +197,9 @@ class KernelDriver:
     def standing(self) -> tuple[str, ...]:
         """What is not as it should be since the last `mend`, in words."""
         found = [*taken.words(self._ledger.contested())]
+        with self._told("routes"):
+            listed = self._host.run(("ip", "-4", "route", "show"))
+            found += overlapping.words(listed, self._place.networks)
         found += taken.full(self._place.networks.subnet, len(self._sight.local))
         if self._tunnel.problem:
             found.append(self._tunnel.problem)

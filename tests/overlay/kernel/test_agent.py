@@ -88,3 +88,29 @@ def test_a_clock_that_is_set_stops_nothing(lab: NamespaceLab) -> None:
             # Its wait is over by the new time; or nobody knows how long it was.
             agent.set_clock(day * 2 * 86400)
             until(lab, {FIRST, SECOND})
+
+
+def test_of_instances_that_have_ended_nothing_stays_when_the_overlay_goes(
+    lab: NamespaceLab,
+) -> None:
+    def seen() -> list[str]:
+        looks = ("nft list ruleset", "ip -o -4 addr", "ip -brief link", "ip netns", "ip route")
+        return [lab.run("a", tuple(look.split())) for look in looks]
+
+    before = seen()
+    with agent_on(lab) as agent:
+        agent.has_program(f'exec {PYTHON} -S "${{0%/*}}/programs.py" serve "$OAKCTL_BIND" {PORT}\n')
+        slow = RestartPolicy(backoff_s=600.0, backoff_max_s=600.0)
+        agent.told(instance(FIRST, 0, restart=slow), instance(SECOND, 1, restart=slow))
+        agent.start()
+        until(lab, {FIRST, SECOND})
+        (number,) = lab.run("a", ("pgrep", "-f", f"programs.py serve {FIRST} ")).split()
+        lab.run("a", ("kill", "-9", number))
+        until(lab, {SECOND})
+        agent.kill()
+        # The second one ends while nobody looks.
+        (number,) = lab.run("a", ("pgrep", "-f", f"programs.py serve {SECOND} ")).split()
+        lab.run("a", ("kill", "-9", number))
+        assert {f"oak-{FIRST}", f"oak-{SECOND}"} <= set(lab.run("a", ("ip", "netns")).split())
+        agent.clear()
+        assert seen() == before

@@ -93,6 +93,21 @@ def test_what_else_of_the_host_somebody_changed_is_told_and_mended(
     assert names(a.ask("", RR)) == {"a1": 1}
 
 
+def test_a_lan_that_has_addresses_of_ours_is_told(make_node: MakeNode) -> None:
+    a = make_node("a")
+    a.serve(A1, "a1")
+    a.apply(table(target("a", A1)))
+    assert a.call("problems") == []
+    for lan, network in (("10.30.5.0/24", "10.30.0.0/16"), ("10.18.64.0/18", "10.18.0.0/16")):
+        a.run("ip", "route", "add", lan, "via", a.lab.address("b"))
+        assert a.call("problems") == [
+            f"network {network} is the overlay's, and {lan} leads to eth0 there"
+        ]
+        assert names(a.ask(A1, CLOSEST)) == {"a1": 1}
+        a.run("ip", "route", "delete", lan)
+        assert a.call("problems") == []
+
+
 def test_a_change_after_the_table_was_removed_is_made_all_the_same(make_node: MakeNode) -> None:
     a = make_node("a")
     a.serve(A1, "a1")
