@@ -307,6 +307,20 @@ class ProcessUse:
 
 
 @dataclass(frozen=True)
+class ScaleWish:
+    """A cluster finds that a service should have another number of instances.
+
+    `at` names it: the root follows each once, and only while the cluster has `have` of them.
+    """
+
+    job_name: str
+    have: int
+    wanted: int
+    at: float  # seconds since the epoch, by the cluster's clock
+    reason: str
+
+
+@dataclass(frozen=True)
 class ClusterState:
     """All a root needs to catch up: the answer to `ctl.state`, and pushed on change.
 
@@ -329,6 +343,7 @@ class ClusterState:
     roots: tuple[RootSummary, ...] = ()  # granted ones; told to the owner's root alone
     tokens: tuple[TokenSummary, ...] = ()  # as `roots`
     peers: tuple[PeerSummary, ...] | None = None  # as `roots`; None: it links with nobody
+    wishes: tuple[ScaleWish, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -127,13 +127,31 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How a number of instances changes in one direction. Times in seconds."""
+
+    stabilisation_s: float  # that the wish for it has to last
+    step: int  # instances at once
+    cooldown_s: float  # since the last change in either direction
+
+
+UP = Pace(5.0, 1, 15.0)
+DOWN = Pace(60.0, 1, 30.0)
+
+
+@dataclass(frozen=True)
 class Autoscale:
-    """Bounds and target of the number of instances; `metric` as named in the descriptor."""
+    """Bounds of the number of instances, what each is to hold, and how fast it changes.
+
+    `targets`: metric as named in the descriptor → its mean over the instances. `cpu` is percent
+    of the vcpus that an instance asks for (of one core, where it asks for none).
+    """
 
     minimum: int
     maximum: int
-    metric: str
-    target: float
+    targets: dict[str, float] = field(default_factory=dict)
+    up: Pace = UP
+    down: Pace = DOWN
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from typing import TypeVar
 from oakctl.errors import OakError
 from oakctl.model.resources import Resources
 from oakctl.model.service import (
+    DOWN,
+    UP,
     AddedFiles,
     Autoscale,
     Code,
     Connectivity,
     Constraint,
     MetricsEndpoint,
+    Pace,
     Probe,
     RestartPolicy,
     ServiceAddresses,
@@ -255,5 +258,14 @@ def _restart(service: schema.Microservice) -> RestartPolicy:
 def _autoscale(given: schema.AutoscaleSection | None) -> Autoscale | None:
     if given is None:
         return None
-    metric = next(name for name in schema.METRICS if getattr(given.target, name) is not None)
-    return Autoscale(given.min, given.max, metric, float(getattr(given.target, metric)))
+    asked = {name: getattr(given.target, name) for name in schema.METRICS}
+    targets = {name: float(value) for name, value in asked.items() if value is not None}
+    return Autoscale(given.min, given.max, targets, _pace(given.up, UP), _pace(given.down, DOWN))
+
+
+def _pace(given: schema.PaceSection, default: Pace) -> Pace:
+    return Pace(
+        _or(given.stabilisation, default.stabilisation_s),
+        _or(given.step, default.step),
+        _or(given.cooldown, default.cooldown_s),
+    )

@@ -89,5 +89,3 @@ def _rest(service: Microservice) -> Iterator[tuple[str, str]]:
         yield "sla_violation_strategy", "sla_violation_strategy has no effect"
     if service.target_node:
         yield "target_node", "target_node has no effect; use a direct constraint"
-    if service.oakctl.autoscale:
-        yield "oakctl.autoscale", "autoscale is not enforced yet; use `oakctl service scale`"

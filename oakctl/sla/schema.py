@@ -171,7 +171,7 @@ class RestartSection(Section):
 
 
 class TargetSection(Section):
-    """Exactly one of these (`rules`)."""
+    """At least one of these (`rules`); with several, the highest count wins."""
 
     cpu: Annotated[float, Field(gt=0)] | None = None
     queue_delay_ms: Annotated[float, Field(gt=0)] | None = None
@@ -179,12 +179,22 @@ class TargetSection(Section):
     rps: Annotated[float, Field(gt=0)] | None = None
 
 
+class PaceSection(Section):
+    """How the number changes in one direction; times in seconds. Absent: the model's defaults."""
+
+    stabilisation: Annotated[float, Field(ge=0, le=86400)] | None = None
+    step: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_INSTANCES)] | None = None
+    cooldown: Annotated[float, Field(ge=0, le=86400)] | None = None
+
+
 class AutoscaleSection(Section):
     """Bounds of the number of instances, and what they are to hold."""
 
-    min: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MOST_INSTANCES)] = 1
+    min: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_INSTANCES)] = 1
     max: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_INSTANCES)]
     target: TargetSection
+    up: PaceSection = PaceSection()
+    down: PaceSection = PaceSection()
 
 
 def _restart(value: Any) -> Any:

@@ -200,10 +200,15 @@ def _autoscale(extension: Place) -> Iterator[Finding]:
     target = scale.get("target")
     if isinstance(target, dict):
         metrics = [key for key in schema.METRICS if target.get(key) is not None]
-        if len(metrics) != 1:
-            has = f"has {' and '.join(metrics)}" if metrics else "has none"
+        if not metrics:
             choices = ", ".join(schema.METRICS)
-            yield Finding(below(path, "target"), f"{has}: exactly one of {choices} is needed")
+            yield Finding(below(path, "target"), f"has none: at least one of {choices} is needed")
+        served = [key for key in metrics if key != "cpu"]
+        if served and not extension.data.get("metrics"):
+            yield Finding(
+                below(path, "target"),
+                f"{served[0]} is read from the instances: `oakctl.metrics` has to say where",
+            )
     low, high = scale.get("min", 1), scale.get("max")
     if not (_is_number(low) and _is_number(high)):
         return

@@ -181,8 +181,12 @@ class Worker:
     `obeys` false: it takes documents and does nothing about them.
     """
 
-    def __init__(self, name: str, client: Client, its_facts: NodeFacts) -> None:
+    def __init__(
+        self, name: str, client: Client, its_facts: NodeFacts, timers: Timers = TIMERS
+    ) -> None:
         self.name = name
+        self._timers = timers
+        self._news = asyncio.Event()
         self.client = client
         self.facts = its_facts
         self.agent_id = os.urandom(4).hex()
@@ -196,9 +200,11 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def join(cls, bus: Bus, name: str, its_facts: NodeFacts) -> Worker:
+    async def join(
+        cls, bus: Bus, name: str, its_facts: NodeFacts, timers: Timers = TIMERS
+    ) -> Worker:
         client = await connect(bus.access(name), name=name, wait_s=20)
-        worker = cls(name, client, its_facts)
+        worker = cls(name, client, its_facts, timers)
         await client.subscribe(subjects.command(name, subjects.CMD_DESIRED), cb=worker._on_desired)
         await client.subscribe(subjects.command(name, subjects.CMD_TABLES), cb=worker._on_tables)
         await client.subscribe(subjects.command(name, subjects.CMD_LOGS), cb=worker._on_logs)
@@ -227,9 +233,11 @@ class Worker:
 
     async def vanish(self) -> None:
         """As on a power cut: no heartbeat and no connection any more; instances go on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:  # a wait that ends in the same moment swallows it, the first time
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=1)
         await leave(self.client)
 
     def apply(self) -> None:
@@ -250,6 +258,7 @@ class Worker:
 
     def changed(self) -> None:
         self.seq += 1
+        self._news.set()
 
     def report(self) -> Report:
         return Report(
@@ -267,18 +276,20 @@ class Worker:
             )  # fmt: skip
             with contextlib.suppress(NatsError):
                 await self.client.publish(subjects.heartbeat(self.name), wire.encode(beat))
-            await asyncio.sleep(TIMERS.heartbeat_s)
+            await asyncio.sleep(self._timers.heartbeat_s)
 
     async def _report_until_acknowledged(self) -> None:
         subject = subjects.observed(self.name, subjects.OBS_REPORT)
         while True:
-            if self.acknowledged < self.seq:
+            self._news.clear()
+            while self.acknowledged < self.seq:
                 with contextlib.suppress(NatsError, asyncio.TimeoutError):
                     given = await ask(
                         self.client, subject, self.report(), m.ReportAnswer, timeout_s=1
                     )
                     self.acknowledged = given.seq
-            await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)
+            await self._news.wait()
 
     async def _on_desired(self, message: Msg) -> None:
         document = wire.decode(message.data, DesiredDocument)
@@ -304,6 +315,7 @@ class Rig:
         self, bus: Bus, timers: Timers = TIMERS, node_subnets: str = "10.18.0.0/20"
     ) -> None:
         self.bus = bus
+        self._timers = timers
         self.root: Root
         self.workers: dict[str, Worker] = {}
         self.granted: list[Root] = []
@@ -351,7 +363,7 @@ class Rig:
             assert (await self.enrol(name)).ok
         number = 2 * (len(self.workers) + 1)
         its_facts = its_facts or replace(facts(), loopback_number=number)
-        self.workers[name] = await Worker.join(self.bus, name, its_facts)
+        self.workers[name] = await Worker.join(self.bus, name, its_facts, self._timers)
         await until(f"{name} is ready", lambda: self._is_ready(name))
         return self.workers[name]
 

@@ -12,8 +12,10 @@ from oakctl.errors import OakError
 from oakctl.model import wire
 from oakctl.model.resources import Resources
 from oakctl.model.service import (
+    UP,
     Autoscale,
     MetricsEndpoint,
+    Pace,
     Port,
     Probe,
     RestartPolicy,
@@ -64,7 +66,12 @@ def test_every_field_arrives() -> None:
             "restart": {"when": "never", "backoff": 2},
             "listen": ["50101/udp"],
             "replicas": 3,
-            "autoscale": {"min": 2, "max": 4, "target": {"queue_delay_ms": 20}},
+            "autoscale": {
+                "min": 2,
+                "max": 4,
+                "target": {"queue_delay_ms": 20, "cpu": 80},
+                "up": {"stabilisation": 3, "step": 2},
+            },
             "grace": 1.5,
             "addresses": {"least_loaded": "auto"},
             "affinity": "client",
@@ -85,7 +92,9 @@ def test_every_field_arrives() -> None:
     assert found.ready == Probe("http", port=80, path="/ok", timeout_s=3.0)
     assert found.metrics == MetricsEndpoint(9100)
     assert found.restart == RestartPolicy("never", backoff_s=2.0)
-    assert found.autoscale == Autoscale(2, 4, "queue_delay_ms", 20.0)
+    assert found.autoscale == Autoscale(
+        2, 4, {"cpu": 80.0, "queue_delay_ms": 20.0}, up=Pace(3.0, 2, UP.cooldown_s)
+    )
     assert (found.replicas, found.grace_s, found.pull) == (3, 1.5, "always")
     assert wire.decode(wire.encode(found), ServiceSpec) == found
 

@@ -109,9 +109,14 @@ def test_a_right_file_has_no_findings() -> None:
             "oakctl.listen[0]: '9' is a port of this service already",
         ),
         (
-            {"oakctl": {"autoscale": {"max": 2, "target": {"cpu": 1, "rps": 1}}}},
-            "oakctl.autoscale.target: has cpu and rps: exactly one of "
+            {"oakctl": {"autoscale": {"max": 2, "target": {}}}},
+            "oakctl.autoscale.target: has none: at least one of "
             "cpu, queue_delay_ms, latency_ms, rps is needed",
+        ),
+        (
+            {"oakctl": {"autoscale": {"max": 2, "target": {"cpu": 1, "rps": 1}}}},
+            "oakctl.autoscale.target: rps is read from the instances: "
+            "`oakctl.metrics` has to say where",
         ),
         (
             {"oakctl": {"autoscale": {"min": 3, "max": 2, "target": {"cpu": 1}}}},
@@ -452,7 +457,6 @@ FULL_OF_GAPS = service(
         }
     ],
     oakctl={
-        "autoscale": {"max": 2, "target": {"cpu": 1}},
         "volumes": ["data:/data"],
         "devices": ["/dev/video0"],
         "capabilities": ["NET_ADMIN"],
@@ -483,7 +487,6 @@ def test_what_is_not_enforced_is_a_warning_and_goes_with_the_service() -> None:
         "args",
         "sla_violation_strategy",
         "target_node",
-        "oakctl.autoscale",
     ]
     assert found.descriptor is not None
     (app,) = sla.convert(found.descriptor, {"./folder": "a" * 64})

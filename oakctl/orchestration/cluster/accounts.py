@@ -163,6 +163,11 @@ def view(state: ClusterState, account: str, left: Resources) -> ClusterState:
             for table in state.tables
             if own(table.job_name)
         ),
+        wishes=tuple(
+            replace(wish, job_name=outside(wish.job_name))
+            for wish in state.wishes
+            if own(wish.job_name)
+        ),
     )
     if not account:
         return seen

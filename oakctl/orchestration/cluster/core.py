@@ -60,6 +60,7 @@ class Core:
         self._leftovers: dict[str, Resources] = {}
         self._holds: dict[str, int] = {}
         self._unfit: dict[tuple[str, str], float] = {}  # job name, platform → when it was found
+        self.statistics: dict[Key, tuple[float, InstanceStatistics]] = {}  # heard at, monotonic
         self._cpu_percent: dict[Key, float] = {}  # of one core, as instances' workers say
         self._loads: dict[Key, float] = {}
         self._spares: dict[Key, int] = {}
@@ -200,7 +201,10 @@ class Core:
 
     def used(self, instances: Iterable[InstanceStatistics]) -> None:
         """Take note of what instances use."""
-        self._cpu_percent.update(((i.job_name, i.number), i.cpu_percent) for i in instances)
+        now = clock.read().mono
+        for one in instances:
+            self._cpu_percent[one.job_name, one.number] = one.cpu_percent
+            self.statistics[one.job_name, one.number] = (now, one)
 
     def forget(self, worker: str) -> None:
         """Nothing is known of a removed worker."""

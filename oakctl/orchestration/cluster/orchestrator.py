@@ -31,6 +31,7 @@ from oakctl.orchestration.cluster.address_desk import AddressDesk
 from oakctl.orchestration.cluster.admission_file import AdmissionFile
 from oakctl.orchestration.cluster.artifacts import Artifacts
 from oakctl.orchestration.cluster.audience import Audience
+from oakctl.orchestration.cluster.autoscaler import Autoscaler
 from oakctl.orchestration.cluster.core import Core
 from oakctl.orchestration.cluster.credentials import Credentials
 from oakctl.orchestration.cluster.desk import Tasks
@@ -77,6 +78,7 @@ class Orchestrator:
         self._tokens = Tokens(Path(self._layout.state("tokens.json")))
         self._peers: Peers | None = None
         self._meter = ProcessMeter()
+        self._autoscaler = Autoscaler(self._uplink.touch)
         self._back = asyncio.Event()
         self._store: Store | None = None
         self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -129,6 +131,7 @@ class Orchestrator:
             self._sweep(client, core),
             self._reconcile(core),
             self._weigh(core),
+            self._autoscaler.run(core),
             self._uplink.run_states(client, self._compose(core), self._audience),
             self._uplink.run_statistics(client, self._audience),
             core.outbox.run(client, stored),
@@ -216,6 +219,7 @@ class Orchestrator:
                 secrets=self._secrets.versions(),
                 tokens=self._tokens.summaries(now.wall),
                 peers=self._peers.summaries() if self._peers is not None else (),
+                wishes=self._autoscaler.wishes,
                 now=now,
             )
 

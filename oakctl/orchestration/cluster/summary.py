@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, WorkerSummary
+from oakctl.model.messages import ClusterState, InstancePlace, ProcessUse, ScaleWish, WorkerSummary
 from oakctl.model.peers import PeerSummary
 from oakctl.model.resources import Location, Resources
 from oakctl.model.tokens import TokenSummary
@@ -32,6 +32,7 @@ def cluster_state(
     secrets: Mapping[str, int] = NONE,
     tokens: tuple[TokenSummary, ...] = (),
     peers: tuple[PeerSummary, ...] | None = None,
+    wishes: tuple[ScaleWish, ...] = (),
     now: Now,
 ) -> ClusterState:
     """All that a root needs to catch up."""
@@ -45,6 +46,7 @@ def cluster_state(
         secrets=dict(secrets),
         tokens=tokens,
         peers=peers,
+        wishes=wishes,
         seq=seq,
         sent_at=now.wall,
         aggregate=summarise(state.cluster, known, policy, location, now.wall),

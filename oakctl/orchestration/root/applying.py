@@ -189,8 +189,10 @@ def _pinned(spec: ServiceSpec) -> dict[str, str]:
     return {policy: address for policy, address in pinned.items() if address not in ("", AUTOMATIC)}
 
 
-def scale(db: Database, name: str, replicas: int, now: float) -> str:
+def scale(db: Database, name: str, replicas: int, now: float, *, why: str = "") -> str:
     """Want `replicas` instances: lowest free numbers are added, highest are withdrawn.
+
+    A service that scales by itself is scaled by that alone, which says `why`.
 
     Returns the job name. Raises NotFound, UsageError, or Conflict while it is being deleted.
     """
@@ -201,6 +203,13 @@ def scale(db: Database, name: str, replicas: int, now: float) -> str:
     owner = wanted.application(db, services[job].spec.application)
     if owner is not None and owner.deleting:
         raise Conflict(f"application {owner.name} is being deleted")
+    rules = services[job].spec.autoscale
+    if rules is not None and not why:
+        raise Conflict(
+            f"service {job} scales by itself, from {rules.minimum} to {rules.maximum} instances",
+            hint=f"oakctl explain {services[job].spec.name} says by what; the bounds are "
+            "`oakctl.autoscale` in its descriptor",
+        )
     rows = wanted.instances(db, job)
     kept = [row.number for row in rows if row.wanted]
     if len(kept) == replicas and services[job].wanted == replicas:
@@ -211,7 +220,7 @@ def scale(db: Database, name: str, replicas: int, now: float) -> str:
     _add_numbers(db, rows, job, replicas - len(kept), now)
     wanted.set_wanted(db, job, replicas)
     message = f"{replicas} instance{'' if replicas == 1 else 's'} wanted, {len(kept)} before"
-    events.append(db, now, "service.scaled", job, message)
+    events.append(db, now, "service.scaled", job, message, reason=why)
     return job
 
 

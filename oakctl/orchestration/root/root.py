@@ -41,6 +41,7 @@ from oakctl.orchestration.root import (
     views,
 )
 from oakctl.orchestration.root.artifacts import Artifacts
+from oakctl.orchestration.root.autoscaling import Autoscaling
 from oakctl.orchestration.root.bell import Bell
 from oakctl.orchestration.root.bootstrap import Bootstrap
 from oakctl.orchestration.root.checking import Checking
@@ -102,6 +103,7 @@ class Root:
         self.driver = Driver(
             self.store, self.clusters.links, self.artifacts, self.secrets, self.bell
         )
+        self.autoscaling = Autoscaling(self.store, self.clusters.links)
         means = Means(self.store, self.clusters, self.operations, machines, self.bell)
         self.bootstrap = Bootstrap(means)
         self.upgrading = Upgrading(means, self.bootstrap)
@@ -145,6 +147,8 @@ class Root:
             await asyncio.sleep(TICK_S)
             await self.clusters.note_reachability()
             await self.tokens.settle()
+            if await self.autoscaling.once():
+                self._changed()
             self._use.sample()
 
     # --- the root itself ---
@@ -171,7 +175,9 @@ class Root:
 
     async def is_idle(self) -> bool:
         """Whether nothing would be lost or delayed if this process left now."""
-        return self.operations.running == 0 and _unfinished(await self.scene()) == 0
+        scene = await self.scene()
+        scales = any(row.spec.autoscale is not None for row in scene.services)
+        return self.operations.running == 0 and _unfinished(scene) == 0 and not scales
 
     async def scene(self) -> views.Scene:
         """What is stored, and what clusters say, now."""

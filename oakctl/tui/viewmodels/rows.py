@@ -55,7 +55,7 @@ def services(views: Iterable[ServiceView]) -> tuple[Row, ...]:
             (
                 cell(view.name),
                 status_cell(status.of_service(view)),
-                cell(f"{view.ready}/{view.wanted}"),
+                cell(words.readiness(view)),
                 cell(words.amounts(view.requests)),
                 cell(view.rr_ip or "-"),
                 cell(view.reason),

@@ -51,7 +51,7 @@ def _row(
         (
             cell(view.name),
             status_cell(status.of_service(view)),
-            cell(f"{view.ready}/{view.wanted}"),
+            cell(words.readiness(view)),
             cell(placement(places)),
             cell("-") if oldest is None else age_cell(oldest, now),
             cell(f"{sum(each.cpu_percent for each in instances):.0f}%"),

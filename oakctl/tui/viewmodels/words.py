@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Collection, Iterator
 
 from oakctl.model.resources import Location, Resources
+from oakctl.model.service import Autoscale
+from oakctl.model.views import ServiceView
 
 LONGEST_LINE = 4096  # characters of foreign text in one place; the rest is counted, not shown
 
@@ -139,6 +141,21 @@ def host(name: str) -> str:
 def count(amount: int, noun: str) -> str:
     """ "1 worker", "2 workers"."""
     return f"{amount} {noun}{'' if amount == 1 else 's'}"
+
+
+def readiness(view: ServiceView) -> str:
+    """ "3/3", and the bounds of a service that scales by itself: "3/3 (auto 1–5)"."""
+    rules = view.spec.autoscale
+    bounds = f" (auto {rules.minimum}–{rules.maximum})" if rules is not None else ""
+    return f"{view.ready}/{view.wanted}{bounds}"
+
+
+def scaling(rules: Autoscale | None) -> str:
+    """Bounds and targets: "1 to 5 instances, queue_delay_ms 40"; "-": it does not."""
+    if rules is None:
+        return "-"
+    targets = ", ".join(f"{metric} {target:g}" for metric, target in rules.targets.items())
+    return f"{rules.minimum} to {rules.maximum} instances, {targets}"
 
 
 def short_job(job_name: str) -> str:
