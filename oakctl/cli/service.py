@@ -9,6 +9,7 @@ import typer
 from oakctl.cli import diagnostics, port_forward, session, waiting
 from oakctl.cli.grammar import DEFAULT_TIMEOUT, Output, Timeout, Wait, examples, noun
 from oakctl.cli.output import Column, Format, listing, record
+from oakctl.errors import OakError
 from oakctl.model.views import ServiceView
 from oakctl.tui.viewmodels import words
 
@@ -106,22 +107,56 @@ def scale(
 @app.command(
     epilog=examples("oakctl service restart Rec", "oakctl service restart Rec --wait --timeout 1m")
 )
-def restart(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
-    """Let all instances of a service end, and be placed and started anew.
+def restart(
+    name: Name,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="All of them end, then all are started anew.")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Replace the instances of a service one after the other, each by a new one first.
 
-    By that they take the newest values of their secrets. All of them end at once.
+    By that they take the newest values of their secrets. What has room for no instance more needs
+    --at-once.
     """
 
     async def main() -> ServiceView:
         async with session.root() as client:
-            view = await client.restart(name)
+            view = await client.restart(name, at_once=at_once)
             if wait:
                 await _settled(client, view.job_name, timeout)
             return view
 
     view = session.run(main())
     count = words.count(view.wanted, "instance")
-    diagnostics.say(f"{view.name}: {count} {'ready again' if wait else 'to be started anew'}")
+    how = "to be started anew" if at_once else "to be replaced, one after the other"
+    diagnostics.say(f"{view.name}: {count} {'ready again' if wait else how}")
+
+
+@app.command(
+    epilog=examples(
+        "oakctl service migrate Rec.instance.0 --to edge/pi-2",
+        "oakctl service migrate Rec.instance.0 --to pi-2 --wait",
+    )
+)
+def migrate(
+    instance: Annotated[str, typer.Argument(help="The instance, short where that is unique.")],
+    to: Annotated[str, typer.Option("--to", help="The worker: CLUSTER/WORKER, or its name.")],
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Replace an instance by one on another worker; it ends when that one is ready."""
+
+    async def main() -> ServiceView:
+        async with session.root() as client:
+            view = await client.migrate(instance, to)
+            if wait:
+                await _settled(client, view.job_name, timeout)
+            return view
+
+    view = session.run(main())
+    diagnostics.say(f"{view.name}: {instance} {'is on' if wait else 'goes to'} {to}")
 
 
 async def _settled(client: RootClient, job_name: str, timeout_s: float) -> None:
@@ -129,6 +164,12 @@ async def _settled(client: RootClient, job_name: str, timeout_s: float) -> None:
         return [await client.service(job_name)]
 
     await waiting.until_settled(client, fetch, timeout_s)
+    view = await client.service(job_name)
+    if view.halted:
+        raise OakError(
+            f"{view.name}: given up, and what ran before goes on: {view.halted}",
+            hint=f"oakctl explain {view.name}",
+        )
 
 
 port_forward.register(app)

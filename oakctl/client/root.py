@@ -32,6 +32,7 @@ from oakctl.model.requests import (
     ClusterChange,
     ClusterCreate,
     HostCheckRequest,
+    InstanceMove,
     LookRequest,
     PlaybookRun,
     ServiceChange,
@@ -338,9 +339,15 @@ class RootClient:
         body = ServiceChange(replicas)
         return await self._one("PATCH", f"/v1/services/{part(name)}", ServiceView, body)
 
-    async def restart(self, name: str) -> ServiceView:
-        """Let every instance end, and be placed and started anew."""
-        return await self._one("POST", f"/v1/services/{part(name)}/restart", ServiceView)
+    async def restart(self, name: str, *, at_once: bool = False) -> ServiceView:
+        """Replace every instance, one after the other; or let all end, and be started anew."""
+        query = "?at_once=true" if at_once else ""
+        return await self._one("POST", f"/v1/services/{part(name)}/restart{query}", ServiceView)
+
+    async def migrate(self, name: str, to: str) -> ServiceView:
+        """Replace an instance by one on the worker `to`."""
+        body = InstanceMove(to)
+        return await self._one("POST", f"/v1/instances/{part(name)}/migrate", ServiceView, body)
 
     async def explain(self, name: str) -> Explanation:
         """Why the instances of a service are where they are."""

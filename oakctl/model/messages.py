@@ -147,6 +147,7 @@ class Offer:
     number: int
     epoch: int
     deadline: float  # seconds since the epoch; an answer after it may be withdrawn
+    worker: str = ""  # this one or none; empty: whichever the cluster finds best
 
 
 @dataclass(frozen=True)

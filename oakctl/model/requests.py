@@ -140,6 +140,13 @@ class ServiceChange:
 
 
 @dataclass(frozen=True)
+class InstanceMove:
+    """To which worker: "cluster/worker", or its name where that is unique."""
+
+    to: str
+
+
+@dataclass(frozen=True)
 class ImagePush:
     """An image whose blobs were uploaded (as artifacts), to be known by this name."""
 

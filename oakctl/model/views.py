@@ -240,6 +240,8 @@ class ServiceView:
     ports: tuple[Port, ...] = ()
     requests: Resources = Resources()
     least_ip: str = ""
+    replacing: int = 0  # instances that are still to be replaced
+    halted: str = ""  # why replacing them was given up; what ran before goes on
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,23 @@ class Doing:
             changes.scale(view, wanted), lambda root: root.scale(view.job_name, wanted)
         )
 
+    async def restart(self) -> None:
+        """New instances for old ones."""
+        view = self._service()
+        await self._change(changes.restart(view), lambda root: root.restart(view.job_name))
+
+    async def migrate(self) -> None:
+        """An instance to another worker."""
+        view = self._instance()
+        to = self._argument
+        if not to:
+            question = f"To which worker, as CLUSTER/WORKER? It is on {view.cluster}/{view.worker}."
+            given = await self._app.push_screen_wait(AskScreen(question))
+            if not given:
+                return
+            to = given
+        await self._change(changes.migrate(view, to), lambda root: root.migrate(view.name, to))
+
     async def delete(self) -> None:
         """The application of a service."""
         view = self._service()

@@ -85,6 +85,12 @@ class RootWriter(Protocol):
     async def scale(self, name: str, replicas: int) -> ServiceView:
         """How many instances are wanted."""
 
+    async def restart(self, name: str) -> ServiceView:
+        """Replace the instances, one after the other."""
+
+    async def migrate(self, name: str, to: str) -> ServiceView:
+        """Replace an instance by one on another worker."""
+
     async def delete_application(self, name: str) -> ApplicationView:
         """Begin to delete."""
 

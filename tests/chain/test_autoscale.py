@@ -10,7 +10,7 @@ from oakctl.client import artifact
 from oakctl.client.root import RootClient
 from oakctl.errors import Conflict
 from oakctl.model.requests import ApplyRequest
-from oakctl.model.views import ServiceView
+from oakctl.model.views import InstanceView, ServiceView
 from oakctl.paths import cache_directory
 from tests.chain.fleet import fleet, until
 
@@ -128,3 +128,26 @@ async def test_load_adds_an_instance_and_its_end_takes_it_back(tmp_path: Path) -
             "1 instance wanted, 2 before",
         ]
         assert all("queue_delay_ms" in event.reason for event in own)
+
+        await _goes_to_the_other_worker(root)
+
+
+async def _goes_to_the_other_worker(root: RootClient) -> None:
+    """What scales by itself is migrated and restarted like any other, the new one first."""
+    before = await root.instance("Work.instance.0")
+    other = {"w1": "w2", "w2": "w1"}[before.worker]
+    view = await root.migrate("Work.instance.0", f"edge/{other}")
+    assert (view.state, view.replacing) == ("starting", 1)
+
+    async def work() -> tuple[InstanceView, ...]:
+        return await root.instances("Work")
+
+    (moved,) = await until(
+        "it to be there alone", work, lambda all: [one.worker for one in all] == [other]
+    )
+    assert (moved.number, moved.ready) == (1, True)
+    with pytest.raises(Conflict, match=f"is on edge/{other} already"):
+        await root.migrate("Work.instance.1", other)
+    await root.restart("Work")
+    (anew,) = await until("a new one alone", work, lambda all: [one.number for one in all] == [0])
+    assert (anew.ready, anew.pid != moved.pid) == (True, True)

@@ -187,7 +187,7 @@ async def test_a_secret_is_where_it_is_needed_and_nowhere_else(own_directories: 
             # Until its cluster has spoken, a root shows what it knew before.
             await until("the root to hear of it", lambda: _runs_on(root, other))
             await asyncio.to_thread(oakctl, "secret", "set", "db-password", stdin=NEWER)
-            await asyncio.to_thread(oakctl, "service", "restart", "Web", "--wait")
+            await asyncio.to_thread(oakctl, "service", "restart", "Web", "--at-once", "--wait")
             await said(root, digest(NEWER))
             await root.delete_application("ar.demo")
             await until("nothing of it to be left", lambda: _nothing(the_lab, other))

@@ -82,6 +82,7 @@ class FakeCluster:
     silent: set[str] = field(default_factory=set)  # subjects that are not answered
     secrets: dict[str, SecretValue] = field(default_factory=dict)
     refuses: str = ""  # why it takes no share
+    unready: set[int] = field(default_factory=set)  # numbers that never become ready
     log_text: str = ""
     overlay: OverlayAnswer | None = None
     overlay_asked: list[OverlayQuestion] = field(default_factory=list)
@@ -189,8 +190,9 @@ class FakeCluster:
         )
 
     def _place(self, job: str, number: int, epoch: int) -> InstancePlace:
+        ready = number not in self.unready
         observed = ObservedInstance(
-            job, number, epoch, InstanceState.RUNNING, time.time(), ready=True, pid=4711
+            job, number, epoch, InstanceState.RUNNING, time.time(), ready=ready, pid=4711
         )
         return InstancePlace(observed, "w1")
 
@@ -213,6 +215,9 @@ class FakeCluster:
 
     def _explain(self, offer: Offer) -> OfferAnswer:
         key = offer.service.job_name, offer.number
+        if offer.worker not in ("", *self.workers):
+            refused = Verdict(offer.worker, False, reasons=("there is no such worker",))
+            return OfferAnswer(False, verdicts=(refused,))
         if key not in self.instances and len(self.instances) >= self.room:
             return OfferAnswer(False, verdicts=(Verdict("w1", False, reasons=("it is full",)),))
         return OfferAnswer(True, "w1", (Verdict("w1", True, 1.0, ("has room",)),))

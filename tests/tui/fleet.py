@@ -237,6 +237,14 @@ class FakeRoot:
         self.changes.append(("scale", name, replicas))
         return self.services_[0]
 
+    async def restart(self, name: str) -> ServiceView:
+        self.changes.append(("restart", name))
+        return self.services_[0]
+
+    async def migrate(self, name: str, to: str) -> ServiceView:
+        self.changes.append(("migrate", name, to))
+        return self.services_[0]
+
     async def delete_application(self, name: str) -> ApplicationView:
         self.changes.append(("delete", name))
         return ApplicationView(name, "", NOW, "deleting")

@@ -208,6 +208,12 @@ async def back(app: FleetApp, view: View) -> None:
 
 YES: list[tuple[View, tuple[str, ...], tuple[object, ...]]] = [
     (View.SERVICES, ("s", "3", "enter"), ("scale", "ar.default.Pre.default", 3)),
+    (View.SERVICES, ("R",), ("restart", "ar.default.Pre.default")),
+    (
+        View.INSTANCES,
+        ("m", *"w2", "enter"),
+        ("migrate", "ar.default.Pre.default.instance.0", "w2"),
+    ),
     (View.SERVICES, ("D",), ("delete", "ar.default")),
     (View.NODES, ("c",), ("cordon", "cloud", "w1", True)),
     (View.NODES, ("u",), ("cordon", "cloud", "w1", False)),

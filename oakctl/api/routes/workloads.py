@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from oakctl.api import streams
 from oakctl.api.routes.access import RootOf
-from oakctl.model.requests import ApplyRequest, ServiceChange
+from oakctl.model.requests import ApplyRequest, InstanceMove, ServiceChange
 from oakctl.model.views import (
     ApplicationView,
     ApplyResult,
@@ -81,9 +81,9 @@ async def scale(root: RootOf, name: str, change: ServiceChange) -> ServiceView:
 
 
 @router.post("/services/{name}/restart", status_code=202)
-async def restart(root: RootOf, name: str) -> ServiceView:
-    """Its instances end, and are placed and started anew."""
-    return await root.restart(name)
+async def restart(root: RootOf, name: str, at_once: bool = False) -> ServiceView:
+    """Its instances are replaced one after the other, or all end and are started anew."""
+    return await root.restart(name, at_once=at_once)
 
 
 @router.get("/services/{name}/explain")
@@ -102,6 +102,12 @@ async def instances(root: RootOf, service: str | None = None) -> list[InstanceVi
 async def instance(root: RootOf, name: str) -> InstanceView:
     """One instance."""
     return await root.instance(name)
+
+
+@router.post("/instances/{name}/migrate", status_code=202)
+async def migrate(root: RootOf, name: str, move: InstanceMove) -> ServiceView:
+    """It is replaced by one on another worker."""
+    return await root.migrate(name, move.to)
 
 
 @router.get("/instances/{name}/logs", response_class=StreamingResponse)

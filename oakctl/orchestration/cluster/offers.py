@@ -36,7 +36,7 @@ def offer(state: State, fleet: Fleet, asked: Offer, now: Now) -> tuple[State, Of
         return state, _refused(f"epoch {asked.epoch} is late: it has ended here")
     fresh = InstanceRecord(job_name, asked.number, epochs.first(asked.epoch), now.wall)
     knowing = _with_spec(state, asked)
-    placed, decision = place(knowing, fleet, fresh, now)
+    placed, decision = place(knowing, fleet, fresh, now, only=asked.worker)
     if decision.worker is None:
         reason = why_not(decision.verdicts)
         return state, OfferAnswer(False, verdicts=decision.verdicts, reason=reason)
@@ -46,7 +46,7 @@ def offer(state: State, fleet: Fleet, asked: Offer, now: Now) -> tuple[State, Of
 def explain(state: State, fleet: Fleet, asked: Offer) -> OfferAnswer:
     """What an offer would be answered now; nothing is reserved. Raises NotFound as `offer`."""
     key = (asked.service.job_name, asked.number)
-    decision = choose(state, fleet, asked.service, key)
+    decision = choose(state, fleet, asked.service, key, only=asked.worker)
     if decision.worker is None:
         reason = why_not(decision.verdicts)
         return OfferAnswer(False, verdicts=decision.verdicts, reason=reason)

@@ -89,13 +89,20 @@ def _published(state: State, worker: str, spec: ServiceSpec) -> tuple[tuple[str,
 
 
 def choose(
-    state: State, fleet: Fleet, spec: ServiceSpec, key: Key, avoid: Iterable[str] = ()
+    state: State,
+    fleet: Fleet,
+    spec: ServiceSpec,
+    key: Key,
+    avoid: Iterable[str] = (),
+    only: str = "",
 ) -> PlacementDecision:
     """Which worker would run the instance, and what was found of each; raises NotFound for a
-    policy that is not installed here."""
+    policy that is not installed here. `only`: this worker or none."""
     avoided = set(avoid)
     offered = [
-        c for c in candidates(state, fleet, spec.job_name, without=key) if c.name not in avoided
+        c
+        for c in candidates(state, fleet, spec.job_name, without=key)
+        if c.name not in avoided and only in ("", c.name)
     ]
     decision = decide(
         spec,
@@ -108,8 +115,10 @@ def choose(
     unseen = tuple(
         Verdict(worker.name, fits=False, reasons=("worker has not been seen yet",))
         for worker in state.workers.values()
-        if worker.facts is None
+        if worker.facts is None and only in ("", worker.name)
     )
+    if only and only not in state.workers:
+        unseen = (Verdict(only, fits=False, reasons=("there is no such worker",)),)
     return replace(decision, verdicts=decision.verdicts + unseen)
 
 
@@ -121,6 +130,7 @@ def place(
     *,
     avoid: Iterable[str] = (),
     reason: str = "",
+    only: str = "",
 ) -> tuple[State, PlacementDecision]:
     """Give `record` a worker; unchanged state when none fits (the decision says why).
 
@@ -134,7 +144,7 @@ def place(
     full: list[str] = []
     verdicts: list[Verdict] = []
     while True:
-        decision = choose(state, fleet, spec, record.key, (*avoid, *full))
+        decision = choose(state, fleet, spec, record.key, (*avoid, *full), only)
         if decision.worker is None:
             return state, replace(decision, verdicts=decision.verdicts + tuple(verdicts))
         placed = replace(

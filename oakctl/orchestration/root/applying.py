@@ -15,7 +15,7 @@ from oakctl.errors import Conflict, NotFound, OakError, UsageError
 from oakctl.model.requests import ApplyRequest
 from oakctl.model.service import AUTOMATIC, ServiceAddresses, ServiceSpec
 from oakctl.model.views import ApplyResult, Finding
-from oakctl.orchestration.root import names, placing
+from oakctl.orchestration.root import names, placing, replacing
 from oakctl.orchestration.root.artifacts import Artifacts, needed_by
 from oakctl.orchestration.root.delegation import Row
 from oakctl.orchestration.root.store import addresses, events, wanted
@@ -210,6 +210,7 @@ def scale(db: Database, name: str, replicas: int, now: float, *, why: str = "") 
             hint=f"oakctl explain {services[job].spec.name} says by what; the bounds are "
             "`oakctl.autoscale` in its descriptor",
         )
+    replacing.cancel(db, job, now)
     rows = wanted.instances(db, job)
     kept = [row.number for row in rows if row.wanted]
     if len(kept) == replicas and services[job].wanted == replicas:
@@ -221,24 +222,6 @@ def scale(db: Database, name: str, replicas: int, now: float, *, why: str = "") 
     wanted.set_wanted(db, job, replicas)
     message = f"{replicas} instance{'' if replicas == 1 else 's'} wanted, {len(kept)} before"
     events.append(db, now, "service.scaled", job, message, reason=why)
-    return job
-
-
-def restart(db: Database, name: str, now: float) -> str:
-    """Let every instance end, and be placed and started anew.
-
-    Returns the job name. Raises NotFound, or Conflict while it is being deleted.
-    """
-    services = {row.spec.job_name: row for row in wanted.services(db)}
-    job = names.service(name, services)
-    owner = wanted.application(db, services[job].spec.application)
-    if owner is not None and owner.deleting:
-        raise Conflict(f"application {owner.name} is being deleted")
-    rows = [row for row in wanted.instances(db, job) if row.wanted]
-    for row in rows:
-        placing.withdraw(db, row, now, keep_wanted=True)
-    count = f"{len(rows)} instance{'' if len(rows) == 1 else 's'}"
-    events.append(db, now, "service.restarted", job, f"{count} end and are started anew")
     return job
 
 
@@ -264,6 +247,7 @@ def delete(db: Database, name: str, now: float) -> str:
     leases = addresses.leases(db)
     for service in wanted.services(db, full):
         job = service.spec.job_name
+        replacing.cancel(db, job, now)
         wanted.set_wanted(db, job, 0)
         for policy in ("rr", "closest", "least"):
             leases = addressing.release(leases, f"{policy} of {job}", now)

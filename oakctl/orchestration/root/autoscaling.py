@@ -18,7 +18,7 @@ from oakctl.model.views import Decision
 from oakctl.orchestration.root import applying
 from oakctl.orchestration.root.delegation import Phase, Row
 from oakctl.orchestration.root.links import Link
-from oakctl.orchestration.root.store import records, wanted
+from oakctl.orchestration.root.store import records, replacements, wanted
 from oakctl.orchestration.root.store.database import Store
 
 
@@ -71,6 +71,8 @@ class Autoscaling:
             or (last is not None and time.monotonic() - last < pace.cooldown_s)
         ):
             return False
+        if replacements.all_of(db, job):
+            return False  # one more than wanted is there for a while, which is no lack of load
         rows = wanted.instances(db, job)
         have = sum(row.wanted for row in rows)
         count = follow(rules, rows, cluster, wish)

@@ -131,6 +131,8 @@ class Picture:
     busy: frozenset[Key] = frozenset()
     sending: frozenset[Seat] = frozenset()  # shares under way
     raised_at: Mapping[Seat, float] = field(default_factory=dict)  # for strays
+    targets: Mapping[Key, tuple[str, str]] = field(default_factory=dict)
+    """Cluster and worker of those that were given one to go to."""
     capacity: int = 0  # grows whenever a cluster's capacity changed
 
 
@@ -142,6 +144,7 @@ class OfferTo:
     cluster: str
     renew: bool = False
     verdicts: tuple[Verdict, ...] = ()
+    worker: str = ""  # this one or none
 
 
 @dataclass(frozen=True)
@@ -240,12 +243,17 @@ def _place(picture: Picture, row: Row, rank: Rank, now: float) -> Effect | None:
         return None
     refused = {} if attempt.waiting else attempt.refused
     spec = picture.services[row.job_name].spec
-    candidates = [sight for sight in picture.clusters.values() if sight.accepts_offers]
+    target, worker = picture.targets.get(row.key, ("", ""))
+    candidates = [
+        sight
+        for sight in picture.clusters.values()
+        if sight.accepts_offers and target in ("", sight.name)
+    ]
     order, verdicts = rank(spec, candidates, spread(picture.rows, row.job_name))
     shown = tuple(_with_refusal(verdict, refused) for verdict in verdicts)
     for cluster in order:
         if cluster not in refused and picture.clusters[cluster].reachable:
-            return OfferTo(row.key, cluster, verdicts=shown)
+            return OfferTo(row.key, cluster, verdicts=shown, worker=worker)
     return Wait(row.key, now + backoff(attempt.rounds + 1), _why(shown), shown)
 
 
@@ -253,7 +261,10 @@ def _offer_again(picture: Picture, row: Row, now: float) -> Effect | None:
     sight = picture.clusters.get(row.cluster)
     if sight is not None and sight.reachable:
         attempt = picture.attempts.get(row.key, Attempt())
-        return OfferTo(row.key, row.cluster, renew=True) if now >= attempt.retry_at else None
+        if now < attempt.retry_at:
+            return None
+        _, worker = picture.targets.get(row.key, ("", ""))
+        return OfferTo(row.key, row.cluster, renew=True, worker=worker)
     if sight is None or now >= max(row.since, sight.last_seen) + LOST_OFFER_S:
         return GiveUp(row.key, row.cluster)
     return Wait(

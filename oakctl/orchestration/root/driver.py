@@ -152,6 +152,7 @@ class Driver:
             busy=frozenset(self._busy),
             sending=frozenset(self._sending),
             raised_at=dict(self._raised_at),
+            targets=stored.targets,
             capacity=self._capacity,
         )
 
@@ -236,7 +237,8 @@ class Driver:
         offered = await self._store.run(lambda db: begin(db, row.key, cluster, now))
         if offered is None:
             return
-        offer = Offer(spec, offered.number, offered.epoch, now + OFFER_TIMEOUT_S)
+        deadline = now + OFFER_TIMEOUT_S
+        offer = Offer(spec, offered.number, offered.epoch, deadline, effect.worker)
         try:
             answer = await link.ask(
                 subjects.CTL_OFFER, offer, OfferAnswer, timeout_s=OFFER_TIMEOUT_S

@@ -7,16 +7,16 @@ what follows from them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
 from oakctl.model.instance import InstanceState
 from oakctl.model.messages import Aggregate, Share, Verdict
 from oakctl.model.service import ServiceSpec
-from oakctl.orchestration.root.delegation import Phase, Row, Seat, Service, ShareRow, Sight
+from oakctl.orchestration.root.delegation import Key, Phase, Row, Seat, Service, ShareRow, Sight
 from oakctl.orchestration.root.links import Link
-from oakctl.orchestration.root.store import fleet, wanted
+from oakctl.orchestration.root.store import fleet, replacements, wanted
 from oakctl.orchestration.scheduling import root as scheduling
 
 
@@ -29,6 +29,7 @@ class Stored:
     services: Mapping[str, Service]
     clusters: tuple[fleet.ClusterRow, ...]
     workers: frozenset[tuple[str, str]] = frozenset()  # cluster, worker
+    targets: Mapping[Key, tuple[str, str]] = field(default_factory=dict)  # cluster, worker
 
 
 def read(db: Database) -> Stored:
@@ -44,6 +45,7 @@ def read(db: Database) -> Stored:
         services,
         tuple(fleet.clusters(db)),
         frozenset((row.cluster, row.name) for row in fleet.workers(db)),
+        replacements.targets(db),
     )
 
 

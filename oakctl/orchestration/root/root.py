@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from sqlite_utils import Database
@@ -55,15 +56,24 @@ from oakctl.orchestration.root.hosts import Hosts
 from oakctl.orchestration.root.images import Images
 from oakctl.orchestration.root.installer import Installer, SshInstaller
 from oakctl.orchestration.root.means import Means
+from oakctl.orchestration.root.moving import Moving
 from oakctl.orchestration.root.operations import Operations
 from oakctl.orchestration.root.overlay import Overlay
 from oakctl.orchestration.root.passwords import Passwords
 from oakctl.orchestration.root.previewing import Previewing
 from oakctl.orchestration.root.process import Use
 from oakctl.orchestration.root.removal import Removal
+from oakctl.orchestration.root.replacing import Replacing
 from oakctl.orchestration.root.secrets import Secrets
 from oakctl.orchestration.root.sessions import Sessions
-from oakctl.orchestration.root.store import events, fleet, operations, records, wanted
+from oakctl.orchestration.root.store import (
+    events,
+    fleet,
+    operations,
+    records,
+    replacements,
+    wanted,
+)
 from oakctl.orchestration.root.store.database import Store
 from oakctl.orchestration.root.tokens import JoinTokens
 from oakctl.orchestration.root.upgrading import Upgrading
@@ -104,6 +114,8 @@ class Root:
             self.store, self.clusters.links, self.artifacts, self.secrets, self.bell
         )
         self.autoscaling = Autoscaling(self.store, self.clusters.links)
+        self.moving = Moving(self.store, self.clusters.links)
+        self.replacing = Replacing(self.store, self.clusters.links, self.driver.reason)
         means = Means(self.store, self.clusters, self.operations, machines, self.bell)
         self.bootstrap = Bootstrap(means)
         self.upgrading = Upgrading(means, self.bootstrap)
@@ -147,7 +159,7 @@ class Root:
             await asyncio.sleep(TICK_S)
             await self.clusters.note_reachability()
             await self.tokens.settle()
-            if await self.autoscaling.once():
+            if await self.autoscaling.once() or await self.replacing.once():
                 self._changed()
             self._use.sample()
 
@@ -198,6 +210,8 @@ class Root:
                 heard,
                 self.driver.reason,
                 self.driver.waits,
+                Counter(each.job_name for each in replacements.all_of(db)),
+                replacements.halts(db),
             )
 
         return await self.store.run(read)
@@ -292,9 +306,15 @@ class Root:
         self._changed()
         return await self.service(job)
 
-    async def restart(self, name: str) -> ServiceView:
-        """Durable when this returns; instances end and come back."""
-        job = await self.store.run(lambda db: applying.restart(db, name, time.time()))
+    async def restart(self, name: str, *, at_once: bool = False) -> ServiceView:
+        """Durable when this returns; instances are replaced, or end and come back."""
+        job = await self.moving.restart(name, at_once=at_once)
+        self._changed()
+        return await self.service(job)
+
+    async def migrate(self, name: str, to: str) -> ServiceView:
+        """Durable when this returns; the instance is replaced by one on the worker `to`."""
+        job = await self.moving.migrate(name, to)
         self._changed()
         return await self.service(job)
 
@@ -393,6 +413,7 @@ class Root:
 def _unfinished(scene: views.Scene) -> int:
     moving = sum(row.phase is not Phase.PLACED for row in scene.rows)
     # An application whose last shares are not confirmed yet has no rows, and needs this root.
+    moving += sum(scene.replacing.values())
     return moving + sum(row.deleting for row in scene.applications)
 
 

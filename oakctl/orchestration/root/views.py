@@ -52,6 +52,8 @@ class Scene:
     heard: Mapping[str, Heard]
     why: Callable[[Key], str]  # what delegation does for an instance, or why it waits
     waits: Callable[[Key], bool]  # whether it waits
+    replacing: Mapping[str, int] = field(default_factory=dict)  # of a service, still to be replaced
+    halts: Mapping[str, str] = field(default_factory=dict)  # why that was given up
 
     def places(self) -> Mapping[tuple[str, str, int], InstancePlace]:
         """(cluster, job name, number) → what the cluster says of it."""
@@ -148,6 +150,11 @@ def _service(
     state, reason = _summary(scene, row, views)
     if deleting:
         state, reason = "stopped", _stopping(views)
+    left = scene.replacing.get(spec.job_name, 0)
+    if state == "ready" and left:
+        reason = f"{left} still to be replaced, one after the other"
+        state = "starting"
+    halted = scene.halts.get(spec.job_name, "")
     return ServiceView(
         job_name=spec.job_name,
         application=spec.application,
@@ -156,7 +163,9 @@ def _service(
         ready=len(ready),
         running=len(running),
         state=state,
-        reason=reason,
+        reason=reason or halted,
+        replacing=left,
+        halted=halted,
         spec=spec,
         rr_ip=spec.addresses.rr_ip,
         closest_ip=spec.addresses.closest_ip,

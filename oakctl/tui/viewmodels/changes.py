@@ -61,6 +61,33 @@ def scale(view: ServiceView, wanted: int) -> Question:
     )
 
 
+def restart(view: ServiceView) -> Question:
+    """New instances for old ones."""
+    count = words.count(view.wanted, "instance")
+    return Question(
+        f"Restart {view.job_name}?",
+        (
+            f"{count} will be replaced, one after the other, each by a new one first",
+            "one that does not become ready ends it, and what runs now goes on",
+        ),
+        "Restart",
+        f"oakctl service restart {view.job_name}",
+    )
+
+
+def migrate(view: InstanceView, to: str) -> Question:
+    """An instance to another worker."""
+    return Question(
+        f"Move {view.name} to {to}?",
+        (
+            f"a new instance is started on {to}",
+            f"when it is ready, the one on {view.cluster}/{view.worker} is stopped",
+        ),
+        "Move",
+        f"oakctl service migrate {view.name} --to {to}",
+    )
+
+
 def delete(view: ServiceView, snapshot: Snapshot) -> Question:
     """The application of a service, with all that belongs to it."""
     services = [each for each in snapshot.services if each.application == view.application]

@@ -177,3 +177,31 @@ def pushed_images(db: Database) -> None:
 def workers_without_a_host(db: Database) -> None:
     """Those that joined by a token: no host of ours is theirs."""
     db.table("workers").transform(not_null={"host": False})
+
+
+@migrations()
+def replacements(db: Database) -> None:
+    """Instances that are to be replaced, one after the other, each by a new one first."""
+    db.table("replacements").create(
+        {
+            "id": int,
+            "job_name": str,
+            "old": int,  # instance number
+            "new": int,  # of its replacement; null: not begun
+            "cluster": str,  # where to; empty: anywhere
+            "worker": str,
+            "since": float,  # when it began; before, when it was asked for
+        },
+        pk="id",
+        not_null={"job_name", "old", "cluster", "worker", "since"},
+        foreign_keys=[("job_name", "services", "job_name")],
+        strict=True,
+    )
+    db.table("replacements").create_index(["job_name", "old"], unique=True)
+    db.table("halts").create(
+        {"job_name": str, "reason": str},  # why the last replacing of a service was given up
+        pk="job_name",
+        not_null={"reason"},
+        foreign_keys=[("job_name", "services", "job_name")],
+        strict=True,
+    )
