@@ -11,7 +11,7 @@ from oakctl.model.requests import ApplyRequest
 from oakctl.model.views import ServiceView
 from oakctl.orchestration.root import replacing
 from oakctl.orchestration.root.delegation import Key, Phase, Row
-from oakctl.orchestration.root.replacing import Begin, Finish, Halt, Skip, step
+from oakctl.orchestration.root.replacing import Begin, Finish, Halt, Sighted, Skip, step
 from oakctl.orchestration.root.store.replacements import Replacement
 from tests.root.descriptor import application, service
 from tests.root.stage import Stage, populate, until, upload
@@ -24,18 +24,28 @@ def row(number: int, phase: Phase = Phase.PLACED, *, wanted: bool = True) -> Row
     return Row(JOB, number, wanted, phase, 1, "edge")
 
 
+def seen(ready: set[Key]) -> Sighted:
+    return Sighted(frozenset(("edge", *key) for key in ready))
+
+
 def test_each_step() -> None:
-    asked, begun = Replacement(JOB, 0, since=5.0), Replacement(JOB, 0, 2, since=5.0)
-    both = [row(0), row(1)]
-    assert step(asked, both, (), 9.0) == Begin(2)
-    assert step(asked, [row(0), row(2)], (), 9.0) == Begin(1)
-    assert step(asked, [row(1)], (), 9.0) == Skip()
-    assert step(asked, [row(0, wanted=False), row(1)], (), 9.0) == Skip()
-    assert step(begun, [*both, row(2)], (), 9.0) is None
-    assert step(begun, [*both, row(2)], {(JOB, 2)}, 9.0) == Finish()
-    assert step(begun, [*both, row(2, Phase.OFFERED)], {(JOB, 2)}, 9.0) is None
-    assert step(begun, both, (), 9.0) == Skip()
-    assert step(begun, [*both, row(2)], (), 5.0 + replacing.READY_S) == Halt()
+    asked, begun = Replacement(JOB, 0), Replacement(JOB, 0, 2)
+    both, none, late = [row(0), row(1)], Sighted(), replacing.READY_S
+    there = Sighted(frozenset({("edge", JOB, 2)}))
+    assert step(asked, both, none, 0.0) == Begin(2)
+    assert step(asked, [row(0), row(2)], none, 0.0) == Begin(1)
+    assert step(asked, [row(1)], none, 0.0) == Skip()
+    assert step(asked, [row(0, wanted=False), row(1)], none, 0.0) == Skip()
+    assert step(begun, [*both, row(2)], none, 4.0) is None
+    assert step(begun, [*both, row(2)], there, 4.0) == Finish()
+    assert step(begun, [*both, row(2, Phase.OFFERED)], there, 4.0) is None
+    assert step(begun, both, none, 4.0) == Skip()
+    assert step(begun, [*both, row(2)], none, late) == Halt()
+    # A copy that another cluster has is not the one that is waited for.
+    stray = Sighted(frozenset({("cloud", JOB, 2)}))
+    assert step(begun, [*both, row(2)], stray, 4.0) is None
+    # Nothing is given up because its cluster is not heard.
+    assert step(begun, [*both, row(2)], Sighted(away=frozenset({"edge"})), late) is None
 
 
 @settings(max_examples=200)
@@ -44,13 +54,13 @@ def test_never_fewer_are_ready_and_never_two_more(count: int, moves: list[bool])
     """Whenever each new one becomes ready, and each old one ends."""
     rows = {number: row(number) for number in range(count)}
     ready: set[Key] = {(JOB, number) for number in rows}
-    queue = [Replacement(JOB, number, since=0.0) for number in rows]
+    queue = [Replacement(JOB, number) for number in rows]
     for moves_now in (*moves, *[True] * 60):
-        due = step(queue[0], list(rows.values()), ready, 1.0) if queue else None
+        due = step(queue[0], list(rows.values()), seen(ready), 1.0) if queue else None
         if isinstance(due, Begin):
             assert due.number not in rows
             rows[due.number] = row(due.number, Phase.UNPLACED)
-            queue[0] = Replacement(JOB, queue[0].old, due.number, since=1.0)
+            queue[0] = Replacement(JOB, queue[0].old, due.number)
         elif isinstance(due, Finish):
             old = queue.pop(0).old
             rows[old] = row(old, Phase.WITHDRAWING, wanted=False)

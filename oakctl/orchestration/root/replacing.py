@@ -12,7 +12,7 @@ Belongs here: which step is due (`step`, pure), and making it. Does not belong h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -52,13 +52,23 @@ class Halt:
     """The new one was not ready in time: withdraw it, and give up the rest."""
 
 
+@dataclass(frozen=True)
+class Sighted:
+    """`ready` are (cluster, service, number): a copy that another cluster still has, of an offer
+    that was given up, is not the one that is waited for. `away` are silent clusters."""
+
+    ready: frozenset[tuple[str, str, int]] = frozenset()
+    away: frozenset[str] = frozenset()
+
+
 Step: TypeAlias = Begin | Finish | Skip | Halt
 
 
-def step(
-    asked: Replacement, rows: Sequence[Row], ready: Collection[Key], now: float
-) -> Step | None:
-    """What is due of a service's first replacement; None: it waits. `rows` are the service's."""
+def step(asked: Replacement, rows: Sequence[Row], sighted: Sighted, waited_s: float) -> Step | None:
+    """What is due of a service's first replacement; None: it waits.
+
+    `rows` are the service's; `waited_s` is how long the new one has been waited for.
+    """
     by_number = {row.number: row for row in rows}
     old = by_number.get(asked.old)
     if asked.new is None:
@@ -69,19 +79,25 @@ def step(
     new = by_number.get(asked.new)
     if new is None or not new.wanted:
         return Skip()
-    if new.phase is Phase.PLACED and new.key in ready:
-        return Finish()
-    return Halt() if now >= asked.since + READY_S else None
+    if new.phase is Phase.PLACED:
+        if new.cluster in sighted.away:
+            return None  # it may be ready for long: who doesn't hear of it gives nothing up
+        if (new.cluster, *new.key) in sighted.ready:
+            return Finish()
+    return Halt() if waited_s >= READY_S else None
 
 
-def ready_ones(links: Mapping[str, Link]) -> frozenset[Key]:
-    """The instances of which their clusters say now that they are ready."""
-    return frozenset(
-        (place.observed.job_name, place.observed.number)
-        for link in links.values()
-        if link.reachable and link.state is not None
-        for place in link.state.instances
-        if place.observed.ready and place.observed.state is InstanceState.RUNNING
+def sight(links: Mapping[str, Link]) -> Sighted:
+    """What the clusters say now."""
+    return Sighted(
+        frozenset(
+            (link.name, place.observed.job_name, place.observed.number)
+            for link in links.values()
+            if link.reachable and link.state is not None
+            for place in link.state.instances
+            if place.observed.ready and place.observed.state is InstanceState.RUNNING
+        ),
+        frozenset(link.name for link in links.values() if not link.reachable),
     )
 
 
@@ -101,23 +117,31 @@ class Replacing:
         self._store = store
         self._links = links
         self._why = why
+        self._begun: dict[Key, float] = {}  # new instances, by a clock that nobody sets
 
     async def once(self) -> bool:
         """The steps that are due; True when there were some."""
-        ready = ready_ones(self._links)
-        return await self._store.run(lambda db: self._steps(db, ready))
+        sighted = sight(self._links)
+        return await self._store.run(lambda db: self._steps(db, sighted))
 
-    def _steps(self, db: Database, ready: Collection[Key]) -> bool:
+    def _steps(self, db: Database, sighted: Sighted) -> bool:
         first: dict[str, Replacement] = {}
         for asked in replacements.all_of(db):
             first.setdefault(asked.job_name, asked)
-        made = [self._make(db, asked, ready) for asked in first.values()]
+        new = {(one.job_name, one.new) for one in first.values() if one.new is not None}
+        now = time.monotonic()
+        self._begun = {key: self._begun.get(key, now) for key in new}
+        made = [self._make(db, asked, sighted) for asked in first.values()]
         return any(made)
 
-    def _make(self, db: Database, asked: Replacement, ready: Collection[Key]) -> bool:
+    def _waited(self, asked: Replacement) -> float:
+        begun = self._begun.get((asked.job_name, asked.new)) if asked.new is not None else None
+        return time.monotonic() - begun if begun is not None else 0.0
+
+    def _make(self, db: Database, asked: Replacement, sighted: Sighted) -> bool:
         now = time.time()
         job, old = asked.job_name, asked.old
-        due = step(asked, wanted.instances(db, job), ready, now)
+        due = step(asked, wanted.instances(db, job), sighted, self._waited(asked))
         if isinstance(due, Begin):
             wanted.put_instance(db, Row(job, due.number, True, since=now))
             replacements.begin(db, job, old, due.number, now)
