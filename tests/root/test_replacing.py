@@ -96,8 +96,12 @@ async def test_a_restart_goes_from_one_to_the_next(stage: Stage) -> None:
         view = await root.restart("Rec")
         assert (view.state, view.replacing, view.wanted) == ("starting", 3, 3)
         await until("the first new one", lambda: root.instances("Rec"), lambda v: len(v) == 4)
+
         # The old ones go on until that is ready; a root that comes later finds all of it.
-        assert {0, 1, 2, 3} == {number for _, number in edge.instances}
+        async def there() -> set[int]:
+            return {number for _, number in edge.instances}
+
+        await until("it to be in its cluster", there, lambda found: found == {0, 1, 2, 3})
     async with stage.root() as root:
         assert (await root.service("Rec")).replacing == 3
         edge.unready = set()

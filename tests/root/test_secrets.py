@@ -185,7 +185,7 @@ async def test_restart_gives_every_instance_a_new_epoch(stage: Stage) -> None:
             lambda: root.instances(JOB),
             lambda found: [one.ready for one in found] == [True, True],
         )
-        view = await root.restart("Web")
+        view = await root.restart("Web", at_once=True)
         assert (view.wanted, view.ready) == (2, 0)
         after = await until(
             "both to run again",
@@ -195,7 +195,7 @@ async def test_restart_gives_every_instance_a_new_epoch(stage: Stage) -> None:
         assert all(a.epoch > b.epoch for a, b in zip(after, before, strict=True))
         await root.delete_application("ar.demo")
         with pytest.raises((Conflict, NotFound)):
-            await root.restart(JOB)
+            await root.restart(JOB, at_once=True)
     assert edge.offers
 
 
